@@ -1,0 +1,98 @@
+"""The agent's configuration as frozen objects: every setting and every default, in one place.
+
+`agent.toml` gives `AgentConfig` without its sources; every file of `sources.d/*.toml` gives one `SourceConfig`. The
+loader (`load.py`) builds these from the files, refuses unknown keys and names file, key, reason and remedy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from forebay_agent.config.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class MaskConfig:
+    """`[table.columns.NAME] mask = "citizen_id"`: see `forebay_agent.transform.masks` for the kinds."""
+
+    column: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableConfig:
+    """One `[[table]]` of a source's file."""
+
+    name: str  # schema.table, or table in the connection's own schema
+    mode: str = "cursor"  # snapshot, cursor, trigger
+    key: tuple[str, ...] = ()  # empty: the table's primary key
+    columns: tuple[str, ...] = ()  # empty: all columns that are not in `exclude`
+    exclude: tuple[str, ...] = ()
+    masks: tuple[MaskConfig, ...] = ()
+    as_text: frozenset[str] = frozenset()
+    cursor: str = ""  # cursor mode: the column that grows with every change
+    overlap: timedelta | int = timedelta(0)  # cursor mode: how far each window reads back
+    unique_cursor: bool = False  # the cursor's values are never shared by two rows and never used again
+    install: bool = False  # trigger mode: the agent may create change table and triggers itself
+    purge: bool = True  # trigger mode: the agent deletes changes from the change table once they are durable
+    priority: int = 5  # 1 first … 9 last
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """One file of `sources.d/`; its name without `.toml` is the source's name unless `name` says otherwise."""
+
+    name: str
+    kind: str  # sqlite, mysql (MariaDB as well), postgresql
+    file: str  # the configuration file that it came from, for messages
+    path: Path | None = None  # sqlite: the database file
+    host: str = "127.0.0.1"
+    port: int = 0  # 0: the dialect's own
+    socket: str = ""
+    database: str = ""
+    user: str = ""
+    password: Secret | None = None
+    charset: str = ""  # what text really is where the database's declaration lies (latin1 holding gbk)
+    tls: str = "preferred"  # off, preferred, required, verify
+    tls_ca: Path | None = None
+    statement_timeout: timedelta = timedelta(seconds=300)
+    connect_timeout: timedelta = timedelta(seconds=10)
+    poll_interval: timedelta = timedelta(seconds=1)
+    batch_rows: int = 50_000
+    tables: tuple[TableConfig, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorConfig:
+    """`[collector]`: where to send to."""
+
+    addresses: tuple[str, ...] = ()
+    bandwidth: int = 0  # bytes per second, 0: no limit
+    window: int = 64 << 20  # unacknowledged bytes
+    heartbeat: timedelta = timedelta(seconds=15)
+    backoff_first: timedelta = timedelta(milliseconds=500)
+    backoff_most: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxConfig:
+    """`[outbox]`: how much of the appliance's disk the agent may use."""
+
+    cap: int = 10 << 30  # bytes of batches
+    free_disk: int = 512 << 20  # bytes that always stay free on the disk
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """`agent.toml` and `sources.d/*.toml`, validated as a whole."""
+
+    folder: Path  # where agent.toml stands
+    state: Path  # outbox, certificate, key
+    collector: CollectorConfig = CollectorConfig()
+    outbox: OutboxConfig = OutboxConfig()
+    digest: str = "sm3"  # sm3, sha256
+    log_level: str = "info"
+    sources: tuple[SourceConfig, ...] = ()
+    hash: str = field(default="", compare=False)  # SM3 over the files, in hexadecimal

@@ -1,0 +1,150 @@
+"""Every kind of trouble the agent knows. `code` is stable; what to do about each kind stands in `policy.py`.
+
+An error says what, where and why in its message; the class docstring is the default message. No message ever holds a
+secret or a row's value that is masked. Dialects classify by SQLSTATE, errno or vendor number, never by message text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AgentError(Exception):
+    """Something the agent has no name for went wrong."""
+
+    code: ClassVar[str] = "FB-AGENT"
+
+    def __init__(self, message: str = "", *, remedy: str = "", sql: str = "") -> None:
+        """`remedy`: this very case's remedy, where it is better than the kind's own. `sql`: what a DBA should run."""
+        super().__init__(message or type(self).__doc__)
+        self.remedy = remedy
+        self.sql = sql
+
+
+class ConfigurationError(AgentError):
+    """The configuration cannot be used. Carries `file` and `key`."""
+
+    code = "FB-CONFIG"
+
+    def __init__(self, message: str, *, file: str = "", key: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.file = file
+        self.key = key
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.file, self.key) if part)
+        return f"{place}: {super().__str__()}" if place else super().__str__()
+
+
+class SourceUnreachable(AgentError):
+    """The database cannot be reached."""
+
+    code = "FB-SOURCE-UNREACHABLE"
+
+
+class SourceDenied(AgentError):
+    """The database refuses the user or the password."""
+
+    code = "FB-SOURCE-DENIED"
+
+
+class PrivilegeMissing(AgentError):
+    """The database user lacks a privilege."""
+
+    code = "FB-SOURCE-PRIVILEGE"
+
+
+class TableMissing(AgentError):
+    """The table is not in the database."""
+
+    code = "FB-TABLE-MISSING"
+
+
+class TableReplaced(AgentError):
+    """The table was dropped and created again: it is not the one that was captured so far."""
+
+    code = "FB-TABLE-REPLACED"
+
+
+class TableChanged(AgentError):
+    """The table's columns changed in a way that its stream cannot follow."""
+
+    code = "FB-TABLE-CHANGED"
+
+
+class KeyMissing(AgentError):
+    """The table has no primary key and none is configured."""
+
+    code = "FB-TABLE-KEY"
+
+
+class ColumnMissing(AgentError):
+    """A configured column is not in the table."""
+
+    code = "FB-TABLE-COLUMN"
+
+
+class TriggerMissing(AgentError):
+    """The change table or its triggers are not installed."""
+
+    code = "FB-TRIGGER-MISSING"
+
+
+class ValueUnrepresentable(AgentError):
+    """A value cannot be carried exactly in its column's type."""
+
+    code = "FB-VALUE-UNREPRESENTABLE"
+
+
+class StatementTimeout(AgentError):
+    """The database cancelled a statement that ran for too long."""
+
+    code = "FB-SOURCE-TIMEOUT"
+
+
+class SourceError(AgentError):
+    """The database refuses a statement for a reason of its own."""
+
+    code = "FB-SOURCE"
+
+
+class OutboxFull(AgentError):
+    """The outbox has reached its cap, or the disk its reserve: capture waits."""
+
+    code = "FB-OUTBOX-FULL"
+
+
+class OutboxDamaged(AgentError):
+    """The outbox's file is damaged."""
+
+    code = "FB-OUTBOX-DAMAGED"
+
+
+class StateFolderUnusable(AgentError):
+    """The state folder cannot be written."""
+
+    code = "FB-STATE"
+
+
+class StateLost(AgentError):
+    """The collector holds more of this stream than this agent has ever sent: the agent's state was lost."""
+
+    code = "FB-STATE-LOST"
+
+
+class CollectorUnreachable(AgentError):
+    """No collector can be reached."""
+
+    code = "FB-COLLECTOR-UNREACHABLE"
+
+
+class CertificateRefused(AgentError):
+    """A certificate is missing, expired or not accepted."""
+
+    code = "FB-CERTIFICATE"
+
+
+class BatchRefused(AgentError):
+    """The collector refuses a batch."""
+
+    code = "FB-BATCH-REFUSED"
