@@ -99,21 +99,13 @@ def _canonical_text(column: pa.Array) -> pa.Array:
         column = column.cast(pa.int8())
     elif pa.types.is_floating(kind):
         column = column.cast(pa.float64())
-        nan = pa.scalar(float("nan"), pa.float64())
-        column = pc.if_else(pc.is_nan(column), nan, column).view(pa.int64())
+        column = pc.if_else(pc.is_nan(column), pa.scalar(float("nan")), column).view(pa.int64())
     elif pa.types.is_date32(kind):
         column = column.cast(pa.int32())
     elif pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us", kind.tz)).cast(pa.int64())
-    elif (
-        pa.types.is_binary(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    ):
-        return (
-            column.cast(pa.binary()).cast(pa.large_binary())
-            if pa.types.is_fixed_size_binary(kind)
-            else column.cast(pa.large_binary())
-        )
-    return column if pa.types.is_large_binary(kind) else column.cast(pa.string()).cast(pa.large_binary())
+    elif pa.types.is_fixed_size_binary(kind):
+        column = column.cast(pa.binary())
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        column = column.cast(pa.string())
+    return column.cast(pa.large_binary())
