@@ -6,6 +6,7 @@ secret or a row's value that is masked. Dialects classify by SQLSTATE, errno or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -22,18 +23,33 @@ class AgentError(Exception):
 
 
 class ConfigurationError(AgentError):
-    """The configuration cannot be used. Carries `file` and `key`."""
+    """The configuration cannot be used. Carries `file` and `key`; `problems` is all that is wrong, this one first."""
 
     code = "FB-CONFIG"
 
-    def __init__(self, message: str, *, file: str = "", key: str = "", remedy: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str = "",
+        key: str = "",
+        remedy: str = "",
+        also: Sequence[ConfigurationError] = (),
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.file = file
         self.key = key
+        self.problems: tuple[ConfigurationError, ...] = (self, *also)
 
     def __str__(self) -> str:
         place = ": ".join(part for part in (self.file, self.key) if part)
         return f"{place}: {super().__str__()}" if place else super().__str__()
+
+
+class TableMisconfigured(ConfigurationError):
+    """A table's entry in the configuration does not fit the table as the database describes it."""
+
+    code = "FB-TABLE-CONFIG"
 
 
 class SourceUnreachable(AgentError):

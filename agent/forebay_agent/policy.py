@@ -27,6 +27,9 @@ class Policy:
 POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     errors.AgentError: Policy(Reaction.HOLD, 1, "Report this with the output of `forebay-agent status --json`."),
     errors.ConfigurationError: Policy(Reaction.STOP, 3, "Correct the key named and run `forebay-agent check`."),
+    errors.TableMisconfigured: Policy(
+        Reaction.HOLD, 3, "Correct the key named in the table's entry and run `forebay-agent check`."
+    ),
     errors.SourceUnreachable: Policy(
         Reaction.RETRY, 4, "Check address and port, that the database runs, and the firewall between."
     ),

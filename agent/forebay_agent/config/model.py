@@ -9,13 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from forebay_agent.config.secret import Secret
 
 
+SOURCE_KINDS: Final = ("sqlite", "mysql", "postgresql")
+MODES: Final = ("snapshot", "cursor", "trigger")
+TRIGGER_KINDS: Final = ("sqlite",)  # whose dialects implement `TriggerSource`
+TLS_MODES: Final = ("off", "preferred", "required", "verify")
+DIGESTS: Final = ("sm3", "sha256")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+MASK_KINDS: Final = (
+    "citizen_id",
+    "citizen_id_open",
+    "name",
+    "mobile",
+    "landline",
+    "bank_card",
+    "email",
+    "address",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class MaskConfig:
-    """`[table.columns.NAME] mask = "citizen_id"`: see `forebay_agent.transform.masks` for the kinds."""
+    """One entry of a table's `masks = { COLUMN = "citizen_id" }`; see `forebay_agent.transform.masks`."""
 
     column: str
     kind: str
@@ -38,6 +57,8 @@ class TableConfig:
     install: bool = False  # trigger mode: the agent may create change table and triggers itself
     purge: bool = True  # trigger mode: the agent deletes changes from the change table once they are durable
     priority: int = 5  # 1 first … 9 last
+    file: str = field(default="", compare=False)  # where the entry stands, for messages
+    entry: str = field(default="table", compare=False)  # its path in the file: `table[2]`
 
 
 @dataclass(frozen=True, slots=True)
