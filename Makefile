@@ -1,0 +1,69 @@
+# Everything a developer runs. A bare `make` prints what each target does.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+DB ?= sqlite
+ROWS ?= 2000000
+ROUNDS ?= 20
+SEED ?=
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults)"
+
+.PHONY: setup
+setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
+	@packaging/setup.sh full
+
+.PHONY: setup-runtime
+setup-runtime:
+	@packaging/setup.sh $(DB)
+
+.PHONY: demo
+demo: setup-runtime ## three departments, a collector, a writer, kill -9 in the middle, an independent comparison; DB= chooses the servers
+	@$(BIN)/python -m tests.servers $(DB) -- $(BIN)/forebay-collector demo
+
+.PHONY: test
+test: setup lint ## every test that runs here: unit, contract, fidelity, integration and end to end, on real servers
+	$(BIN)/pytest -q
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated code is current
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+	$(BIN)/python proto/generate.py --check
+
+.PHONY: test-faults
+test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run
+	$(BIN)/python -m tests.faults.kill_rounds --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench
+bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
+	$(BIN)/python -m bench.run --rows $(ROWS)
+
+.PHONY: test-spark
+test-spark: setup ## a real Spark reads history and mirror, before and after compaction (needs Java 17; not in CI)
+	packaging/setup.sh spark
+	$(BIN)/python -m tests.spark.run
+
+.PHONY: proto
+proto: setup ## generate forebay_wire/v1 anew from the .proto files
+	$(BIN)/python proto/generate.py
+
+.PHONY: format
+format: setup ## format the code
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+.PHONY: lock
+lock: setup ## lock the dependencies anew, with hashes and without addresses
+	for name in agent collector dev; do \
+	  $(BIN)/uv pip compile -q --upgrade --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    --no-emit-find-links requirements/$$name.in -o requirements/$$name.lock || exit 1; done
+
+.PHONY: clean
+clean: ## remove the environment and everything built
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find agent collector proto \( -name '*.so' -o -name '*.egg-info' -o -name __pycache__ -o -path '*/kernel/*.c' \) -prune -exec rm -rf {} +

@@ -1,0 +1,141 @@
+"""The workload: each department's rows are inserted, updated and (where it does so) deleted, in small transactions."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from datetime import UTC, date, datetime
+from typing import Any
+
+from forebay_collector.demo.database import Database
+from forebay_collector.demo.departments import Department
+from forebay_collector.demo.people import People
+
+
+class Writer(threading.Thread):
+    """Changes one department's table until told to stop. `changes` counts rows changed in committed transactions."""
+
+    def __init__(self, department: Department, database: Database, seed: int) -> None:
+        super().__init__(name=f"writer {department.name}", daemon=True)
+        self.department = department
+        self.database = database
+        self.people = People(seed)
+        self.keys: list[object] = []
+        self.changes = 0
+        self.failure: BaseException | None = None
+        self._number = 0
+        self._stop_now = threading.Event()
+
+    def fill(self) -> None:
+        """The rows that are there before any agent looks."""
+        with (
+            contextlib.closing(self.database.connect()) as connection,
+            self.database.transaction(connection) as cursor,
+        ):
+            rows = [self._row(old=True) for _ in range(self.department.rows)]
+            self._insert(cursor, rows)
+        self.keys = [row[0] for row in rows]
+
+    def stop(self) -> None:
+        self._stop_now.set()
+        self.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def run(self) -> None:
+        try:
+            with contextlib.closing(self.database.connect()) as connection:
+                while not self._stop_now.is_set():
+                    self._transaction(connection)
+                    time.sleep(self.people.random.uniform(0.005, 0.05))
+        except BaseException as error:
+            self.failure = error
+
+    def _transaction(self, connection: Any) -> None:
+        draw = self.people.random
+        added: list[object] = []
+        removed: set[object] = set()
+        changed = 0
+        with self.database.transaction(connection) as cursor:
+            for _ in range(draw.choice((1, 1, 1, 5, 20))):
+                kind = draw.random()
+                present = [key for key in draw.sample(self.keys, min(3, len(self.keys))) if key not in removed]
+                if kind < 0.4 or not present:
+                    row = self._row()
+                    self._insert(cursor, [row])
+                    added.append(row[0])
+                elif kind < 0.8 or not self.department.deletes:
+                    self._update(cursor, present[0])
+                else:
+                    self._delete(cursor, present[0])
+                    removed.add(present[0])
+                changed += 1
+        self.keys = [key for key in self.keys if key not in removed] + added if removed else self.keys + added
+        self.changes += changed
+
+    def _insert(self, cursor: Any, rows: list[tuple[object, ...]]) -> None:
+        names = ", ".join(self.database.quote(name) for name in self.department.columns)
+        marks = ", ".join([self.database.marker] * len(self.department.columns))
+        cursor.executemany(f"INSERT INTO {self.department.table} ({names}) VALUES ({marks})", rows)
+
+    def _update(self, cursor: Any, key: object) -> None:
+        row = dict(zip(self.department.columns, self._row(), strict=True))
+        mark = self.database.marker
+        changing = [
+            name for name in list(row)[2:] if name == self.department.touched or self.people.random.random() < 0.4
+        ]
+        changing = changing or list(row)[2:3]
+        cursor.execute(
+            f"UPDATE {self.department.table} SET {', '.join(f'{self.database.quote(name)} = {mark}' for name in changing)} "
+            f"WHERE {self.database.quote(self.department.key)} = {mark}",
+            [*(row[name] for name in changing), key],
+        )
+
+    def _delete(self, cursor: Any, key: object) -> None:
+        mark = self.database.marker
+        where = f"{self.database.quote(self.department.key)} = {mark}"
+        cursor.execute(f"DELETE FROM {self.department.table} WHERE {where}", [key])
+
+    def _row(self, *, old: bool = False) -> tuple[object, ...]:
+        """A new row; `old`: one of before today."""
+        people, draw = self.people, self.people.random
+        self._number += 1
+        long_ago = people.day(date(2001, 1, 1), 9_000)
+        if self.department.table == "enterprise":
+            moment = datetime(2024, 1, 1) if old else datetime.now(UTC).replace(tzinfo=None)  # noqa: DTZ001
+            touched = f"{moment:%Y-%m-%d %H:%M:%S.%f}"
+            return (
+                self._number,
+                people.uscc(),
+                people.company(),
+                people.name(),
+                people.amount(10**9),
+                f"{long_ago:%Y-%m-%d}",
+                draw.choice(("存续", "注销", "吊销")),
+                None if draw.random() < 0.1 else people.address(),
+                touched,
+            )
+        if self.department.table == "low_income":
+            return (
+                f"DB{self._number:08d}",
+                people.name(),
+                people.citizen_id(),
+                None if draw.random() < 0.2 else people.mobile(),
+                draw.randrange(1, 8),
+                people.amount(2_000),
+                draw.choice(("桥圩镇", "石卡镇", "木圭镇", "大安镇")),
+            )
+        return (
+            # not ascending, so that a later row of the same day may have a lower key
+            f"贵审批许〔{draw.randrange(2019, 2027)}〕{draw.randrange(10**6):06d}-{self._number}号",
+            f"{people.company()}经营许可",
+            draw.choice(("普通", "特许", "认可", "核准", "登记")),
+            people.company(),
+            people.uscc(),
+            people.name(),
+            f"{long_ago:%Y-%m-%d}",
+            "贵港市行政审批局",
+            draw.choice(("1", "2")),
+            f"{people.day(date(2024, 1, 1), 600):%Y-%m-%d}" if old else f"{datetime.now(UTC):%Y-%m-%d}",
+        )
