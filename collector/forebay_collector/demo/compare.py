@@ -33,6 +33,11 @@ class Difference:
     def equal(self) -> bool:
         return not (self.missing or self.extra or self.different)
 
+    def summary(self) -> str:
+        """Counts, and the first keys of each kind."""
+        kinds = (("missing", self.missing), ("extra", self.extra), ("different", self.different))
+        return ", ".join(f"{what} {len(keys)} ({', '.join(keys[:3])}…)" for what, keys in kinds if keys)
+
 
 def compare(department: Department, database: Database, platform: Path) -> Difference:
     """Reads both sides whole. A key that the mirror holds twice is in `extra`."""

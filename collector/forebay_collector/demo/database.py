@@ -84,7 +84,8 @@ class Database:
         try:
             yield cursor
         except BaseException:
-            cursor.execute("ROLLBACK")
+            with contextlib.suppress(Exception):  # the connection may be gone; then the server rolls back
+                cursor.execute("ROLLBACK")
             raise
         cursor.execute("COMMIT")
 

@@ -16,14 +16,16 @@ from forebay_collector.demo.people import People
 class Writer(threading.Thread):
     """Changes one department's table until told to stop. `changes` counts rows changed in committed transactions."""
 
-    def __init__(self, department: Department, database: Database, seed: int) -> None:
+    def __init__(self, department: Department, database: Database, seed: int, *, patient: bool = False) -> None:
+        """`patient`: a database that goes away is waited for, and what it then holds is what counts."""
         super().__init__(name=f"writer {department.name}", daemon=True)
+        self.patient = patient
         self.department = department
         self.database = database
         self.people = People(seed)
         self.keys: list[object] = []
         self.changes = 0
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
         self._number = 0
         self._stop_now = threading.Event()
 
@@ -35,7 +37,6 @@ class Writer(threading.Thread):
         ):
             rows = [self._row(old=True) for _ in range(self.department.rows)]
             self._insert(cursor, rows)
-        self.keys = [row[0] for row in rows]
 
     def stop(self) -> None:
         self._stop_now.set()
@@ -44,13 +45,24 @@ class Writer(threading.Thread):
             raise self.failure
 
     def run(self) -> None:
-        try:
-            with contextlib.closing(self.database.connect()) as connection:
-                while not self._stop_now.is_set():
-                    self._transaction(connection)
-                    time.sleep(self.people.random.uniform(0.005, 0.05))
-        except BaseException as error:
-            self.failure = error
+        while not self._stop_now.is_set():
+            try:
+                with contextlib.closing(self.database.connect()) as connection:
+                    self.keys = self._present(connection)
+                    while not self._stop_now.is_set():
+                        self._transaction(connection)
+                        time.sleep(self.people.random.uniform(0.005, 0.05))
+            except Exception as error:
+                if not self.patient:
+                    self.failure = error
+                    return
+                time.sleep(0.2)
+
+    def _present(self, connection: Any) -> list[object]:
+        """The keys that the table holds: after a lost connection nobody knows whether the last commit took place."""
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT {self.database.quote(self.department.key)} FROM {self.department.table}")
+        return [row[0] for row in cursor.fetchall()]
 
     def _transaction(self, connection: Any) -> None:
         draw = self.people.random
