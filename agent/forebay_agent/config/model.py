@@ -13,7 +13,6 @@ from typing import Final
 
 from forebay_agent.config.secret import Secret
 
-
 SOURCE_KINDS: Final = ("sqlite", "mysql", "postgresql")
 MODES: Final = ("snapshot", "cursor", "trigger")
 TRIGGER_KINDS: Final = ("sqlite",)  # whose dialects implement `TriggerSource`

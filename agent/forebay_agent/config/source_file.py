@@ -1,0 +1,126 @@
+"""Reads one file of `sources.d/`: the source at the file's top, then one `[[table]]` for each table."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from forebay_agent.config import model
+from forebay_agent.config.section import Section
+from forebay_agent.config.table_entry import read_table
+from forebay_wire import limits
+
+_SERVER_KEYS: Final = ("host", "port", "socket", "database", "user", "password", "tls", "tls_ca", "connect_timeout")
+_OTHER_NAMES: Final = {"mariadb": "mysql", "postgres": "postgresql", "pgsql": "postgresql", "sqlite3": "sqlite"}
+_OWN_SCHEMA: Final = {"sqlite": "main", "postgresql": "public"}
+
+
+def read_source(top: Section) -> model.SourceConfig | None:
+    """The source that a file describes; None when its kind is not known. Problems go to the section's collection."""
+    name = top.text("name", top.file.stem)
+    if not name or "/" in name or len(name.encode()) > limits.MAX_NAME_BYTES:
+        top.refuse(
+            "name",
+            f"{name!r} cannot name a source: it is empty, too long or holds '/'",
+            "Use a short name such as `civil_affairs`.",
+        )
+    kind = _read_kind(top)
+    tables = top.sections("table")
+    path = top.path("path")
+    host, socket = top.text("host", "127.0.0.1"), top.text("socket")
+    if set(host) & set("/@ "):
+        top.refuse("host", "is not a host name", "Write only the host; user, port and database have keys of their own.")
+    source = model.SourceConfig(
+        name=name,
+        kind=kind,
+        file=str(top.file),
+        path=path,
+        host=host,
+        port=top.integer("port", 0, 1, 65535),
+        socket=socket,
+        database=top.text("database"),
+        user=top.text("user"),
+        password=top.secret("password"),
+        charset=top.text("charset"),
+        tls=top.text("tls", "preferred", choices=model.TLS_MODES),
+        tls_ca=top.path("tls_ca"),
+        statement_timeout=top.duration("statement_timeout", timedelta(seconds=300), least=timedelta(seconds=1)),
+        connect_timeout=top.duration("connect_timeout", timedelta(seconds=10), least=timedelta(seconds=1)),
+        poll_interval=top.duration("poll_interval", timedelta(seconds=1), least=timedelta(milliseconds=10)),
+        batch_rows=top.integer("batch_rows", 50_000, 1, limits.MAX_ROWS),
+        tables=tuple(table for entry in tables if (table := read_table(entry, kind)) is not None),
+    )
+    top.finish()
+    if not kind:
+        return None
+    _refuse_what_does_not_fit(top, source)
+    _refuse_same_tables(top, source)
+    if not tables:
+        top.refuse("table", "no table is named", 'Add at least one `[[table]]` with `name = "schema.table"`.')
+    return source
+
+
+def _read_kind(top: Section) -> str:
+    written = top.content.get("kind")
+    if isinstance(written, str) and written in _OTHER_NAMES:
+        top.text("kind")
+        top.refuse("kind", f"{written!r} is not known; did you mean `{_OTHER_NAMES[written]}`?", "Correct the kind.")
+        return ""
+    return top.text("kind", required=True, choices=model.SOURCE_KINDS)
+
+
+def _refuse_what_does_not_fit(top: Section, source: model.SourceConfig) -> None:
+    if source.kind == "sqlite":
+        for key in _SERVER_KEYS:
+            if top.has(key):
+                top.refuse(key, "does not belong to a source of kind sqlite", "Remove it: a SQLite source is a file.")
+        if source.path is None and not top.has("path"):
+            top.refuse("path", "is missing", 'Add `path = "/path/to/database.db"`.')
+        return
+    if top.has("path"):
+        top.refuse("path", f"does not belong to a source of kind {source.kind}", "Remove it; `host` names the server.")
+    if not source.user and not top.has("user"):
+        top.refuse("user", "is missing", "Name the read-only database user that the DBA made for Forebay.")
+    if source.socket and top.has("host"):
+        top.refuse("socket", "stands beside `host`", "Keep one of them.")
+    if source.kind == "postgresql" and not source.database and not top.has("database"):
+        top.refuse("database", "is missing", "Name the database: a PostgreSQL session sees one database.")
+    if source.kind == "mysql" and not source.database:
+        for table in source.tables:
+            if "." not in table.name:
+                top.refuse(
+                    table.entry + ".name",
+                    f"{table.name!r} names no database and `database` is not set",
+                    f'Write `name = "DATABASE.{table.name}"`, or set `database` at the top of the file.',
+                )
+    _refuse_tls(top, source)
+
+
+def _refuse_tls(top: Section, source: model.SourceConfig) -> None:
+    if source.tls_ca is None:
+        return
+    if source.tls != "verify":
+        top.refuse("tls_ca", f"is not used with tls = {source.tls!r}", 'Set `tls = "verify"`, or remove `tls_ca`.')
+    try:
+        with source.tls_ca.open("rb") as stream:
+            is_certificate = b"-----BEGIN CERTIFICATE-----" in stream.read(1 << 20)
+    except OSError as error:
+        top.refuse("tls_ca", f"{source.tls_ca} cannot be read: {error.strerror}", "Name the CA's certificate file.")
+        return
+    if not is_certificate:
+        top.refuse("tls_ca", f"{source.tls_ca} holds no certificate", "Name the CA's certificate in PEM form.")
+
+
+def _refuse_same_tables(top: Section, source: model.SourceConfig) -> None:
+    """Two entries of one table would write one stream twice."""
+    own = _OWN_SCHEMA.get(source.kind, source.database)
+    first: dict[str, str] = {}
+    for table in source.tables:
+        full = table.name if "." in table.name else f"{own}.{table.name}"
+        if full in first:
+            top.refuse(
+                f"{table.entry}.name",
+                f"duplicate stream: table {table.name!r} is already named by {first[full]}",
+                "Keep one entry for each table.",
+            )
+        first.setdefault(full, table.entry)
