@@ -1,0 +1,128 @@
+"""LocalArchive: one file per batch in a directory (layout: `names.py`; format: `file.py`).
+
+A batch is written to a temporary file in `.incoming`; `sync` fsyncs each file, renames it to its place, and fsyncs once
+every directory that gained a name, new parent directories included. So a name is only ever that of a whole file. What
+a killed process left in `.incoming` was never promised and is removed at start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from forebay_collector.archive import file, names
+from forebay_collector.errors import ArchiveFull, ArchiveMissing, ArchiveUnavailable
+from forebay_wire.seal import SealedBatch
+from forebay_wire.stream import StreamName
+
+INCOMING: Final = ".incoming"
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FSYNC_THREADS: Final = 8
+
+
+class LocalArchive:
+    """Batches as files under `root`, which is made when missing. `fsync` is given in by tests."""
+
+    def __init__(self, root: Path, fsync: Callable[[int], None] = os.fsync) -> None:
+        """Raises ArchiveUnavailable, ArchiveFull."""
+        self.root = root
+        self._fsync = fsync
+        self._incoming = root / INCOMING
+        self._staged: dict[Path, Path] = {}  # final path -> temporary file
+        self._number = 0
+        self._settled: set[Path] = set()  # directories whose own names this process has synced
+        self._threads = ThreadPoolExecutor(_FSYNC_THREADS, thread_name_prefix="archive-fsync")
+        with _named(root):
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            for left_over in self._incoming.iterdir():
+                left_over.unlink()
+
+    def write(self, batch: SealedBatch) -> None:
+        final = self._path(batch.stream, batch.epoch, batch.seq)
+        self._number += 1
+        temporary = self._incoming / f"{self._number}{names.SUFFIX}"
+        replaced = self._staged.get(final)
+        self._staged[final] = temporary
+        with _named(temporary):
+            if replaced is not None:
+                replaced.unlink()
+            with temporary.open("xb") as out:
+                out.write(file.preamble(batch))
+                out.write(batch.header)
+                out.write(batch.payload)
+
+    def sync(self) -> None:
+        with _named(self.root):
+            list(self._threads.map(self._sync_path, self._staged.values()))
+            folders = {final.parent for final in self._staged}
+            changed = folders | {above for folder in folders for above in self._make(folder)}
+            for final, temporary in self._staged.items():
+                temporary.replace(final)
+            list(self._threads.map(self._sync_path, changed))
+        self._settled |= changed
+        self._staged.clear()
+
+    def abort(self) -> None:
+        for temporary in self._staged.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self._staged.clear()
+
+    def read(self, stream: StreamName, epoch: int, seq: int) -> SealedBatch:
+        path = self._path(stream, epoch, seq)
+        with _named(path):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError as error:
+                raise ArchiveMissing(f"archive file {path}: is not there") from error
+        return file.parse(path, content, stream, epoch, seq)
+
+    def delete(self, stream: StreamName, epoch: int, seq: int) -> None:
+        path = self._path(stream, epoch, seq)
+        with _named(path):
+            path.unlink(missing_ok=True)
+
+    def batches(self, stream: StreamName) -> Iterator[tuple[int, int]]:
+        folder = self.root / names.stream_folder(stream)
+        with _named(folder):
+            epochs = sorted(int(entry.name) for entry in folder.iterdir()) if folder.is_dir() else []
+            for epoch in epochs:
+                found = (folder / str(epoch)).iterdir()
+                for seq in sorted(int(entry.stem) for entry in found if entry.suffix == names.SUFFIX):
+                    yield epoch, seq
+
+    def close(self) -> None:
+        self.abort()
+        self._threads.shutdown()
+
+    def _path(self, stream: StreamName, epoch: int, seq: int) -> Path:
+        return self.root / names.batch_file(stream, epoch, seq)
+
+    def _make(self, folder: Path) -> Iterator[Path]:
+        """Makes the folder; yields the directories that hold names which may not be on disk yet."""
+        while folder != self.root and folder not in self._settled:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder = folder.parent
+            yield folder
+
+    def _sync_path(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            self._fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Gives an OSError its kind."""
+    try:
+        yield
+    except OSError as error:
+        kind = ArchiveFull if error.errno in _NO_ROOM else ArchiveUnavailable
+        raise kind(f"archive {error.filename or path}: {error.strerror}") from error

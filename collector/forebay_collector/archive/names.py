@@ -1,0 +1,37 @@
+"""Where a batch lies under the archive's root: `<department>/<source>/<table>/<epoch>/<seq, 12 digits>.batch`.
+
+Names are percent-encoded (RFC 3986) to plain ASCII without `/`; a leading dot is encoded too, so that no name is `.` or
+`..`. What would be longer than a file system takes is cut and ends in `%%` and a digest of the whole name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import quote
+
+from forebay_wire.stream import StreamName
+
+SUFFIX: Final = ".batch"
+_LONGEST: Final = 200
+_DIGEST_CHARACTERS: Final = 32
+
+
+def encode(name: str) -> str:
+    """One part of a stream's name as one part of a path. Different names never share one."""
+    encoded = quote(name, safe="")
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded) > _LONGEST:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        encoded = f"{encoded[: _LONGEST - _DIGEST_CHARACTERS - 2]}%%{digest}"
+    return encoded
+
+
+def stream_folder(stream: StreamName) -> PurePosixPath:
+    return PurePosixPath(encode(stream.department), encode(stream.source), encode(stream.table))
+
+
+def batch_file(stream: StreamName, epoch: int, seq: int) -> PurePosixPath:
+    return stream_folder(stream) / str(epoch) / f"{seq:012d}{SUFFIX}"

@@ -1,0 +1,150 @@
+"""Every kind of trouble the collector knows. `code` is stable; what to do about each kind stands in `policy.py`.
+
+An error says what, where and why in its message; the class docstring is the default message. No message ever holds a
+secret or a row's value. Kinds are told apart by errno, SQLSTATE or SQLite's result code, never by message text.
+What can be wrong with a batch itself stands in `forebay_wire.errors`, what a platform refuses in `platform.contract`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CollectorError(Exception):
+    """Something the collector has no name for went wrong."""
+
+    code: ClassVar[str] = "FB-COLLECTOR"
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        """`remedy`: this very case's remedy, where it is better than the kind's own."""
+        super().__init__(message or type(self).__doc__)
+        self.remedy = remedy
+
+
+class ConfigurationError(CollectorError):
+    """The configuration cannot be used. Carries `file` and `key`."""
+
+    code = "FB-CONFIG"
+
+    def __init__(self, message: str, *, file: str = "", key: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.file = file
+        self.key = key
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.file, self.key) if part)
+        return f"{place}: {super().__str__()}" if place else super().__str__()
+
+
+class DataFolderUnusable(CollectorError):
+    """The data folder is missing or cannot be written."""
+
+    code = "FB-DATA"
+
+
+class DataFolderInUse(CollectorError):
+    """Another collector works in this data folder."""
+
+    code = "FB-DATA-IN-USE"
+
+
+class AddressUnusable(CollectorError):
+    """The listen address cannot be opened."""
+
+    code = "FB-ADDRESS"
+
+
+class LedgerUnavailable(CollectorError):
+    """The ledger cannot be read or written now."""
+
+    code = "FB-LEDGER"
+
+
+class LedgerDamaged(CollectorError):
+    """The ledger's file is damaged."""
+
+    code = "FB-LEDGER-DAMAGED"
+
+
+class LedgerVersion(CollectorError):
+    """The ledger was made by another version of the collector."""
+
+    code = "FB-LEDGER-VERSION"
+
+
+class MarkMoved(CollectorError):
+    """Batches do not attach to the stream's mark in the ledger."""
+
+    code = "FB-LEDGER-MARK"
+
+
+class ArchiveFull(CollectorError):
+    """The archive's disk is full."""
+
+    code = "FB-ARCHIVE-FULL"
+
+
+class ArchiveUnavailable(CollectorError):
+    """The archive cannot be read or written now."""
+
+    code = "FB-ARCHIVE"
+
+
+class ArchiveDamaged(CollectorError):
+    """A file of the archive is not what was archived."""
+
+    code = "FB-ARCHIVE-DAMAGED"
+
+
+class ArchiveMissing(CollectorError):
+    """The archive does not hold the batch."""
+
+    code = "FB-ARCHIVE-MISSING"
+
+
+class NotKnown(CollectorError):
+    """The ledger knows no such agent, stream or batch."""
+
+    code = "FB-NOT-KNOWN"
+
+
+class NotPossible(CollectorError):
+    """What was asked for does not fit the present state."""
+
+    code = "FB-NOT-POSSIBLE"
+
+
+class TokenRefused(CollectorError):
+    """The token is not known, was used, or has expired."""
+
+    code = "FB-TOKEN"
+
+
+class IdentityRefused(CollectorError):
+    """The certificate does not allow this call."""
+
+    code = "FB-IDENTITY"
+
+
+class AgentUnreachable(CollectorError):
+    """The agent is not connected."""
+
+    code = "FB-AGENT-UNREACHABLE"
+
+
+class CommandFailed(CollectorError):
+    """The agent could not do what it was asked."""
+
+    code = "FB-COMMAND"
+
+
+class LoadStalled(CollectorError):
+    """The platform does not get what was received."""
+
+    code = "FB-LOAD-STALLED"
+
+
+class ThreadDied(CollectorError):
+    """A thread of the collector ended by itself."""
+
+    code = "FB-THREAD"

@@ -1,0 +1,250 @@
+"""Batches: recorded when they are durable, settled when they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, literal_column, or_, select, update
+
+from forebay_collector.errors import MarkMoved
+from forebay_collector.ledger import tables
+from forebay_collector.ledger.database import Database
+from forebay_collector.ledger.records import Arrival, BatchRecord, BatchState, StreamRecord
+from forebay_collector.ledger.streams import advance_loaded, find, need, need_id
+from forebay_wire.digest import GENESIS
+from forebay_wire.stream import StreamName
+
+# written into the statement, not bound: a partial index is used only for a literal
+DURABLE: ColumnElement[str] = literal_column("'durable'")
+LOADED: ColumnElement[str] = literal_column("'loaded'")
+_COLUMNS = [column for column in tables.batch.c if column.name != "header"]
+_OF_STREAM = [tables.stream.c.department, tables.stream.c.source, tables.stream.c.table_name, tables.stream.c.agent]
+_SELECT = select(*_COLUMNS, *_OF_STREAM).join(tables.stream, tables.stream.c.id == tables.batch.c.stream_id)
+_AS_THEY_ARE = [column.name for column in _COLUMNS if column.name not in ("row_count", "state", "last_of_snapshot")]
+
+
+class Batches:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def receive(self, arrivals: Sequence[Arrival]) -> None:
+        """Records archived batches and moves their streams' durable marks, all in one transaction.
+
+        Per stream they are consecutive and in order. Raises MarkMoved, and records nothing, when one does not attach to
+        its stream's mark.
+        """
+        at = self._database.clock()
+        rows: list[dict[str, Any]] = []
+        moves: list[dict[str, Any]] = []
+        with self._database.write() as connection:
+            by_stream = sorted(arrivals, key=lambda arrival: arrival.stream)
+            for name, group in groupby(by_stream, key=lambda arrival: arrival.stream):
+                of_stream = list(group)
+                last = of_stream[-1]
+                stream_id = need_id(connection, name, last.agent)
+                _check_links(find(connection, name), of_stream)
+                rows += [_to_row(stream_id, arrival, at) for arrival in of_stream]
+                move = {"epoch": last.batch.epoch, "durable_seq": last.batch.seq, "durable_chain": last.batch.chain}
+                moves.append({"stream_id": stream_id, "agent": last.agent, **move})
+            connection.execute(insert(tables.batch), rows)
+            connection.execute(_MOVE_DURABLE, moves)
+
+    def header(self, name: StreamName, epoch: int, seq: int) -> bytes | None:
+        """The header of a batch as it was received; None when the ledger does not have it."""
+        with self._database.read() as connection:
+            stream = find(connection, name)
+            if stream is None:
+                return None
+            query = select(tables.batch.c.header).where(of(stream.id, epoch, seq))
+            header: bytes | None = connection.execute(query).scalar_one_or_none()
+            return header
+
+    def get(self, name: StreamName, epoch: int, seq: int) -> BatchRecord | None:
+        with self._database.read() as connection:
+            stream = find(connection, name)
+            return None if stream is None else get(connection, stream.id, epoch, seq)
+
+    def next_durable(self, name: StreamName, *, max_bytes: int, max_batches: int = 1_000) -> list[BatchRecord]:
+        """The stream's durable batches, in order, up to `max_bytes` of archived size (but at least one).
+
+        None of a held stream; what was discarded is passed over.
+        """
+        with self._database.read() as connection:
+            stream = find(connection, name)
+            if stream is None or stream.hold is not None:
+                return []
+            batch = tables.batch.c
+            query = _SELECT.where(batch.stream_id == stream.id, batch.state == DURABLE)
+            query = query.order_by(batch.epoch, batch.seq).limit(max_batches)
+            taken: list[BatchRecord] = []
+            size = 0
+            for row in connection.execute(query).mappings():
+                size += row["bytes"]
+                if taken and size > max_bytes:
+                    break
+                taken.append(to_record(row))
+            return taken
+
+    def mark_loaded(self, name: StreamName, epoch: int, seq: int) -> bool:
+        """Everything up to (epoch, seq) is visible in the platform: settles the durable batches up to there.
+
+        Whether the mark moved: it never moves backwards, nor beyond what is durable.
+        """
+        batch = tables.batch.c
+        with self._database.write() as connection:
+            stream = need(connection, name)
+            if not advance_loaded(connection, stream.id, epoch, seq):
+                return False
+            connection.execute(
+                update(tables.batch)
+                .where(batch.stream_id == stream.id, batch.state == DURABLE)
+                .where(or_(batch.epoch < epoch, (batch.epoch == epoch) & (batch.seq <= seq)))
+                .values(state=BatchState.LOADED, loaded_at=self._database.clock(), code="", reason="")
+            )
+            return True
+
+    def note_failure(self, name: StreamName, epoch: int, seq: int, code: str, reason: str) -> int:
+        """A load of the batch failed and will be tried again; -> how often it failed so far."""
+        with self._database.write() as connection:
+            stream = need(connection, name)
+            attempts: int | None = connection.execute(
+                update(tables.batch)
+                .where(of(stream.id, epoch, seq))
+                .values(attempts=tables.batch.c.attempts + 1, code=code, reason=reason)
+                .returning(tables.batch.c.attempts)
+            ).scalar_one_or_none()
+            return attempts or 0
+
+    def listing(
+        self,
+        *,
+        stream: StreamName | None = None,
+        agent: str = "",
+        department: str = "",
+        state: BatchState | None = None,
+        since: int = 0,
+        limit: int = 100,
+    ) -> list[BatchRecord]:
+        """Newest first; `since`: received at or after, microseconds."""
+        batch, of_stream = tables.batch.c, tables.stream.c
+        query = _SELECT.where(batch.received_at >= since)
+        if state is not None:
+            query = query.where(batch.state == literal_column(f"'{state.value}'"))
+        if agent:
+            query = query.where(of_stream.agent == agent)
+        if department:
+            query = query.where(of_stream.department == department)
+        query = query.order_by(batch.received_at.desc(), batch.epoch.desc(), batch.seq.desc()).limit(limit)
+        with self._database.read() as connection:
+            if stream is not None:
+                found = find(connection, stream)
+                if found is None:
+                    return []
+                query = query.where(batch.stream_id == found.id)
+            return [to_record(row) for row in connection.execute(query).mappings()]
+
+    def expirable(self, loaded_before: int, limit: int = 1_000) -> list[BatchRecord]:
+        """Loaded batches still in the archive whose retention is over, the oldest first."""
+        batch = tables.batch.c
+        query = _SELECT.where(batch.state == LOADED, batch.expired_at == literal_column("0"))
+        query = query.where(batch.loaded_at < loaded_before).order_by(batch.loaded_at).limit(limit)
+        with self._database.read() as connection:
+            return [to_record(row) for row in connection.execute(query).mappings()]
+
+    def mark_expired(self, records: Sequence[BatchRecord]) -> None:
+        """These batches are about to leave the archive; their records stay."""
+        if not records:
+            return
+        keys = [{"of_stream": one.stream_id, "of_epoch": one.epoch, "of_seq": one.seq} for one in records]
+        with self._database.write() as connection:
+            connection.execute(_EXPIRE.values(expired_at=self._database.clock()), keys)
+
+
+def of(stream_id: int, epoch: int, seq: int) -> Any:
+    batch = tables.batch.c
+    return (batch.stream_id == stream_id) & (batch.epoch == epoch) & (batch.seq == seq)
+
+
+def get(connection: Connection, stream_id: int, epoch: int, seq: int) -> BatchRecord | None:
+    row = connection.execute(_SELECT.where(of(stream_id, epoch, seq))).mappings().one_or_none()
+    return None if row is None else to_record(row)
+
+
+def to_record(row: RowMapping) -> BatchRecord:
+    return BatchRecord(
+        stream=StreamName(row["department"], row["source"], row["table_name"]),
+        agent=row["agent"],
+        rows=row["row_count"],
+        state=BatchState(row["state"]),
+        last_of_snapshot=bool(row["last_of_snapshot"]),
+        **{name: row[name] for name in _AS_THEY_ARE},
+    )
+
+
+def attaches(stream: StreamRecord | None, epoch: int, seq: int, previous_chain: bytes) -> bool:
+    """Whether a batch is the very next one after the stream's durable mark."""
+    chain = GENESIS if stream is None else stream.durable_chain
+    marked = (0, 0) if stream is None else stream.durable
+    follows = (epoch, seq) == (marked[0], marked[1] + 1) if epoch == marked[0] else epoch > marked[0] and seq == 1
+    return follows and previous_chain == chain
+
+
+def _check_links(stream: StreamRecord | None, arrivals: Sequence[Arrival]) -> None:
+    assert stream is not None
+    for arrival in arrivals:
+        batch = arrival.batch
+        if not attaches(stream, batch.epoch, batch.seq, batch.fields.previous_chain):
+            raise MarkMoved(
+                f"{stream.name} epoch {batch.epoch} seq {batch.seq}: the ledger's mark is epoch {stream.epoch} "
+                f"seq {stream.durable_seq}"
+            )
+        stream = StreamRecord(stream.id, stream.name, stream.agent, batch.epoch, batch.seq, batch.chain)
+
+
+def _to_row(stream_id: int, arrival: Arrival, received_at: int) -> dict[str, Any]:
+    fields = arrival.batch.fields
+    return {
+        "stream_id": stream_id,
+        "epoch": fields.epoch,
+        "seq": fields.seq,
+        "header": arrival.batch.header,
+        "row_count": fields.rows,
+        "reads": fields.ops.snapshot_reads,
+        "inserts": fields.ops.inserts,
+        "updates": fields.ops.updates,
+        "deletes": fields.ops.deletes,
+        "bytes": arrival.batch.size,
+        "first_position": fields.first_position,
+        "last_position": fields.last_position,
+        "first_committed_at": fields.first_committed_at_us,
+        "last_committed_at": fields.last_committed_at_us,
+        "captured_at": fields.captured_at_us,
+        "received_at": received_at,
+        "loaded_at": 0,
+        "expired_at": 0,
+        "snapshot": fields.snapshot_part.snapshot,
+        "last_of_snapshot": int(fields.snapshot_part.last),
+        "state": BatchState.DURABLE.value,
+        "code": "",
+        "reason": "",
+        "attempts": 0,
+    }
+
+
+_MOVE_DURABLE = (
+    update(tables.stream)
+    .where(tables.stream.c.id == bindparam("stream_id"))
+    .values(
+        agent=bindparam("agent"),
+        epoch=bindparam("epoch"),
+        durable_seq=bindparam("durable_seq"),
+        durable_chain=bindparam("durable_chain"),
+    )
+)
+_EXPIRE = update(tables.batch).where(
+    tables.batch.c.stream_id == bindparam("of_stream"),
+    tables.batch.c.epoch == bindparam("of_epoch"),
+    tables.batch.c.seq == bindparam("of_seq"),
+)

@@ -1,0 +1,54 @@
+"""Ledger: one object with a noun for each kind of fact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy.engine import URL, make_url
+
+from forebay_collector.ledger.agents import Agents
+from forebay_collector.ledger.audit import Audit
+from forebay_collector.ledger.batches import Batches
+from forebay_collector.ledger.database import Database, now_us
+from forebay_collector.ledger.migrate import migrate
+from forebay_collector.ledger.quarantine import Quarantine
+from forebay_collector.ledger.schemas import Schemas
+from forebay_collector.ledger.streams import Streams
+from forebay_collector.ledger.tokens import Tokens
+
+
+class Ledger:
+    """The ledger, open and at the newest version. Safe to use from any thread.
+
+    Every method raises LedgerUnavailable or LedgerDamaged when the database cannot do its part.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.agents = Agents(database)
+        self.tokens = Tokens(database)
+        self.streams = Streams(database)
+        self.schemas = Schemas(database)
+        self.batches = Batches(database)
+        self.quarantine = Quarantine(database)
+        self.audit = Audit(database)
+
+    @classmethod
+    def open(cls, where: Path | str, clock: Callable[[], int] = now_us) -> Self:
+        """Opens the SQLite file (made when missing) or database URL, and takes it to the newest version.
+
+        Raises LedgerVersion when it is newer than this program; LedgerUnavailable, LedgerDamaged.
+        """
+        url = URL.create("sqlite", database=str(where)) if isinstance(where, Path) else make_url(where)
+        database = Database(url, clock)
+        try:
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,2 @@
+DROP TABLE command_part;
+DROP TABLE command;

@@ -1,0 +1,55 @@
+"""Schemas and dictionaries: what opens payloads, kept as long as the ledger itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, insert, select
+
+from forebay_collector.ledger import tables
+from forebay_collector.ledger.database import Database
+from forebay_collector.ledger.streams import named, need_id
+from forebay_wire.stream import StreamName
+
+
+class Schemas:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put_schema(self, name: StreamName, fingerprint: bytes, content: bytes, *, agent: str) -> None:
+        """Keeps a serialised Arrow schema; once it is there, again is nothing."""
+        with self._database.write() as connection:
+            stream_id = need_id(connection, name, agent)
+            schema = tables.schema.c
+            known = select(schema.stream_id).where(schema.stream_id == stream_id, schema.fingerprint == fingerprint)
+            if connection.execute(known).first() is None:
+                values = {"stream_id": stream_id, "fingerprint": fingerprint, "content": content}
+                connection.execute(insert(tables.schema).values(**values, received_at=self._database.clock()))
+
+    def schema(self, name: StreamName, fingerprint: bytes) -> bytes | None:
+        """The serialised Arrow schema with this fingerprint."""
+        query = select(tables.schema.c.content).join(tables.stream, tables.schema.c.stream_id == tables.stream.c.id)
+        return self._one(named(query, name).where(tables.schema.c.fingerprint == fingerprint))
+
+    def put_dictionary(self, name: StreamName, dictionary_id: str, content: bytes, *, agent: str) -> bool:
+        """Keeps a dictionary; False when another content is already kept under its id."""
+        with self._database.write() as connection:
+            stream_id = need_id(connection, name, agent)
+            kept = tables.dictionary.c
+            known = select(kept.content).where(kept.stream_id == stream_id, kept.dictionary_id == dictionary_id)
+            held: bytes | None = connection.execute(known).scalar_one_or_none()
+            if held is None:
+                values = {"stream_id": stream_id, "dictionary_id": dictionary_id, "content": content}
+                connection.execute(insert(tables.dictionary).values(**values, received_at=self._database.clock()))
+            return held is None or held == content
+
+    def dictionary(self, name: StreamName, dictionary_id: str) -> bytes | None:
+        query = select(tables.dictionary.c.content).join(
+            tables.stream, tables.dictionary.c.stream_id == tables.stream.c.id
+        )
+        return self._one(named(query, name).where(tables.dictionary.c.dictionary_id == dictionary_id))
+
+    def _one(self, query: Select[Any]) -> bytes | None:
+        with self._database.read() as connection:
+            content: bytes | None = connection.execute(query).scalar_one_or_none()
+            return content

@@ -1,0 +1,54 @@
+"""What each kind of trouble means to whoever runs the collector: the exit code and a sentence to act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from forebay_collector import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    exit_code: int  # of a command that ends with it: 1 not so, 3 configuration, 4 unreachable, 5 refused
+    remedy: str
+
+
+POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
+    errors.CollectorError: Policy(1, "Report this with the collector's log."),
+    errors.ConfigurationError: Policy(3, "Correct the key named in collector.toml."),
+    errors.DataFolderUnusable: Policy(
+        3, "Run `forebay-collector init`, and give the collector's user write access to the folder."
+    ),
+    errors.DataFolderInUse: Policy(5, "Stop the other collector, or give this one a data folder of its own."),
+    errors.AddressUnusable: Policy(3, "Choose a free address with `listen` in collector.toml, or stop what uses it."),
+    errors.LedgerUnavailable: Policy(4, "Check the disk that holds the ledger: free space, mount, errors in its log."),
+    errors.LedgerDamaged: Policy(
+        1, "Stop the collector, keep the file, and restore the ledger from a copy before it is started again."
+    ),
+    errors.LedgerVersion: Policy(3, "Run the version of the collector that made the ledger, or a newer one."),
+    errors.MarkMoved: Policy(5, "Let no two collectors receive into one ledger file; the agent sends again by itself."),
+    errors.ArchiveFull: Policy(4, "Free space on the archive's disk, or shorten `retention` in collector.toml."),
+    errors.ArchiveUnavailable: Policy(4, "Check the disk that holds the archive: mount, permissions, errors."),
+    errors.ArchiveDamaged: Policy(1, "Restore the file named from a copy of the archive, then `replay` the batch."),
+    errors.ArchiveMissing: Policy(1, "Restore the file named from a copy of the archive, then `replay` the batch."),
+    errors.NotKnown: Policy(1, "List what there is with `forebay-collector agents`, `streams` or `batches`."),
+    errors.NotPossible: Policy(5, "Look at the present state with `forebay-collector streams` or `batches`."),
+    errors.TokenRefused: Policy(5, "Make a new token with `forebay-collector token` and enrol with it."),
+    errors.IdentityRefused: Policy(5, "Enrol the agent again with a new token."),
+    errors.AgentUnreachable: Policy(
+        4, "Check on the appliance that the agent runs (`forebay-agent status`) and that `serve` runs here."
+    ),
+    errors.CommandFailed: Policy(1, "Read the agent's reason above; `forebay-agent status` shows its side."),
+    errors.LoadStalled: Policy(1, "See `forebay-collector streams`: a held stream shows its reason and its remedy."),
+    errors.ThreadDied: Policy(1, "Read the reason above; the service manager starts the collector again."),
+}
+
+
+def policy_of(error: errors.CollectorError) -> Policy:
+    """The policy of the error's kind, or of the nearest kind that it is derived from."""
+    return next(POLICIES[kind] for kind in type(error).__mro__ if kind in POLICIES)
+
+
+def remedy_of(error: errors.CollectorError) -> str:
+    return error.remedy or policy_of(error).remedy
