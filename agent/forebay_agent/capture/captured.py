@@ -22,6 +22,7 @@ class Checkpoint:
     phase: str = "start"  # start, snapshot, then the mode's own: cursor, trigger
     source: str = ""  # Source.identity()
     table: str = ""  # TableShape.identity
+    plan: str = ""  # what `after`, `low` and `through` are values of: mode, key, cursor; another plan starts anew
     snapshot: int = 0  # number of the snapshot being or last taken within the epoch
     after: Values | None = None  # snapshot: last key read; cursor: last (cursor, key) read within the window
     low: str | None = None  # cursor: everything up to here was captured; trigger: last change id captured

@@ -1,0 +1,148 @@
+"""From a table's configuration to its capture: which columns are read, what is the key, which mode reads them.
+
+What the configuration does not name is never selected, so that it never leaves the database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pyarrow as pa
+
+from forebay_agent.capture.captured import Capture
+from forebay_agent.capture.cursor import CursorCapture
+from forebay_agent.capture.snapshot import SnapshotCapture
+from forebay_agent.capture.source import Source, TableName, TableShape
+from forebay_agent.capture.table import CapturedTable
+from forebay_agent.capture.trigger import TriggerCapture, offers_triggers
+from forebay_agent.config.model import TableConfig
+from forebay_agent.errors import ColumnMissing, ConfigurationError, KeyMissing
+from forebay_wire.columns import CHANGE_NAMES
+
+MODES = ("snapshot", "cursor", "trigger")
+
+
+def describe(source: Source, table: TableConfig) -> TableShape:
+    """The table as it will be captured: the configured columns in the table's own order, with the configured key.
+
+    Raises:
+        TableMissing, PrivilegeMissing: as `Source.shape`.
+        ColumnMissing: a configured column is not in the table.
+        KeyMissing: cursor and trigger mode need a key and there is none.
+        ConfigurationError: key or cursor column is excluded or masked, or a setting does not fit the table.
+    """
+    full = source.shape(TableName.parse(table.name), table.as_text)
+    names = tuple(column.name for column in full.columns)
+    key = table.key or full.key
+    asked = {
+        "columns": table.columns,
+        "exclude": table.exclude,
+        "key": key,
+        "cursor": (table.cursor,) if table.cursor else (),
+        "as_text": tuple(sorted(table.as_text)),
+        "masks": tuple(mask.column for mask in table.masks),
+    }
+    for setting, wanted in asked.items():
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise ColumnMissing(f"{table.name}: {setting} names {', '.join(missing)}, which the table does not have")
+    taken = [name for name in names if name in CHANGE_NAMES and name not in table.exclude]
+    if taken:
+        raise ConfigurationError(
+            f"{table.name} has a column named {taken[0]}, a name that Forebay itself uses",
+            key=f"{table.name}.exclude",
+            remedy=f"Exclude {', '.join(taken)}, or share a view that names it otherwise.",
+        )
+    selected = tuple(
+        name for name in names if (not table.columns or name in table.columns) and name not in table.exclude
+    )
+    _check_mode(table, key)
+    _check_leading_columns(table, key, selected)
+    shape = full.with_columns(selected)
+    if table.mode == "cursor":
+        _check_cursor(table, shape)
+    return TableShape(shape.table, shape.columns, key, shape.identity)
+
+
+def open_capture(
+    source: Source,
+    shape: TableShape,
+    table: TableConfig,
+    *,
+    batch_rows: int = 50_000,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Capture:
+    """The capture of one table. `shape` is what `describe` returned; each poll describes the table anew and follows
+    columns that were added.
+
+    Raises:
+        ConfigurationError: the mode does not exist, or the database's dialect does not offer it.
+    """
+    captured = CapturedTable(source, shape, lambda: describe(source, table), table, batch_rows, monotonic)
+    if table.mode == "snapshot":
+        return SnapshotCapture(captured)
+    if table.mode == "cursor":
+        return CursorCapture(captured)
+    if not offers_triggers(source):
+        raise ConfigurationError(
+            f"{table.name}: mode trigger is not offered for this kind of database",
+            key=f"{table.name}.mode",
+            remedy='Use mode = "cursor", or mode = "snapshot".',
+        )
+    return TriggerCapture(captured, source)
+
+
+def _check_mode(table: TableConfig, key: tuple[str, ...]) -> None:
+    if table.mode not in MODES:
+        raise ConfigurationError(
+            f"{table.name}: there is no mode {table.mode!r}",
+            key=f"{table.name}.mode",
+            remedy=f"Use one of: {', '.join(MODES)}.",
+        )
+    if table.mode == "cursor" and not table.cursor:
+        raise ConfigurationError(
+            f"{table.name}: mode cursor needs a cursor column",
+            key=f"{table.name}.cursor",
+            remedy='Name a column that grows with every change (cursor = "updated_at"), or use another mode.',
+        )
+    if table.mode != "snapshot" and not key:
+        raise KeyMissing(f"{table.name} has no primary key and none is configured; mode {table.mode} needs one")
+
+
+def _check_leading_columns(table: TableConfig, key: tuple[str, ...], selected: tuple[str, ...]) -> None:
+    """Key and cursor columns travel in positions and checkpoints: they are shared, and unmasked, or the table is not."""
+    masked = {mask.column for mask in table.masks}
+    leading = (*key, table.cursor) if table.mode == "cursor" else key
+    for name in leading:
+        if name in masked:
+            raise ConfigurationError(
+                f"{table.name}: column {name} is key or cursor and cannot be masked",
+                key=f"{table.name}.masks",
+                remedy="Use other columns as key and cursor, or do not mask this one.",
+            )
+        if name not in selected:
+            raise ConfigurationError(
+                f"{table.name}: column {name} is key or cursor and is not among the shared columns",
+                key=f"{table.name}.columns",
+                remedy=f"Share {name} too, or use another column as key or cursor.",
+            )
+
+
+def _check_cursor(table: TableConfig, shape: TableShape) -> None:
+    kind = shape.column(table.cursor).arrow
+    is_number = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
+    is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_string(kind)
+    if not (is_number or is_time or pa.types.is_binary(kind)):
+        raise ConfigurationError(
+            f"{table.name}: column {table.cursor} ({kind}) cannot be a cursor",
+            key=f"{table.name}.cursor",
+            remedy="Use a column of numbers, dates, timestamps or text that grows with every change.",
+        )
+    if table.overlap and not (is_time if isinstance(table.overlap, timedelta) else is_number):
+        raise ConfigurationError(
+            f"{table.name}: overlap {table.overlap} does not fit cursor column {table.cursor} ({kind})",
+            key=f"{table.name}.overlap",
+            remedy="Give seconds or a duration for dates and timestamps, a whole number for numbers.",
+        )
