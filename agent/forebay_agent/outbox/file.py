@@ -1,0 +1,175 @@
+"""The outbox's SQLite file: how it is made, opened and checked, and what its error codes mean.
+
+A new file is made under another name and renamed, so that `outbox.db` is never seen half made: an empty or short file
+is damage, not a beginning. Write-ahead log, synchronous=FULL: a commit that returned is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StateFolderUnusable
+
+FILE_NAME: Final = "outbox.db"
+FORMAT: Final = 1
+APPLICATION_ID: Final = 0x46624F78  # "FbOx"
+PAGE_BYTES: Final = 16 << 10
+BUSY_SECONDS: Final = 15.0
+WAL_BYTES: Final = 64 << 20
+_MAGIC: Final = b"SQLite format 3\x00"
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Opens the outbox's file, making it first where there is none.
+
+    Raises: OutboxDamaged, StateFolderUnusable, OutboxFull.
+    """
+    try:
+        if not path.exists():
+            _make(path)
+        _check_header(path)
+        connection = _connect(path)
+    except OSError as error:
+        raise of_os_error(error, path) from error
+    try:
+        _check_version(connection, path)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    except sqlite3.Error as error:
+        connection.close()
+        raise of_sqlite_error(error, path) from error
+    except AgentError:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection of its own that cannot write; may be handed from one thread to another.
+
+    Raises: OutboxDamaged, StateFolderUnusable (also when there is no file).
+    """
+    if not path.exists():
+        raise StateFolderUnusable(f"{path}: there is no outbox; the agent has not run with this state folder")
+    try:
+        _check_header(path)
+        connection = _connect(path)
+    except OSError as error:
+        raise of_os_error(error, path) from error
+    try:
+        _check_version(connection, path)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        connection.close()
+        raise of_sqlite_error(error, path) from error
+    except AgentError:
+        connection.close()
+        raise
+    return connection
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Reads every page of the file. Raises OutboxDamaged."""
+    try:
+        answer: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise of_sqlite_error(error, path) from error
+    if answer != "ok":
+        raise OutboxDamaged(f"{path}: the outbox is damaged: {answer.splitlines()[-1]}")
+
+
+def of_sqlite_error(error: sqlite3.Error, path: Path) -> AgentError:
+    """What an error of SQLite means, by its result code (https://www.sqlite.org/rescode.html)."""
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    primary = extended & 0xFF
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT):
+        return OutboxDamaged(f"{path}: the outbox is damaged ({name})")
+    if primary == sqlite3.SQLITE_FULL:
+        return OutboxFull(f"{path}: no space left on the outbox's disk")
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StateFolderUnusable(f"{path}: the outbox cannot be read or written ({name})")
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return AgentError(f"{path}: another process kept the outbox locked for {BUSY_SECONDS:.0f} s")
+    return AgentError(f"{path}: {name}: {error}")
+
+
+def of_os_error(error: OSError, path: Path) -> AgentError:
+    return StateFolderUnusable(f"{path}: {error.strerror or error}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names made or removed in the folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # rw, not rwc: a file that vanished must not come back empty
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    except sqlite3.Error as error:
+        raise of_sqlite_error(error, path) from error
+    return connection
+
+
+def _make(path: Path) -> None:
+    left_over = path.with_name(f"{path.name}-wal")
+    if left_over.exists():
+        raise OutboxDamaged(f"{path} is missing, but {left_over.name} is there: bring the file back, or move both away")
+    new = path.with_name(f"{path.name}.new")
+    for piece in (new, new.with_name(f"{new.name}-wal"), new.with_name(f"{new.name}-shm")):
+        piece.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    connection = sqlite3.connect(new, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        tables = resources.files("forebay_agent.outbox").joinpath("outbox.sql").read_text("utf-8")
+        connection.executescript(f"BEGIN;\n{tables}\nPRAGMA user_version = {FORMAT};\nCOMMIT;")
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise of_sqlite_error(error, path) from error
+    finally:
+        connection.close()
+    with new.open("rb") as made:
+        os.fsync(made.fileno())
+    new.rename(path)
+    sync_folder(path.parent)
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if start != _MAGIC:
+        raise OutboxDamaged(f"{path}: the outbox is damaged: it does not start as an SQLite file does")
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise OutboxDamaged(f"{path}: is an SQLite file, but not an outbox")
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > FORMAT:
+        raise StateFolderUnusable(
+            f"{path}: written by a newer forebay-agent (format {version}; this one knows {FORMAT})",
+            remedy="Install the newer forebay-agent again.",
+        )
+    if version != FORMAT:
+        raise OutboxDamaged(f"{path}: format {version} is not known")

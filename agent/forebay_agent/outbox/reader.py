@@ -1,0 +1,89 @@
+"""Reading the outbox on a connection of one's own: the uplink and the listings. Never holds a transaction open."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from forebay_agent.outbox.file import FILE_NAME, of_sqlite_error, open_for_reading
+from forebay_agent.outbox.records import Hold, Reset, StreamRecord, WaitingBatch
+from forebay_wire.seal import SealedBatch
+from forebay_wire.stream import StreamName
+
+STREAM_COLUMNS = (
+    "id, department, source, name, epoch, next_seq, chain, checkpoint, window_number,"
+    " held_code, held_reason, held_epoch, held_seq, held_chain"
+)
+
+
+class OutboxReader:
+    """Used by one thread at a time. Every method raises OutboxDamaged or StateFolderUnusable when the file fails."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / FILE_NAME
+        self._connection = open_for_reading(self._path)
+
+    def streams(self) -> list[StreamRecord]:
+        """Every stream, by name."""
+        rows = self._all(f"SELECT {STREAM_COLUMNS} FROM stream ORDER BY department, source, name")
+        return [stream_record(row) for row in rows]
+
+    def waiting(self, stream: int, *, limit: int = -1) -> list[WaitingBatch]:
+        """The stream's batches in the order in which they are sent; `stream` is StreamRecord.id."""
+        rows = self._all(
+            "SELECT epoch, seq, chain, size, header FROM batch WHERE stream = ? ORDER BY epoch, seq LIMIT ?",
+            (stream, limit),
+        )
+        return [WaitingBatch(*row) for row in rows]
+
+    def find(self, stream: int, epoch: int, seq: int) -> WaitingBatch | None:
+        """That very batch, None when it does not wait."""
+        rows = self._all(
+            "SELECT epoch, seq, chain, size, header FROM batch WHERE stream = ? AND epoch = ? AND seq = ?",
+            (stream, epoch, seq),
+        )
+        return WaitingBatch(*rows[0]) if rows else None
+
+    def next_batch(self, stream: int, after: tuple[int, int]) -> SealedBatch | None:
+        """The first batch after (epoch, seq), None when there is none."""
+        rows = self._all(
+            "SELECT header, payload FROM batch WHERE stream = ? AND (epoch, seq) > (?, ?) ORDER BY epoch, seq LIMIT 1",
+            (stream, *after),
+        )
+        return SealedBatch(*rows[0]) if rows else None
+
+    def schema(self, fingerprint: bytes) -> bytes | None:
+        """The serialised Arrow schema of that fingerprint."""
+        rows = self._all("SELECT serialized FROM schema WHERE fingerprint = ?", (fingerprint,))
+        return rows[0][0] if rows else None
+
+    def totals(self) -> tuple[int, int]:
+        """(batches, bytes) that wait."""
+        batches, size = self._all("SELECT count(*), coalesce(sum(size), 0) FROM batch")[0]
+        return batches, size
+
+    def resets(self) -> list[Reset]:
+        """The audit of resets, oldest first."""
+        rows = self._all(
+            "SELECT department, source, name, at_us, who, why, old_epoch, old_next_seq, new_epoch, abandoned_batches,"
+            " abandoned_bytes FROM reset JOIN stream ON stream.id = reset.stream ORDER BY reset.id"
+        )
+        return [Reset(StreamName(*row[:3]), *row[3:]) for row in rows]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise of_sqlite_error(error, self._path) from error
+
+
+def stream_record(row: Sequence[Any]) -> StreamRecord:
+    """A row of STREAM_COLUMNS."""
+    hold = Hold(*row[9:14]) if row[9] else None
+    number, department, source, name, epoch, next_seq, chain, checkpoint, window = row[:9]
+    return StreamRecord(number, StreamName(department, source, name), epoch, next_seq, chain, checkpoint, window, hold)

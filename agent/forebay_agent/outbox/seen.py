@@ -1,0 +1,45 @@
+"""The memory of rows that re-read windows sealed already, so that they are not sent again unchanged.
+
+A key stands here exactly with the digest of the row that was last sealed for it, or not at all; that makes it safe to
+forget late. So a window that reads a remembered row again does not write it each time: an entry's window is renewed
+after `RENEW` windows, and entries older than `KEEP` windows go, every `RENEW` windows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from forebay_agent.outbox.records import SeenChanges
+
+RENEW: Final = 64
+KEEP: Final = 2 * RENEW
+
+
+def lookup(connection: sqlite3.Connection, stream: int, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, int]]:
+    """key -> (row digest, window in which the entry was last written) of those keys that are remembered."""
+    find = connection.cursor()
+    found: dict[bytes, tuple[bytes, int]] = {}
+    for key in keys:
+        entry = find.execute(
+            "SELECT row, window_number FROM seen WHERE stream = ? AND key = ?", (stream, key)
+        ).fetchone()
+        if entry is not None:
+            found[key] = entry
+    return found
+
+
+def change(connection: sqlite3.Connection, stream: int, window: int, changes: SeenChanges) -> int:
+    """Within the caller's transaction. -> the number of the window that the next piece belongs to."""
+    connection.executemany("DELETE FROM seen WHERE stream = ? AND key = ?", ((stream, key) for key in changes.forget))
+    connection.executemany(
+        "INSERT INTO seen (stream, key, row, window_number) VALUES (?, ?, ?, ?) ON CONFLICT (stream, key)"
+        " DO UPDATE SET row = excluded.row, window_number = excluded.window_number",
+        ((stream, key, row, window) for key, row in changes.remember),
+    )
+    if not changes.last_of_window:
+        return window
+    if window % RENEW == 0:
+        connection.execute("DELETE FROM seen WHERE stream = ? AND window_number < ?", (stream, window - KEEP))
+    return window + 1
