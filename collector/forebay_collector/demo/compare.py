@@ -65,6 +65,16 @@ def history_twice(department: Department, platform: Path) -> int:
     return len(places) - len({tuple(place.values()) for place in places})
 
 
+def history_positions_twice(department: Department, platform: Path) -> int:
+    """How many changes of a change table the history holds more than once: by the change's own id."""
+    table = _table(department, platform, "_changes")
+    if table is None:
+        return 0
+    rows = table.scan(selected_fields=("_op", "_position")).to_arrow().to_pylist()
+    positions = [row["_position"] for row in rows if row["_op"] != "r"]
+    return len(positions) - len(set(positions))
+
+
 def _source_rows(department: Department, database: Database) -> dict[object, Row]:
     with contextlib.closing(database.connect()) as connection:
         cursor = connection.cursor()

@@ -38,6 +38,12 @@ class Writer(threading.Thread):
             rows = [self._row(old=True) for _ in range(self.department.rows)]
             self._insert(cursor, rows)
 
+    def successor(self) -> Writer:
+        """A writer, not yet started, that goes on where this one ended."""
+        writer = Writer(self.department, self.database, 0, patient=self.patient)
+        writer.people, writer.changes, writer._number = self.people, self.changes, self._number
+        return writer
+
     def stop(self) -> None:
         self._stop_now.set()
         self.join()
