@@ -54,7 +54,7 @@ class Fleet:
         database.create(department.create(dialect))
         (home / "agent.toml").write_text('[agent]\nstate = "state"\n', "utf-8")
         schema = {"sqlite": "main", "mariadb": database.name, "postgresql": "public"}[dialect]
-        masks = "".join(f'\n[table.columns.{column}]\nmask = "{kind}"\n' for column, kind in department.masks.items())
+        masks = "[table.masks]\n" + "".join(f'{column} = "{kind}"\n' for column, kind in department.masks.items())
         (home / "sources.d" / f"{department.source}.toml").write_text(
             f'{database.configuration()}poll_interval = "500ms"\n\n'
             f'[[table]]\nname = "{schema}.{department.table}"\n{department.entry}\n{masks}',
