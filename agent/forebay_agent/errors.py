@@ -148,6 +148,12 @@ class StateLost(AgentError):
     code = "FB-STATE-LOST"
 
 
+class CollectorBehind(AgentError):
+    """The collector holds less of this stream than it has confirmed to this agent: the collector's state was lost."""
+
+    code = "FB-COLLECTOR-BEHIND"
+
+
 class CollectorUnreachable(AgentError):
     """No collector can be reached."""
 

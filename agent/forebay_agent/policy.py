@@ -76,6 +76,12 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
         1,
         "Restore the agent's state folder, or start the stream anew: `forebay-agent reset STREAM --reason …`.",
     ),
+    errors.CollectorBehind: Policy(
+        Reaction.HOLD,
+        5,
+        "Restore the collector's newest ledger and archive, or start the stream anew: "
+        "`forebay-agent reset STREAM --reason …`.",
+    ),
     errors.CollectorUnreachable: Policy(
         Reaction.RETRY, 4, "Check `[collector] addresses`, the firewall, and that the collector runs."
     ),

@@ -57,12 +57,14 @@ class StreamRecord:
 class SeenChanges:
     """What a piece of a re-read window changes in the memory of sealed rows, by digests of 16 bytes.
 
-    remember: (key, row) of rows that the next window reads again. forget: keys whose rows it does not.
+    remember: (key, row) of rows that the next window reads again. forget: keys whose rows it does not. forget_all: rows
+    were sealed beside the windows (a snapshot), so that nothing remembered is sure to be what was sealed last.
     """
 
     remember: tuple[tuple[bytes, bytes], ...] = ()
     forget: tuple[bytes, ...] = ()
     last_of_window: bool = False
+    forget_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

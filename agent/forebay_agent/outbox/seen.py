@@ -8,30 +8,30 @@ after `RENEW` windows, and entries older than `KEEP` windows go, every `RENEW` w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from forebay_agent.outbox.records import SeenChanges
 
 RENEW: Final = 64
 KEEP: Final = 2 * RENEW
+LOOKUP_KEYS: Final = 1_000
 
 
-def lookup(connection: sqlite3.Connection, stream: int, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, int]]:
-    """key -> (row digest, window in which the entry was last written) of those keys that are remembered."""
-    find = connection.cursor()
-    found: dict[bytes, tuple[bytes, int]] = {}
-    for key in keys:
-        entry = find.execute(
-            "SELECT row, window_number FROM seen WHERE stream = ? AND key = ?", (stream, key)
-        ).fetchone()
-        if entry is not None:
-            found[key] = entry
-    return found
+def lookup(connection: sqlite3.Connection, stream: int, keys: Sequence[bytes]) -> dict[bytes, tuple[bytes, int]]:
+    """key -> (row digest, window in which the entry was last written) of those of at most LOOKUP_KEYS keys that are
+    remembered."""
+    places = ",".join("?" * len(keys))
+    rows = connection.execute(
+        f"SELECT key, row, window_number FROM seen WHERE stream = ? AND key IN ({places})", (stream, *keys)
+    )
+    return {key: (row, window) for key, row, window in rows}
 
 
 def change(connection: sqlite3.Connection, stream: int, window: int, changes: SeenChanges) -> int:
     """Within the caller's transaction. -> the number of the window that the next piece belongs to."""
+    if changes.forget_all:
+        connection.execute("DELETE FROM seen WHERE stream = ?", (stream,))
     connection.executemany("DELETE FROM seen WHERE stream = ? AND key = ?", ((stream, key) for key in changes.forget))
     connection.executemany(
         "INSERT INTO seen (stream, key, row, window_number) VALUES (?, ?, ?, ?) ON CONFLICT (stream, key)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -147,10 +147,13 @@ class Outbox:
             self._bound_log()
         return StreamRecord(record.id, record.name, record.epoch, seq, chain, checkpoint, window, record.hold)
 
-    def seen(self, stream: int, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, int]]:
-        """See `seen.lookup`."""
-        with self._lock, self._failures():
-            return seen.lookup(self._connection, stream, keys)
+    def seen(self, stream: int, keys: Sequence[bytes]) -> dict[bytes, tuple[bytes, int]]:
+        """Key digests -> (row digest, window) of those that are remembered; see `outbox.seen`."""
+        found: dict[bytes, tuple[bytes, int]] = {}
+        for start in range(0, len(keys), seen.LOOKUP_KEYS):
+            with self._lock, self._failures():
+                found |= seen.lookup(self._connection, stream, keys[start : start + seen.LOOKUP_KEYS])
+        return found
 
     def delete(self, durable: Mapping[int, tuple[int, int]]) -> int:
         """Deletes, by StreamRecord.id, every batch up to and including (epoch, seq): the collector has them. -> how many."""

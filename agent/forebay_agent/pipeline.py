@@ -1,0 +1,254 @@
+"""The agent's story: capture -> transform -> drop what a window read again -> seal -> outbox.
+
+`StreamPipeline.step` is one poll of one table. Its capture reads on the caller's thread (a source's session belongs to one
+thread); each piece is transformed, sealed and put into the outbox on the sealer's thread while the next piece is read.
+So at most two pieces are in memory, and a piece's checkpoint goes nowhere but into the transaction that keeps its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final, cast
+
+import pyarrow as pa
+
+from forebay_agent.capture.captured import Capture, Captured, Checkpoint
+from forebay_agent.capture.source import Column, TableShape
+from forebay_agent.clock import Clock
+from forebay_agent.errors import AgentError, CollectorBehind, OutboxDamaged, StateLost, ValueUnrepresentable
+from forebay_agent.outbox import Outbox, SeenChanges, StreamRecord, Superseded
+from forebay_agent.reread import drop_unchanged
+from forebay_agent.stream_state import SNAPSHOT, STREAMING, Board
+from forebay_agent.transform import Transform
+from forebay_wire import schema as wire_schema
+from forebay_wire.columns import CHANGE_NAMES
+from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.errors import LimitExceeded
+from forebay_wire.seal import SealedBatch, seal
+from forebay_wire.stream import StreamName
+
+MOST_ROWS: Final = 50_000
+MOST_BYTES: Final = 32 << 20
+"""rows and Arrow bytes of one batch"""
+
+TURN_SECONDS: Final = 10.0
+"""a step leaves off after so long, at a piece's end, for the source's other tables"""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A table as it was opened in this session: its capture, its shape, and what turns a shape into a transform."""
+
+    capture: Capture
+    shape: TableShape
+    transform_of: Callable[[TableShape], Transform]
+
+
+class StreamPipeline:
+    """One table of one source.
+
+    tick: called after every piece, so that whoever watches sees progress.
+    """
+
+    def __init__(
+        self,
+        name: StreamName,
+        opened: Opened,
+        outbox: Outbox,
+        sealer: Executor,
+        board: Board,
+        clock: Clock,
+        *,
+        algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.opened = opened
+        self._outbox = outbox
+        self._sealer = sealer
+        self._board = board
+        self._clock = clock
+        self._algorithm = algorithm
+        self._tick = tick
+        self.transform = opened.transform_of(opened.shape)
+        self._record = outbox.stream(name)
+
+    def step(self) -> bool:
+        """Captures what is settled at the source now; whether it left off before the end, for others' sake.
+
+        Raises:
+            StateLost, CollectorBehind: collector and outbox do not fit together; only a reset goes on.
+            OutboxFull: no room, nothing was lost: the next step reads again from the checkpoint.
+            OutboxDamaged, StateFolderUnusable: the process must end.
+            and what captures and transforms raise.
+        """
+        self._record = self._outbox.stream(self.name)
+        _refuse_unfit(self._record)
+        self._outbox.check_room()
+        checkpoint = checkpoint_of(self._record)
+        self._show_record(checkpoint)
+        try:
+            with closing(cast("_Closable", self.opened.capture.poll(checkpoint))) as pieces:
+                left_off = self._take(pieces)
+        except Superseded:
+            return True
+        self._board.update(
+            self.name,
+            waits=self.waits,
+            capturing=None,
+            guarantee=self.opened.capture.guarantee,
+            last_poll_at_us=self._clock.now_us(),
+        )
+        return left_off
+
+    @property
+    def waits(self) -> str:
+        """What the capture waits for at the source, in words; empty when for nothing."""
+        return cast(str, getattr(self.opened.capture, "waiting", ""))
+
+    def _take(self, pieces: Iterator[Captured]) -> bool:
+        # without a key there is nothing to resume a copy from: it is read to its end
+        until = self._clock.monotonic() + TURN_SECONDS if self.opened.shape.key else float("inf")
+        pending: Future[None] | None = None
+        left_off = False
+        try:
+            for captured in pieces:
+                if pending is not None:
+                    pending.result()
+                pending = self._sealer.submit(self._keep, captured)
+                if not captured.rows.num_rows:
+                    # moves the checkpoint only; what the capture does next may rely on it
+                    pending.result()
+                self._tick()
+                if self._clock.monotonic() > until:
+                    left_off = True
+                    break
+        except BaseException:
+            if pending is not None:
+                pending.exception()  # it must not go on beside the next step
+            raise
+        if pending is not None:
+            pending.result()
+        return left_off
+
+    def _keep(self, captured: Captured) -> None:
+        """On the sealer's thread: one piece, from rows as read to durable batches."""
+        rows = self._transformed(captured.rows)
+        schema = self.transform.schema
+        record = self._record
+        changes = SeenChanges(forget_all=True) if captured.snapshot else None
+        if captured.reread is not None:
+            rows, changes = drop_unchanged(
+                rows,
+                [field.name for field in schema.columns],
+                schema.key,
+                captured.reread,
+                record.window,
+                lambda keys: self._outbox.seen(record.id, keys),
+            )
+            if not (changes.remember or changes.forget or rows.num_rows):
+                changes = None
+        before = checkpoint_of(record)
+        checkpoint = captured.checkpoint.advanced(rows=before.rows + rows.num_rows)
+        batches = self._sealed(rows, captured) if rows.num_rows or captured.last_of_snapshot else []
+        if not batches and checkpoint == before and (changes is None or changes.forget_all):
+            return
+        self._record = self._outbox.put(
+            record, batches, checkpoint.to_json(), schema=schema if batches else None, seen_changes=changes
+        )
+        self._show_record(checkpoint)
+        if batches:
+            self._board.update(
+                self.name,
+                position=batches[-1].fields.last_position,
+                last_change_at_us=batches[-1].fields.last_committed_at_us or self._clock.now_us(),
+            )
+
+    def _transformed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        if [column.name for column in self.transform.shape.columns] != rows.schema.names[: -len(CHANGE_NAMES)]:
+            self.transform = self.opened.transform_of(grown(self.transform.shape, rows.schema))
+        return self.transform.apply(rows)
+
+    def _sealed(self, rows: pa.RecordBatch, captured: Captured) -> list[SealedBatch]:
+        batches: list[SealedBatch] = []
+        link = self._record.link
+        parts = list(split(rows))
+        try:
+            for number, part in enumerate(parts, start=1):
+                last = number == len(parts)
+                batch = seal(
+                    self.name,
+                    link,
+                    self.transform.schema,
+                    part,
+                    captured_at_us=self._clock.now_us(),
+                    ends_transaction=captured.ends_transaction and last,
+                    snapshot=captured.snapshot,
+                    last_of_snapshot=captured.last_of_snapshot and last,
+                    algorithm=self._algorithm,
+                )
+                batches.append(batch)
+                link = link.after(batch)
+        except LimitExceeded as error:
+            raise ValueUnrepresentable(
+                f"{self.name}: cannot be sealed: {error}", remedy="Exclude the column that holds such large values."
+            ) from error
+        return batches
+
+    def _show_record(self, checkpoint: Checkpoint) -> None:
+        self._board.update(
+            self.name,
+            epoch=self._record.epoch,
+            sealed_seq=self._record.next_seq - 1,
+            rows_captured=checkpoint.rows,
+            phase=SNAPSHOT if checkpoint.phase in ("start", "snapshot") else STREAMING,
+        )
+
+
+class _Closable(Iterator[Captured]):
+    """A generator, as far as it matters here."""
+
+    def close(self) -> None:
+        """Ends the reading."""
+
+
+def checkpoint_of(record: StreamRecord) -> Checkpoint:
+    """Raises OutboxDamaged when the outbox holds something else."""
+    try:
+        return Checkpoint.from_json(record.checkpoint)
+    except (ValueError, TypeError) as error:
+        raise OutboxDamaged(f"{record.name}: the outbox holds a checkpoint that cannot be read") from error
+
+
+def grown(before: TableShape, rows: pa.Schema) -> TableShape:
+    """The shape of rows that were captured after columns had been added."""
+    columns = []
+    for field in rows:
+        if field.name not in CHANGE_NAMES:
+            told = field.metadata or {}
+            origin, carried = told.get(wire_schema.ORIGIN, b""), told.get(wire_schema.CARRIED, b"exact")
+            columns.append(Column(field.name, origin.decode(), field.type, carried.decode()))
+    return TableShape(before.table, tuple(columns), before.key, before.identity)
+
+
+def split(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows in order, in parts of at most MOST_ROWS and about MOST_BYTES."""
+    if rows.num_rows <= 1 or (rows.num_rows <= MOST_ROWS and rows.nbytes <= MOST_BYTES):
+        yield rows
+        return
+    middle = rows.num_rows // 2
+    yield from split(rows.slice(0, middle))
+    yield from split(rows.slice(middle))
+
+
+def _refuse_unfit(record: StreamRecord) -> None:
+    """What is captured now could never be taken by the collector."""
+    if record.hold is None:
+        return
+    for kind in (StateLost, CollectorBehind):
+        if record.hold.code == kind.code:
+            refusal: AgentError = kind(record.hold.reason)
+            raise refusal

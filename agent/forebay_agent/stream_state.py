@@ -1,0 +1,118 @@
+"""How each stream stands: written by the thread that captures it and the one that sends it, read by status and heartbeat."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Final
+
+from forebay_agent.errors import AgentError
+from forebay_agent.policy import Reaction, policy_of, remedy_of
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import control_pb2
+
+STARTING: Final = "starting"
+SNAPSHOT: Final = "snapshot"
+STREAMING: Final = "streaming"
+WAITING: Final = "waiting"
+HELD: Final = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps a stream from going on. held: it waits for a person, else it goes on by itself."""
+
+    code: str
+    reason: str
+    remedy: str
+    held: bool
+
+    @classmethod
+    def of(cls, error: AgentError) -> Trouble:
+        remedy = remedy_of(error)
+        if error.sql:
+            remedy = f"{remedy} SQL: {error.sql}"
+        return cls(error.code, str(error), remedy, policy_of(error).reaction is not Reaction.RETRY)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """One stream. `capturing` and `sending` are its troubles on either side of the outbox; `waits` says what a capture
+    that is in no trouble waits for. Times in microseconds since 1970, 0: never."""
+
+    name: StreamName
+    mode: str = ""
+    guarantee: str = ""
+    phase: str = STARTING
+    waits: str = ""
+    capturing: Trouble | None = None
+    sending: Trouble | None = None
+    epoch: int = 0
+    position: str = ""
+    sealed_seq: int = 0
+    durable_seq: int = 0
+    loaded_seq: int = 0
+    rows_captured: int = 0
+    last_change_at_us: int = 0
+    last_poll_at_us: int = 0
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What holds the stream, before what only delays it."""
+        troubles = [trouble for trouble in (self.sending, self.capturing) if trouble is not None]
+        return next((trouble for trouble in troubles if trouble.held), troubles[0] if troubles else None)
+
+    @property
+    def state(self) -> str:
+        trouble = self.trouble
+        if trouble is not None:
+            return HELD if trouble.held else WAITING
+        return WAITING if self.waits else self.phase
+
+    def to_proto(self) -> control_pb2.StreamState:
+        trouble = self.trouble
+        return control_pb2.StreamState(
+            stream=self.name.to_proto(),
+            epoch=self.epoch,
+            mode=self.mode,
+            guarantee=self.guarantee,
+            state=self.state,
+            code=trouble.code if trouble else "",
+            reason=trouble.reason if trouble else self.waits,
+            remedy=trouble.remedy if trouble else "",
+            position=self.position,
+            sealed_seq=self.sealed_seq,
+            durable_seq=self.durable_seq,
+            loaded_seq=self.loaded_seq,
+            rows_captured=self.rows_captured,
+            last_change_at_us=self.last_change_at_us,
+            last_poll_at_us=self.last_poll_at_us,
+            snapshot_done=1.0 if self.phase == STREAMING else 0.0,
+        )
+
+
+class Board:
+    """Every stream's state by name. Any thread reads and writes; a state itself never changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[StreamName, StreamState] = {}
+
+    def update(self, name: StreamName, **changes: object) -> None:
+        """Replaces fields of one stream's state; a stream not heard of before is added."""
+        with self._lock:
+            state = self._states.get(name) or StreamState(name)
+            self._states[name] = replace(state, **changes)  # type: ignore[arg-type]
+
+    def of(self, name: StreamName) -> StreamState:
+        with self._lock:
+            return self._states.get(name) or StreamState(name)
+
+    def remove(self, name: StreamName) -> None:
+        """The stream is no longer configured."""
+        with self._lock:
+            self._states.pop(name, None)
+
+    def all(self) -> list[StreamState]:
+        with self._lock:
+            return [self._states[name] for name in sorted(self._states)]
