@@ -1,0 +1,79 @@
+"""A TCP proxy between agent and collector that can swallow what the collector answers, or cut the line.
+
+TLS passes through untouched: the proxy sees bytes, not messages; swallowing every answer loses acknowledgements.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class Proxy:
+    """Listens on `port` of 127.0.0.1 and passes everything to `target`. `swallowed` counts bytes of lost answers."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.swallowed = 0
+        self.carried_up = 0
+        self._swallow = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def swallow_answers(self) -> None:
+        """From now on nothing that the collector answers arrives."""
+        self._swallow.set()
+
+    def cut(self) -> None:
+        """Cuts every line there is, and answers pass again on the next."""
+        for pair in self._pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        self._pairs.clear()
+        self._swallow.clear()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
+            self._pairs.append((client, server))
+            threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, upwards: bool) -> None:
+        with contextlib.suppress(OSError):
+            while block := source.recv(1 << 16):
+                if upwards:
+                    self.carried_up += len(block)
+                elif self._swallow.is_set():
+                    self.swallowed += len(block)
+                    continue
+                sink.sendall(block)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
