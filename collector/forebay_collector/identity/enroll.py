@@ -1,0 +1,80 @@
+"""EnrollService: a one-time token and a signing request in, the agent's certificate out.
+
+The names in the certificate come from the token. Spending the token and recording the certificate's serial are one
+transaction of the ledger, so that a token never gives two certificates. Every refusal is audited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from datetime import timedelta
+from typing import Any
+
+import grpc
+
+from forebay_collector.errors import CollectorError, IdentityRefused, TokenRefused
+from forebay_collector.identity.admission import identity_of, refuse
+from forebay_collector.identity.authority import AGENT_LIFE, Authority, pem
+from forebay_collector.identity.names import Identity, serial_text
+from forebay_collector.identity.token import hash_secret
+from forebay_collector.ledger import Ledger
+from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc
+
+_MAX_REQUEST_BYTES = 16 << 10
+_log = logging.getLogger(__name__)
+
+
+class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
+    def __init__(self, ledger: Ledger, authority: Authority, life: timedelta = AGENT_LIFE) -> None:
+        self._ledger = ledger
+        self._authority = authority
+        self._life = life
+
+    async def Enroll(  # noqa: N802 - gRPC's name
+        self, request: enroll_pb2.EnrollRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> enroll_pb2.EnrollResponse:
+        try:
+            return await asyncio.to_thread(self._enroll, request, identity_of(context))
+        except TokenRefused as error:
+            _log.warning("enrolment refused peer=%s code=%s reason=%s", context.peer(), error.code, error)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{error.code}: {error}")
+            raise AssertionError("abort returned") from None
+        except CollectorError as error:
+            await refuse(context, error)
+
+    def _enroll(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
+        try:
+            return self._spend(request, identity)
+        except (TokenRefused, IdentityRefused) as error:
+            detail = {"department": identity.department, "code": error.code, "hostname": request.hostname[:256]}
+            self._ledger.audit.add(identity.agent, "enroll refused", identity.agent, str(error), detail)
+            raise
+
+    def _spend(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
+        if len(request.signing_request) > _MAX_REQUEST_BYTES:
+            raise IdentityRefused("certificate signing request is too long")
+        hashed = hash_secret(request.secret)
+        token = self._ledger.tokens.find(hashed)
+        if token is None or not hmac.compare_digest(token.secret_sha256, hashed):
+            raise TokenRefused("the token is not known")
+        if (token.agent, token.department) != (identity.agent, identity.department):
+            raise TokenRefused("the token is not for the agent that its certificate names")
+        certificate = self._authority.agent_certificate(
+            request.signing_request, token.agent, token.department, self._life
+        )
+        self._ledger.tokens.use(
+            hashed,
+            serial=serial_text(certificate),
+            expires_at=int(certificate.not_valid_after_utc.timestamp() * 1_000_000),
+            hostname=request.hostname[:256],
+            version=request.version[:64],
+        )
+        _log.info("agent enrolled agent=%s department=%s", token.agent, token.department)
+        return enroll_pb2.EnrollResponse(
+            agent=token.agent,
+            department=token.department,
+            certificate=pem(certificate),
+            authority=pem(self._authority.certificate),
+        )
