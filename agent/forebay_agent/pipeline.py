@@ -50,7 +50,8 @@ class Opened:
 class StreamPipeline:
     """One table of one source.
 
-    tick: called after every piece, so that whoever watches sees progress.
+    tick: called after every piece, so that whoever watches sees progress. stopping: a step ends at the piece that it is
+    at once this says so.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class StreamPipeline:
         *,
         algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
         tick: Callable[[], None] = lambda: None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self.opened = opened
@@ -73,6 +75,7 @@ class StreamPipeline:
         self._clock = clock
         self._algorithm = algorithm
         self._tick = tick
+        self._stopping = stopping
         self.transform = opened.transform_of(opened.shape)
         self._record = outbox.stream(name)
 
@@ -123,7 +126,7 @@ class StreamPipeline:
                     # moves the checkpoint only; what the capture does next may rely on it
                     pending.result()
                 self._tick()
-                if self._clock.monotonic() > until:
+                if self._stopping() or self._clock.monotonic() > until:
                     left_off = True
                     break
         except BaseException:

@@ -1,0 +1,252 @@
+"""SourceWorker: the thread of one source. It alone uses the source's session, so nothing else reads the source meanwhile.
+
+A round polls every table that is due, by priority. One table's trouble delays that table; only an unreachable database
+delays them all. Jobs (drain, digests of the table as it is) run between polls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from forebay_agent import journal
+from forebay_agent.backoff import Backoff
+from forebay_agent.capture.plan import describe, open_capture
+from forebay_agent.capture.source import Source
+from forebay_agent.capture.sources import open_source
+from forebay_agent.clock import Clock
+from forebay_agent.config.model import SourceConfig, TableConfig
+from forebay_agent.errors import (
+    AgentError,
+    OutboxDamaged,
+    OutboxFull,
+    SourceDenied,
+    SourceUnreachable,
+    StateFolderUnusable,
+)
+from forebay_agent.outbox import Outbox
+from forebay_agent.pipeline import Opened, StreamPipeline
+from forebay_agent.policy import Reaction, policy_of
+from forebay_agent.pulse import Pulses
+from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.transform import Transform
+from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.stream import StreamName
+
+T = TypeVar("T")
+
+HELD_SECONDS: Final = 30.0
+"""between looks at a stream that waits for a person"""
+
+FULL_SECONDS: Final = 5.0
+"""at most, between tries to find room in the outbox"""
+
+_GRACE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 1.0
+_BACKOFF: Final = (0.5, 30.0)
+
+
+@dataclass(slots=True)
+class Lane:
+    """One table on its source's thread. due: on the monotonic clock."""
+
+    table: TableConfig
+    name: StreamName
+    due: float = 0.0
+    pipeline: StreamPipeline | None = None
+    backoff: Backoff = field(default_factory=lambda: Backoff(*_BACKOFF))
+    held_in_epoch: int = 0  # 0: not held
+
+
+class SourceWorker:
+    """`run` is the thread's body; `stop` and `ask` are called by others."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        department: str,
+        outbox: Outbox,
+        board: Board,
+        pulses: Pulses,
+        clock: Clock,
+        *,
+        algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
+        opener: Callable[[SourceConfig], Source] = open_source,
+    ) -> None:
+        self.config = config
+        self.lanes = {
+            name: Lane(table, name)
+            for table in config.tables
+            for name in (StreamName(department, config.name, table.name),)
+        }
+        self._outbox = outbox
+        self._board = board
+        self._pulses = pulses
+        self._clock = clock
+        self._algorithm = algorithm
+        self._opener = opener
+        self._sealer = ThreadPoolExecutor(1, thread_name_prefix=f"seal-{config.name}")
+        self._source: Source | None = None
+        self._source_backoff = Backoff(*_BACKOFF)
+        self._condition = threading.Condition()
+        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._stopping = False
+        for lane in self.lanes.values():
+            board.update(lane.name, mode=lane.table.mode)
+
+    def run(self) -> None:
+        """Polls until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
+        try:
+            while not self._stopping:
+                pause = self.step()
+                with self._condition:
+                    if not self._jobs and not self._stopping:
+                        self._condition.wait(pause)
+        finally:
+            self._pulses.end(self._pulse)
+            self._close_session()
+            self._sealer.shutdown()
+            for _, future in self._jobs:
+                future.cancel()
+
+    def stop(self) -> None:
+        """Asks the thread to end after the piece that it is at."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+
+    def ask(self, job: Callable[[], T]) -> Future[T]:
+        """Runs a job on the source's thread, between polls."""
+        future: Future[T] = Future()
+        with self._condition:
+            if self._stopping:
+                future.cancel()
+            else:
+                self._jobs.append((job, future))
+                self._condition.notify_all()
+        return future
+
+    def step(self) -> float:
+        """One round: the jobs that were asked for, then every table that is due. -> seconds until the next is due."""
+        self._tick()
+        while self._jobs and not self._stopping:
+            self._run_job(*self._jobs.popleft())
+        self._free_lanes_that_were_reset()
+        now = self._clock.monotonic()
+        for lane in sorted(self.lanes.values(), key=lambda lane: (lane.table.priority, lane.due)):
+            if lane.due <= now and not self._stopping:
+                self.poll(lane)
+            if self._jobs:
+                return 0.0
+        wait = min((lane.due for lane in self.lanes.values()), default=now + _LOOK_SECONDS) - self._clock.monotonic()
+        return min(max(wait, 0.0), _LOOK_SECONDS)
+
+    def poll(self, lane: Lane) -> bool:
+        """One step of one table; whether there is more to read at once. A trouble is shown, and waited for, here.
+
+        Raises: OutboxDamaged, StateFolderUnusable.
+        """
+        try:
+            pipeline = lane.pipeline or self._open(lane)
+            lane.pipeline = pipeline
+            more = pipeline.step()
+        except (OutboxDamaged, StateFolderUnusable):
+            raise
+        except AgentError as error:
+            self._trouble(lane, error)
+            return False
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._trouble(lane, journal.unexpected(error))
+            return False
+        lane.backoff.succeeded()
+        lane.held_in_epoch = 0
+        lane.due = self._clock.monotonic() + (0.0 if more else self.config.poll_interval.total_seconds())
+        return more
+
+    def session(self) -> Source:
+        """The source's session, opened when it is not. On the source's thread only. Raises what opening raises."""
+        if self._source is None:
+            self._source = self._opener(self.config)
+            self._source_backoff.succeeded()
+            journal.info("source opened", source=self.config.name, kind=self.config.kind)
+        return self._source
+
+    @property
+    def _pulse(self) -> str:
+        return f"source {self.config.name}"
+
+    def _tick(self) -> None:
+        patience = self.config.statement_timeout + self.config.connect_timeout
+        self._pulses.tick(self._pulse, patience.total_seconds() + _GRACE_SECONDS)
+
+    def _open(self, lane: Lane) -> StreamPipeline:
+        source = self.session()
+        shape = describe(source, lane.table)
+        capture = open_capture(source, shape, lane.table, batch_rows=self.config.batch_rows)
+        opened = Opened(capture, shape, lambda shape: Transform(shape, lane.table))
+        return StreamPipeline(
+            lane.name,
+            opened,
+            self._outbox,
+            self._sealer,
+            self._board,
+            self._clock,
+            algorithm=self._algorithm,
+            tick=self._tick,
+            stopping=lambda: self._stopping,
+        )
+
+    def _trouble(self, lane: Lane, error: AgentError) -> None:
+        if isinstance(error, SourceUnreachable | SourceDenied):
+            self._close_session()
+            pause = self._source_backoff.next()
+            for each in self.lanes.values():
+                self._show(each, error)
+                each.due = self._clock.monotonic() + pause
+            return
+        self._show(lane, error)
+        if policy_of(error).reaction is Reaction.RETRY:
+            pause = lane.backoff.next()
+            if isinstance(error, OutboxFull):
+                pause = min(pause, FULL_SECONDS)
+        else:
+            pause = HELD_SECONDS
+            lane.pipeline = None  # what is mended shows when the table is described anew
+            lane.held_in_epoch = self._outbox.stream(lane.name).epoch
+        lane.due = self._clock.monotonic() + pause
+
+    def _show(self, lane: Lane, error: AgentError) -> None:
+        trouble = Trouble.of(error)
+        if self._board.of(lane.name).capturing != trouble:
+            journal.warning("capture waits", stream=lane.name, code=trouble.code, reason=trouble.reason)
+        self._board.update(lane.name, capturing=trouble)
+
+    def _free_lanes_that_were_reset(self) -> None:
+        for lane in self.lanes.values():
+            if lane.held_in_epoch and self._outbox.stream(lane.name).epoch != lane.held_in_epoch:
+                lane.held_in_epoch = 0
+                lane.due = 0.0
+
+    def _run_job(self, job: Callable[[], Any], future: Future[Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(job())
+        except (OutboxDamaged, StateFolderUnusable) as error:
+            future.set_exception(error)
+            raise
+        except Exception as error:
+            future.set_exception(error)
+
+    def _close_session(self) -> None:
+        for lane in self.lanes.values():
+            lane.pipeline = None
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
