@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from forebay_agent.durable import sync_folder
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StateFolderUnusable
 
 FILE_NAME: Final = "outbox.db"
@@ -101,15 +102,6 @@ def of_sqlite_error(error: sqlite3.Error, path: Path) -> AgentError:
 
 def of_os_error(error: OSError, path: Path) -> AgentError:
     return StateFolderUnusable(f"{path}: {error.strerror or error}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names made or removed in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
