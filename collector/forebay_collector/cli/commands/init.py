@@ -1,0 +1,40 @@
+"""Make a collector: its folder, settings, ledger, certificate authority and server certificate.
+
+May be run again: what is there stays as it is, only what is missing is made. The address is where agents will reach the
+collector; it goes into the server's certificate and into every token.
+
+examples:
+  forebay-collector init --address collector.city.example:7443
+  forebay-collector --data /srv/forebay init --address 10.20.0.5:7443 --address [2001:db8::5]:7443
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from forebay_collector.cli.office import Office
+from forebay_collector.cli.problems import FINE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address",
+        action="append",
+        required=True,
+        metavar="HOST[:PORT]",
+        help="where agents reach the collector; may be given more than once",
+    )
+
+
+def run(arguments: argparse.Namespace, office: Office) -> int:
+    from forebay_collector.founding import init
+
+    settings = init(office.data, arguments.address)
+    office.out.write(
+        f"collector in {settings.folder}\n"
+        f"  agents reach it at  {', '.join(settings.addresses)}\n"
+        f"  it listens on       {settings.listen}\n"
+        f"  settings            {settings.data.settings}\n"
+        "next: forebay-collector token --department D --agent A --out A.token; forebay-collector serve\n"
+    )
+    return FINE

@@ -1,0 +1,80 @@
+"""What one load takes: the stream's durable batches after its loaded mark, in order, up to a size.
+
+Decided from the headers in the ledger alone, before any payload is read. A group ends where a transaction of the source
+ends, so that readers never see half of one; only a transaction that is larger than a whole group is loaded in parts,
+for memory is bounded first. A small group lingers a moment, so that trickles do not make a commit per batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import literal_column, select
+
+from forebay_collector.ledger import Ledger, tables
+from forebay_collector.ledger.records import StreamRecord
+from forebay_wire.seal import parse_header
+from forebay_wire.v1 import batch_pb2
+
+MOST_BATCHES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A durable batch that is not loaded yet, as its header tells it."""
+
+    header: batch_pb2.BatchHeader
+    received_at: int
+    attempts: int
+
+    @property
+    def at(self) -> tuple[int, int]:
+        return self.header.epoch, self.header.seq
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSize:
+    """raw_bytes: Arrow bytes of one group. linger_s: how long a smaller group waits for more, from its first batch."""
+
+    raw_bytes: int = 96 << 20
+    linger_s: float = 0.5
+
+
+def waiting(ledger: Ledger, stream: StreamRecord, size: GroupSize) -> tuple[list[Waiting], bool]:
+    """-> the durable batches in order up to the size (at least one where there is one), and whether there are more.
+
+    Raises LedgerUnavailable, LedgerDamaged; Malformed, LimitExceeded for a header that cannot be read.
+    """
+    batch = tables.batch.c
+    query = (
+        select(batch.header, batch.received_at, batch.attempts)
+        # a literal: the partial index on durable batches is used for nothing else
+        .where(batch.stream_id == stream.id, batch.state == literal_column("'durable'"))
+        .order_by(batch.epoch, batch.seq)
+        .limit(MOST_BATCHES + 1)
+    )
+    with ledger.database.read() as connection:
+        rows = connection.execute(query).all()
+    taken: list[Waiting] = []
+    raw_bytes = 0
+    for row in rows[:MOST_BATCHES]:
+        header = parse_header(row.header)
+        raw_bytes += header.raw_bytes
+        if taken and raw_bytes > size.raw_bytes:
+            return taken, True
+        taken.append(Waiting(header, row.received_at, row.attempts))
+    return taken, len(rows) > MOST_BATCHES
+
+
+def ready(taken: Sequence[Waiting], more: bool, now_us: int, size: GroupSize) -> list[Waiting]:
+    """What is loaded now: nothing while a small group lingers or its first transaction is not complete."""
+    if not taken:
+        return []
+    if not more and now_us - taken[0].received_at < size.linger_s * 1_000_000:
+        return []
+    for count in range(len(taken), 0, -1):
+        if taken[count - 1].header.ends_transaction:
+            return list(taken[:count])
+    return list(taken) if more else []

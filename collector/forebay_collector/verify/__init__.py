@@ -1,0 +1,1 @@
+"""Verify: whether source and platform are equal, and if not, which keys differ. Start at `compare.py`."""
