@@ -8,12 +8,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, literal_column, or_, select, update
 
-from forebay_collector.errors import MarkMoved
 from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import Arrival, BatchRecord, BatchState, StreamRecord
 from forebay_collector.ledger.streams import advance_loaded, find, need, need_id
-from forebay_wire.digest import GENESIS
 from forebay_wire.stream import StreamName
 
 # written into the statement, not bound: a partial index is used only for a literal
@@ -29,27 +27,32 @@ class Batches:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def receive(self, arrivals: Sequence[Arrival]) -> None:
+    def receive(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """Records archived batches and moves their streams' durable marks, all in one transaction.
 
-        Per stream they are consecutive and in order. Raises MarkMoved, and records nothing, when one does not attach to
-        its stream's mark.
+        Per stream they are in order. -> those that were not recorded: from the first on that does not attach to its
+        stream's mark (another process moved it, or a batch before failed), all of that stream.
         """
         at = self._database.clock()
         rows: list[dict[str, Any]] = []
         moves: list[dict[str, Any]] = []
+        left: list[Arrival] = []
         with self._database.write() as connection:
-            by_stream = sorted(arrivals, key=lambda arrival: arrival.stream)
-            for name, group in groupby(by_stream, key=lambda arrival: arrival.stream):
+            for name, group in groupby(sorted(arrivals, key=_stream), key=_stream):
                 of_stream = list(group)
-                last = of_stream[-1]
-                stream_id = need_id(connection, name, last.agent)
-                _check_links(find(connection, name), of_stream)
-                rows += [_to_row(stream_id, arrival, at) for arrival in of_stream]
+                stream_id = need_id(connection, name, of_stream[0].agent)
+                taken = _attaching(need(connection, name), of_stream)
+                left += of_stream[taken:]
+                if not taken:
+                    continue
+                rows += [_to_row(stream_id, arrival, at) for arrival in of_stream[:taken]]
+                last = of_stream[taken - 1]
                 move = {"epoch": last.batch.epoch, "durable_seq": last.batch.seq, "durable_chain": last.batch.chain}
                 moves.append({"stream_id": stream_id, "agent": last.agent, **move})
-            connection.execute(insert(tables.batch), rows)
-            connection.execute(_MOVE_DURABLE, moves)
+            if rows:
+                connection.execute(insert(tables.batch), rows)
+                connection.execute(_MOVE_DURABLE, moves)
+        return left
 
     def header(self, name: StreamName, epoch: int, seq: int) -> bytes | None:
         """The header of a batch as it was received; None when the ledger does not have it."""
@@ -183,24 +186,24 @@ def to_record(row: RowMapping) -> BatchRecord:
     )
 
 
-def attaches(stream: StreamRecord | None, epoch: int, seq: int, previous_chain: bytes) -> bool:
+def attaches(stream: StreamRecord, epoch: int, seq: int, previous_chain: bytes) -> bool:
     """Whether a batch is the very next one after the stream's durable mark."""
-    chain = GENESIS if stream is None else stream.durable_chain
-    marked = (0, 0) if stream is None else stream.durable
-    follows = (epoch, seq) == (marked[0], marked[1] + 1) if epoch == marked[0] else epoch > marked[0] and seq == 1
-    return follows and previous_chain == chain
+    follows = seq == stream.durable_seq + 1 if epoch == stream.epoch else epoch > stream.epoch and seq == 1
+    return follows and previous_chain == stream.durable_chain
 
 
-def _check_links(stream: StreamRecord | None, arrivals: Sequence[Arrival]) -> None:
-    assert stream is not None
-    for arrival in arrivals:
+def _attaching(stream: StreamRecord, arrivals: Sequence[Arrival]) -> int:
+    """How many of these, from the first on, follow the mark without a break."""
+    for number, arrival in enumerate(arrivals):
         batch = arrival.batch
         if not attaches(stream, batch.epoch, batch.seq, batch.fields.previous_chain):
-            raise MarkMoved(
-                f"{stream.name} epoch {batch.epoch} seq {batch.seq}: the ledger's mark is epoch {stream.epoch} "
-                f"seq {stream.durable_seq}"
-            )
+            return number
         stream = StreamRecord(stream.id, stream.name, stream.agent, batch.epoch, batch.seq, batch.chain)
+    return len(arrivals)
+
+
+def _stream(arrival: Arrival) -> StreamName:
+    return arrival.stream
 
 
 def _to_row(stream_id: int, arrival: Arrival, received_at: int) -> dict[str, Any]:

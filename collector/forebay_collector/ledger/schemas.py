@@ -49,6 +49,14 @@ class Schemas:
         )
         return self._one(named(query, name).where(tables.dictionary.c.dictionary_id == dictionary_id))
 
+    def known(self, name: StreamName) -> tuple[set[bytes], set[str]]:
+        """The fingerprints and the dictionary ids that are kept of the stream."""
+        schema, kept, stream = tables.schema.c, tables.dictionary.c, tables.stream.c
+        schemas = named(select(schema.fingerprint).join(tables.stream, schema.stream_id == stream.id), name)
+        dictionaries = named(select(kept.dictionary_id).join(tables.stream, kept.stream_id == stream.id), name)
+        with self._database.read() as connection:
+            return set(connection.execute(schemas).scalars()), set(connection.execute(dictionaries).scalars())
+
     def _one(self, query: Select[Any]) -> bytes | None:
         with self._database.read() as connection:
             content: bytes | None = connection.execute(query).scalar_one_or_none()

@@ -1,0 +1,85 @@
+"""Answers: what goes back on one connection. Acks of one stream that wait are one ack: the newest says it all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from forebay_collector.ledger import StreamRecord
+from forebay_collector.receive.refusal import Refusal
+from forebay_wire.seal import SealedBatch
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import batch_pb2, upload_pb2
+
+MOST_WAITING: Final = 1_000
+"""Answers that cannot be merged; when so many wait, nothing more is read from the agent."""
+
+
+class Answers:
+    def __init__(self) -> None:
+        self._in_order: deque[upload_pb2.UploadResponse] = deque()
+        self._newest: dict[tuple[str, StreamName], upload_pb2.UploadResponse] = {}
+        self._changed = asyncio.Event()
+        self._sent = asyncio.Event()
+
+    def marks(self, marks: list[StreamRecord], window: int) -> None:
+        answer = upload_pb2.Marks(marks=[mark_of(mark) for mark in marks], window_bytes=window)
+        self._put(upload_pb2.UploadResponse(marks=answer))
+
+    def refused(
+        self, stream: batch_pb2.Stream, epoch: int, seq: int, refusal: Refusal, mark: StreamRecord | None
+    ) -> None:
+        answer = upload_pb2.Refused(stream=stream, epoch=epoch, seq=seq, code=refusal.code, reason=refusal.reason)
+        if mark is not None:
+            answer.mark.CopyFrom(mark_of(mark))
+        self._put(upload_pb2.UploadResponse(refused=answer))
+
+    def durable(self, stream: StreamName, batch: SealedBatch) -> None:
+        waiting = self._newest.get(("durable", stream))
+        at = (batch.epoch, batch.seq)
+        if waiting is None or (waiting.durable.epoch, waiting.durable.seq) < at:
+            answer = upload_pb2.Durable(stream=stream.to_proto(), epoch=at[0], seq=at[1], chain=batch.chain)
+            self._newest["durable", stream] = upload_pb2.UploadResponse(durable=answer)
+            self._changed.set()
+
+    def loaded(self, stream: StreamName, epoch: int, seq: int) -> None:
+        answer = upload_pb2.Loaded(stream=stream.to_proto(), epoch=epoch, seq=seq)
+        self._newest["loaded", stream] = upload_pb2.UploadResponse(loaded=answer)
+        self._changed.set()
+
+    async def take(self) -> upload_pb2.UploadResponse:
+        """The next answer to send."""
+        while not self._in_order and not self._newest:
+            self._sent.set()
+            self._changed.clear()
+            await self._changed.wait()
+        if self._in_order:
+            return self._in_order.popleft()
+        return self._newest.pop(next(iter(self._newest)))
+
+    async def has_room(self) -> None:
+        """Waits while too much waits to be sent."""
+        if len(self._in_order) >= MOST_WAITING:
+            await self.all_sent()
+
+    async def all_sent(self) -> None:
+        """Waits until everything put so far was taken and the sender came back for more."""
+        self._sent.clear()
+        self._changed.set()
+        await self._sent.wait()
+
+    def _put(self, answer: upload_pb2.UploadResponse) -> None:
+        self._in_order.append(answer)
+        self._changed.set()
+
+
+def mark_of(record: StreamRecord) -> upload_pb2.Mark:
+    return upload_pb2.Mark(
+        stream=record.name.to_proto(),
+        epoch=record.epoch,
+        durable_seq=record.durable_seq,
+        durable_chain=record.durable_chain,
+        loaded_epoch=record.loaded_epoch,
+        loaded_seq=record.loaded_seq,
+    )

@@ -1,0 +1,89 @@
+"""Refusals: what one connection was refused, said to the agent, in the log and in the audit.
+
+A refused batch holds its stream on this connection: what the agent had sent behind it, not knowing, is passed over in
+silence. That ends when the agent comes again with the refused batch or an earlier one, when it asks for the stream's
+mark again, or, where sending the same again would not help, when it starts an epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from forebay_collector.errors import CollectorError
+from forebay_collector.ledger import AgentRecord, Ledger
+from forebay_collector.receive.answers import Answers
+from forebay_collector.receive.lanes import Lanes
+from forebay_collector.receive.refusal import AUDITED, GAP, UNAVAILABLE, UNKNOWN_SCHEMA, Refusal
+from forebay_wire import limits
+from forebay_wire.errors import WireError
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import batch_pb2
+
+_SENT_AGAIN: Final = (GAP, UNAVAILABLE, UNKNOWN_SCHEMA)
+_log = logging.getLogger(__name__)
+
+
+class Refusals:
+    def __init__(self, ledger: Ledger, lanes: Lanes, agent: AgentRecord, answers: Answers) -> None:
+        self._ledger = ledger
+        self._lanes = lanes
+        self._agent = agent
+        self._answers = answers
+        self._holding: dict[StreamName, tuple[tuple[int, int], int]] = {}
+        self._audited: set[tuple[str, int]] = set()
+        self._auditing: set[asyncio.Task[None]] = set()
+
+    def send(self, name: batch_pb2.Stream, at: tuple[int, int], refusal: Refusal) -> None:
+        """Refuses the batch at (epoch, seq), unless one before it is refused already; (0, 0): the stream itself."""
+        try:
+            stream = StreamName.from_proto(name)
+        except WireError:
+            stream = None
+        if stream is not None and at != (0, 0):
+            if self.pass_over(stream, at):
+                return
+            if len(self._holding) < limits.MAX_STREAMS:
+                self._holding[stream] = (at, refusal.code)
+        ours = stream is not None and stream.department == self._agent.department
+        self._answers.refused(name, *at, refusal, self._lanes.mark(stream) if ours and stream is not None else None)
+        subject = str(stream) if stream is not None else "a stream without a name"
+        _log.warning(
+            "batch refused agent=%s stream=%s epoch=%d seq=%d code=%s reason=%s",
+            *(self._agent.name, subject, *at, refusal.name, refusal.reason),
+        )
+        if refusal.code in AUDITED:
+            self._audit(subject, at, refusal)
+
+    def pass_over(self, stream: StreamName, at: tuple[int, int]) -> bool:
+        """Whether the batch was sent behind one that is refused; one that comes again ends that."""
+        if stream not in self._holding:
+            return False
+        refused, code = self._holding[stream]
+        starts_epoch = at[1] == 1 and code not in _SENT_AGAIN
+        if at > refused and not starts_epoch:
+            return True
+        self.forget(stream)
+        return False
+
+    def forget(self, stream: StreamName) -> None:
+        """Nothing holds the stream on this connection any more."""
+        self._holding.pop(stream, None)
+
+    def _audit(self, subject: str, at: tuple[int, int], refusal: Refusal) -> None:
+        """Once per stream and code: what an agent repeats is in the log."""
+        if (subject, refusal.code) in self._audited or len(self._audited) >= limits.MAX_STREAMS:
+            return
+        self._audited.add((subject, refusal.code))
+        detail = {"epoch": at[0], "seq": at[1], "code": refusal.name, "department": self._agent.department}
+
+        async def add() -> None:
+            with suppress(CollectorError):
+                who, why = self._agent.name, refusal.reason
+                await asyncio.to_thread(self._ledger.audit.add, who, "batch refused", subject, why, detail)
+
+        task = asyncio.ensure_future(add())
+        self._auditing.add(task)
+        task.add_done_callback(self._auditing.discard)

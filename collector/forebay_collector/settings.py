@@ -1,0 +1,223 @@
+"""The collector's settings: `collector.toml` in the data folder, as frozen objects with every default in one place.
+
+An unknown key, a value of the wrong type or out of its bounds is refused with file, key, reason and remedy; all at
+once, never half. Everything else that the collector keeps stands in the same folder (`DataFolder`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from forebay_collector.errors import ConfigurationError, DataFolderUnusable
+from forebay_collector.identity.authority import host_of
+from forebay_wire import limits
+
+DEFAULT_PORT: Final = 7443
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_DURATIONS: Final = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveSettings:
+    """`[receive]`."""
+
+    window: int = limits.WINDOW_BYTES  # payload that one agent may have unacknowledged
+    memory: int = 512 << 20  # payload of all agents that is not yet on disk; beyond it, agents wait
+    group: int = 64 << 20  # payload that one commit of archive and ledger takes at most
+    grace: timedelta = timedelta(seconds=10)  # what open calls get to end in when the collector stops
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """`[archive]`."""
+
+    retention: timedelta = timedelta(days=30)  # how long a loaded batch is kept
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """`[load]`."""
+
+    group: int = 96 << 20  # Arrow bytes that one commit of the platform takes at most
+    linger: timedelta = timedelta(milliseconds=500)  # how long a smaller group waits for more
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`collector.toml`."""
+
+    folder: Path
+    addresses: tuple[str, ...]  # where agents reach this collector, `host:port`; the first is the preferred
+    listen: str  # where it listens, `host:port`
+    log_level: str = "info"
+    receive: ReceiveSettings = ReceiveSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    load: LoadSettings = LoadSettings()
+
+    @property
+    def data(self) -> DataFolder:
+        return DataFolder(self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Where everything stands that a collector keeps."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "collector.toml"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.db"
+
+    @property
+    def archive(self) -> Path:
+        return self.path / "archive"
+
+    @property
+    def platform(self) -> Path:
+        return self.path / "platform"
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "identity"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+
+def load_settings(folder: Path) -> Settings:
+    """The settings of the collector in a data folder. Raises DataFolderUnusable, ConfigurationError."""
+    path = DataFolder(folder).settings
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DataFolderUnusable(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("is not UTF-8", file=str(path)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"is not TOML: {error}", file=str(path)) from None
+    return Settings(folder=folder, **_Reader(str(path)).section(Settings, values, without=("folder",)))
+
+
+def size(text: str) -> int:
+    """Bytes in `512MiB`, `10GiB`. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,15}) ?([KMGT]iB|B)", text)
+    if match is None:
+        raise ValueError('expected a size such as "512MiB" or "10GiB"')
+    return int(match[1]) * _SIZES[match[2]]
+
+
+def duration(text: str) -> timedelta:
+    """The duration in `500ms`, `30d`. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,9}) ?(ms|[smhd])", text)
+    if match is None:
+        raise ValueError('expected a duration such as "500ms", "10s" or "30d"')
+    return int(match[1]) * _DURATIONS[match[2]]
+
+
+def address(text: str) -> str:
+    """A `host:port` that was checked. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host_of(text) or not port.isdecimal() or not 0 <= int(port) <= 65_535:
+        raise ValueError('expected "host:port", for IPv6 "[address]:port"')
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError('an IPv6 address stands in brackets: "[address]:port"')
+    return text
+
+
+_LEAST: Final[Mapping[str, Any]] = {
+    "receive.window": 1 << 20,
+    "receive.memory": limits.MAX_PAYLOAD_BYTES,
+    "receive.group": 1 << 20,
+    "load.group": 1 << 20,
+    "load.threads": 1,
+    "archive.retention": timedelta(0),
+}
+_MOST: Final[Mapping[str, Any]] = {"load.threads": 64, "receive.window": 1 << 30, "load.group": 4 << 30}
+_BYTE_COUNTS: Final = ("receive.window", "receive.memory", "receive.group", "load.group")
+
+
+class _Reader:
+    """Reads sections of one file into the arguments of their dataclass."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+
+    def section(
+        self, kind: type[Any], values: Mapping[str, Any], prefix: str = "", without: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        types = get_type_hints(kind)
+        known = {field.name: field for field in fields(kind) if field.name not in without}
+        for key in values:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, 1)
+                remedy = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known)}."
+                raise self._wrong(prefix + key, "no such setting", remedy)
+        read: dict[str, Any] = {}
+        for name, field in known.items():
+            if name in values:
+                read[name] = self._value(types[name], prefix + name, values[name])
+            elif field.default is MISSING:
+                raise self._wrong(prefix + name, "is missing")
+        return read
+
+    def _value(self, kind: Any, key: str, value: Any) -> Any:
+        if isinstance(kind, type) and is_dataclass(kind):
+            if not isinstance(value, dict):
+                raise self._wrong(key, "expected a section")
+            return kind(**self.section(kind, value, f"{key}."))
+        if key == "addresses":
+            if not isinstance(value, list) or not value:
+                raise self._wrong(key, 'expected a list of "host:port"')
+            return tuple(self._parsed(address, key, entry) for entry in value)
+        if key == "listen":
+            return self._parsed(address, key, value)
+        if key == "log_level":
+            if value not in LOG_LEVELS:
+                raise self._wrong(key, f"is not one of {', '.join(LOG_LEVELS)}")
+            return value
+        if kind is timedelta:
+            return self._bounded(key, self._parsed(duration, key, value))
+        if key in _BYTE_COUNTS:
+            return self._bounded(key, self._parsed(size, key, value))
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong(key, "expected a number")
+        return self._bounded(key, value)
+
+    def _parsed(self, parse: Callable[[str], Any], key: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise self._wrong(key, "expected a text in quotes")
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise self._wrong(key, f"{value!r}: {error}") from None
+
+    def _bounded(self, key: str, value: Any) -> Any:
+        if key in _LEAST and value < _LEAST[key]:
+            raise self._wrong(key, f"is too small: at least {_LEAST[key]}")
+        if key in _MOST and value > _MOST[key]:
+            raise self._wrong(key, f"is too large: at most {_MOST[key]}")
+        return value
+
+    def _wrong(self, key: str, reason: str, remedy: str = "") -> ConfigurationError:
+        return ConfigurationError(reason, file=self._file, key=key, remedy=remedy)
