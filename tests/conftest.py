@@ -1,0 +1,60 @@
+"""Private servers, one per test run and only when a test asks for them, and a harness per dialect for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.harness import SourceHarness
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgresql import PostgreSQL
+
+DIALECTS = ("sqlite", "mysql", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    with MariaDB.start(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with PostgreSQL.start(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite_harness(tmp_path: Path) -> Iterator[SourceHarness]:
+    from tests.contract.sources.sqlite import SQLiteHarness
+
+    harness = SQLiteHarness(tmp_path)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def mysql_harness(mariadb: MariaDB) -> Iterator[SourceHarness]:
+    from tests.contract.sources.mysql import MySQLHarness
+
+    harness = MySQLHarness(mariadb)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture
+def postgresql_harness(postgresql: PostgreSQL) -> Iterator[SourceHarness]:
+    from tests.contract.sources.postgresql import PostgreSQLHarness
+
+    harness = PostgreSQLHarness(postgresql)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture(params=DIALECTS)
+def source_harness(request: pytest.FixtureRequest) -> SourceHarness:
+    """Each dialect in turn, on its real server."""
+    harness: SourceHarness = request.getfixturevalue(f"{request.param}_harness")
+    return harness
