@@ -64,6 +64,13 @@ class PlatformError(Exception):
         self.permanent = permanent
 
 
+class QueryRefused(PlatformError):
+    """A query that the platform does not answer: not one SELECT, an unknown name, a mistake, or too much memory."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="FB-PLATFORM-QUERY", permanent=True)
+
+
 class Platform(Protocol):
     """A big-data platform. Used by one loader thread per stream; different streams may be loaded at the same time."""
 
@@ -92,7 +99,7 @@ class Platform(Protocol):
         """Every table of the platform."""
 
     def sql(self, query: str) -> pa.RecordBatchReader:
-        """Answers one SELECT over the platform's tables as of now. Never writes."""
+        """Answers one SELECT over the platform's tables as of now. Never writes. Raises QueryRefused, PlatformError."""
 
     def close(self) -> None:
         """Ends what it holds open."""
