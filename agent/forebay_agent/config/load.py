@@ -123,7 +123,7 @@ def _read_agent(main: Path, problems: Problems) -> _Agent:
 
 def _read_collector(section: Section) -> model.CollectorConfig:
     default = model.CollectorConfig()
-    addresses = section.texts("addresses", required=True)
+    addresses = section.texts("addresses")
     for address in addresses:
         try:
             values.address(address)

@@ -55,7 +55,7 @@ def read_source(top: Section) -> model.SourceConfig | None:
         return None
     _refuse_what_does_not_fit(top, source)
     _refuse_same_tables(top, source)
-    if not tables:
+    if not tables and not top.content.get("table"):
         top.refuse("table", "no table is named", 'Add at least one `[[table]]` with `name = "schema.table"`.')
     return source
 
@@ -101,6 +101,7 @@ def _refuse_tls(top: Section, source: model.SourceConfig) -> None:
         return
     if source.tls != "verify":
         top.refuse("tls_ca", f"is not used with tls = {source.tls!r}", 'Set `tls = "verify"`, or remove `tls_ca`.')
+        return
     try:
         with source.tls_ca.open("rb") as stream:
             is_certificate = b"-----BEGIN CERTIFICATE-----" in stream.read(1 << 20)

@@ -43,7 +43,7 @@ class Office:
         """Raises as `settings`; PlatformError."""
         if self._platform is None:
             # imported here: it takes half a second, which listings need not wait for
-            from forebay_collector.platform.iceberg import IcebergPlatform
+            from forebay_collector.platform.iceberg.platform import IcebergPlatform
 
             self._platform = IcebergPlatform(self.settings().data.platform)
             self._open.callback(self._platform.close)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import grpc
 from cryptography import x509
 
 from forebay_collector.errors import DataFolderUnusable
@@ -15,6 +17,7 @@ from forebay_collector.identity.authority import Authority, key_pem, pem, write_
 
 SERVER_FILE: Final = "server.pem"
 RENEW_BEFORE: Final = timedelta(days=30)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,38 @@ def load_server_certificate(folder: Path) -> ServerCertificate:
     return ServerCertificate(content[:begin], content[begin:], expires)
 
 
-def current_server_certificate(folder: Path, authority: Authority, addresses: Sequence[str]) -> ServerCertificate:
-    """The certificate in the folder, renewed first when less than `RENEW_BEFORE` of its life is left."""
-    held = load_server_certificate(folder)
-    if held.expires - datetime.now(UTC) > RENEW_BEFORE:
-        return held
-    return renew_server_certificate(folder, authority, addresses)
+class ServerCredentials:
+    """The certificate that each new connection is shown, renewed in place when its time is near."""
+
+    def __init__(self, folder: Path, authority: Authority, addresses: Sequence[str]) -> None:
+        """Raises DataFolderUnusable."""
+        self._folder = folder
+        self._authority = authority
+        self._addresses = addresses
+        self._current = load_server_certificate(folder)
+        self._renew_if_due()
+
+    def for_grpc(self) -> Any:
+        """Credentials that ask every client for a certificate of our authority."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(), self._changed, require_client_authentication=True
+        )
+
+    def _changed(self) -> Any:
+        """Asked by gRPC, in a thread of its own, at every new connection; None: as before."""
+        try:
+            return self._configuration() if self._renew_if_due() else None
+        except (DataFolderUnusable, OSError) as error:
+            _log.error("server certificate cannot be renewed reason=%s", error)
+            return None
+
+    def _renew_if_due(self) -> bool:
+        if self._current.expires - datetime.now(UTC) > RENEW_BEFORE:
+            return False
+        self._current = renew_server_certificate(self._folder, self._authority, self._addresses)
+        _log.info("server certificate renewed expires=%s", self._current.expires.isoformat())
+        return True
+
+    def _configuration(self) -> Any:
+        pair = (self._current.key, self._current.chain)
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=pem(self._authority.certificate))

@@ -157,7 +157,7 @@ class Batches:
             return [to_record(row) for row in connection.execute(query).mappings()]
 
     def mark_expired(self, records: Sequence[BatchRecord]) -> None:
-        """These batches are about to leave the archive; their records stay."""
+        """These batches left the archive; their records stay."""
         if not records:
             return
         keys = [{"of_stream": one.stream_id, "of_epoch": one.epoch, "of_seq": one.seq} for one in records]

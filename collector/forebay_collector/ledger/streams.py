@@ -105,6 +105,15 @@ class Streams:
         with self._database.read() as connection:
             return [to_record(row) for row in connection.execute(query).mappings()]
 
+    def loaded_marks(self) -> dict[StreamName, tuple[int, int]]:
+        """(epoch, seq) up to which each stream is loaded."""
+        stream = tables.stream.c
+        query = select(
+            stream.department, stream.source, stream.table_name, stream.loaded_epoch, stream.loaded_seq
+        ).where(stream.loaded_epoch > 0)
+        with self._database.read() as connection:
+            return {StreamName(*row[:3]): (row[3], row[4]) for row in connection.execute(query)}
+
     def waiting(self) -> list[StreamRecord]:
         """Streams with durable batches beyond their loaded mark that nothing holds, in order of name."""
         stream = tables.stream.c

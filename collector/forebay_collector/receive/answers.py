@@ -20,10 +20,12 @@ class Answers:
     def __init__(self) -> None:
         self._in_order: deque[upload_pb2.UploadResponse] = deque()
         self._newest: dict[tuple[str, StreamName], upload_pb2.UploadResponse] = {}
+        self._loaded: dict[StreamName, tuple[int, int]] = {}  # what the agent was told, or will be
         self._changed = asyncio.Event()
         self._sent = asyncio.Event()
 
     def marks(self, marks: list[StreamRecord], window: int) -> None:
+        self._loaded.update((mark.name, mark.loaded) for mark in marks)
         answer = upload_pb2.Marks(marks=[mark_of(mark) for mark in marks], window_bytes=window)
         self._put(upload_pb2.UploadResponse(marks=answer))
 
@@ -44,6 +46,9 @@ class Answers:
             self._changed.set()
 
     def loaded(self, stream: StreamName, epoch: int, seq: int) -> None:
+        if self._loaded.get(stream, (0, 0)) >= (epoch, seq):
+            return
+        self._loaded[stream] = (epoch, seq)
         answer = upload_pb2.Loaded(stream=stream.to_proto(), epoch=epoch, seq=seq)
         self._newest["loaded", stream] = upload_pb2.UploadResponse(loaded=answer)
         self._changed.set()

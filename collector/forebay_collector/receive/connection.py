@@ -50,6 +50,7 @@ class Reception:
     loaded: LoadedMarks
     room: Room
     window: int
+    stopping: asyncio.Event
 
 
 class Connection:
@@ -86,9 +87,7 @@ class Connection:
             for task in done:
                 await task
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(*tasks)
             self._leave()
 
     def _leave(self) -> None:
@@ -103,6 +102,19 @@ class Connection:
     # read
 
     async def _read(self) -> None:
+        """Until the agent has sent its last, or the collector stops: what came in whole by then is still placed."""
+        reading = asyncio.ensure_future(self._read_all())
+        stopping = asyncio.ensure_future(self._reception.stopping.wait())
+        try:
+            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await reading
+        finally:
+            await _end(reading, stopping)
+        self._cut_short()
+        await self._checking.put(None)
+
+    async def _read_all(self) -> None:
         message = await self._context.read()
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "hello":
             await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, "an upload opens with UploadHello")
@@ -113,8 +125,6 @@ class Connection:
             await self._take(message)
             await self._answers.has_room()
             message = await self._next()
-        self._cut_short()
-        await self._checking.put(None)
 
     async def _next(self) -> Any:
         if self._assembly.started is None:
@@ -294,3 +304,9 @@ class Connection:
 
     def _hear_loaded(self, stream: StreamName, epoch: int, seq: int) -> None:
         self._loop.call_soon_threadsafe(self._answers.loaded, stream, epoch, seq)
+
+
+async def _end(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

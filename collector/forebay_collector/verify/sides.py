@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -42,39 +42,38 @@ class Mirror:
 
     platform: Platform
     stream: StreamName
-    schema: TableSchema
+    schema: Callable[[], TableSchema]
 
     def digest(self) -> TableDigest:
         table = TableDigest()
-        for rows in self.platform.read(self.stream, [field.name for field in self.schema.columns]):
-            columns = self._columns(rows)
-            key_digests = digests(canonical_rows(select(columns, self.schema.key)))
-            table.add(key_digests, digests(canonical_rows(columns.columns)))
+        schema = self.schema()
+        for rows in self._rows(schema):
+            key_digests = digests(canonical_rows(select(rows, schema.key)))
+            table.add(key_digests, digests(canonical_rows(rows.columns)))
         return table
 
     def keys(self, buckets: Collection[int]) -> KeyRows:
         wanted = frozenset(buckets)
+        schema = self.schema()
         found: KeyRows = {}
-        for rows in self.platform.read(self.stream, [field.name for field in self.schema.columns]):
-            columns = self._columns(rows)
-            key_digests = digests(canonical_rows(select(columns, self.schema.key)))
-            chosen = columns.filter(pa.array([bucket(digest) in wanted for digest in key_digests], pa.bool_()))
-            texts = key_text(select(chosen, self.schema.key))
+        for rows in self._rows(schema):
+            key_digests = digests(canonical_rows(select(rows, schema.key)))
+            chosen = rows.filter(pa.array([bucket(digest) in wanted for digest in key_digests], pa.bool_()))
+            texts = key_text(select(chosen, schema.key))
             add_keys(found, zip(texts, digests(canonical_rows(chosen.columns)), strict=True))
         return found
 
-    def _columns(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The table's columns in the schema's order and types: a platform may hold a time in another unit."""
-        arrays = []
-        for field in self.schema.columns:
-            column = rows.column(field.name)
-            arrays.append(column if column.type.equals(field.type) else _as_described(column, field.type))
-        return pa.record_batch(arrays, names=[field.name for field in self.schema.columns])
+    def _rows(self, schema: TableSchema) -> Iterator[pa.RecordBatch]:
+        """The mirror's rows in the schema's columns, order and types: a platform may hold a time in another unit."""
+        names = [field.name for field in schema.columns]
+        for rows in self.platform.read(self.stream, names):
+            columns = (_as_described(rows.column(field.name), field.type) for field in schema.columns)
+            yield pa.record_batch(list(columns), names=names)
 
 
 def _as_described(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """The column in the described type; as it is where its values do not fit, for then they differ from the source."""
     try:
-        return column.cast(kind)
+        return column if column.type.equals(kind) else column.cast(kind)
     except pa.ArrowInvalid:
         return column

@@ -10,6 +10,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from forebay_collector.cli.listing import print_json, print_table, size
 from forebay_collector.cli.office import Office
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "table": table.name,
             "kind": table.kind,

@@ -1,0 +1,68 @@
+"""Text whose declaration lies: GBK bytes in a database that declares SQL_ASCII or LATIN1.
+
+Such text comes from the server as it is and is decoded here, a column at a time: values are joined by NUL, which
+PostgreSQL text never holds and no accepted character set uses within a character, decoded at once and split again.
+
+GB 18030's edition of 2022 gave 18 characters of the private use area their own code points; Python's codec still has the
+old ones, so they are exchanged (and exchanged back in what is sent to the database).
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_GB18030: Final = frozenset({"gbk", "gb2312", "gb18030", "cp936"})
+_EDITION_2022: Final = {
+    0xE78D: 0xFE10, 0xE78E: 0xFE12, 0xE78F: 0xFE11, 0xE790: 0xFE13, 0xE791: 0xFE14, 0xE792: 0xFE15, 0xE793: 0xFE16,
+    0xE794: 0xFE17, 0xE795: 0xFE18, 0xE796: 0xFE19, 0xE81E: 0x9FB4, 0xE826: 0x9FB5, 0xE82B: 0x9FB6, 0xE82C: 0x9FB7,
+    0xE832: 0x9FB8, 0xE843: 0x9FB9, 0xE854: 0x9FBA, 0xE864: 0x9FBB,
+}  # fmt: skip
+_BACK: Final = {new: old for old, new in _EDITION_2022.items()}
+
+
+class Undecodable(ValueError):
+    """A value holds bytes that are not of the character set; `row` says which."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row}")
+        self.row = row
+
+
+class Charset:
+    """One character set by its name in configuration.
+
+    Raises LookupError when there is none of that name, or ASCII is not a part of it.
+    """
+
+    def __init__(self, name: str) -> None:
+        known = codecs.lookup(name).name
+        self._codec = "gb18030" if known in _GB18030 else known
+        ascii_text = "".join(map(chr, range(128)))
+        if ascii_text.encode("ascii").decode(self._codec) != ascii_text:
+            raise LookupError(f"{name} does not hold ASCII as it is")
+
+    def encode(self, text: str) -> bytes:
+        """Raises UnicodeEncodeError."""
+        return (text.translate(_BACK) if self._codec == "gb18030" else text).encode(self._codec)
+
+    def decode(self, data: bytes) -> str:
+        """Raises UnicodeDecodeError."""
+        text = data.decode(self._codec)
+        return text.translate(_EDITION_2022) if self._codec == "gb18030" else text
+
+    def decode_column(self, column: pa.BinaryArray) -> pa.StringArray:
+        """Raises Undecodable."""
+        joined = pc.binary_join_element_wise(pc.fill_null(column, b""), b"", b"\0").cast(pa.binary())
+        data = joined.buffers()[2].to_pybytes() if len(joined) else b""
+        if data.isascii():
+            return column.cast(pa.string())
+        try:
+            text = self.decode(data)
+        except UnicodeDecodeError as error:
+            raise Undecodable(data.count(b"\0", 0, error.start)) from None
+        values = pc.split_pattern(pa.array([text]), "\0").flatten().slice(0, len(column))
+        return pc.if_else(column.is_valid(), values, pa.scalar(None, pa.string()))

@@ -1,0 +1,145 @@
+"""Sources and their tables, as `check` looks at them: reach, clock, encryption, and table by table what capture needs."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from forebay_agent.capture.plan import describe, open_capture
+from forebay_agent.capture.source import Severity, Source
+from forebay_agent.capture.sources import open_source
+from forebay_agent.capture.trigger import offers_triggers
+from forebay_agent.check.checked import Checked
+from forebay_agent.config.model import SourceConfig, TableConfig
+from forebay_agent.errors import (
+    AgentError,
+    ColumnMissing,
+    KeyMissing,
+    SourceDenied,
+    SourceUnreachable,
+    TableMissing,
+    TriggerMissing,
+)
+from forebay_agent.transform import Transform
+
+SKEW_SECONDS: Final = 5.0
+"""a database's clock that differs by more than this is worth a word"""
+
+_SOURCE_KEYS: Final[dict[type[AgentError], str]] = {SourceUnreachable: "host", SourceDenied: "password"}
+_TABLE_KEYS: Final[dict[type[AgentError], str]] = {
+    TableMissing: ".name",
+    KeyMissing: ".key",
+    ColumnMissing: "",
+    TriggerMissing: ".install",
+}
+
+
+def check_source(config: SourceConfig, *, now: Callable[[], float] = time.time) -> Iterator[Checked]:
+    """Everything about one source. Never raises kinds of `forebay_agent.errors`: they become what was found."""
+    yield from _encryption(config)
+    try:
+        source = open_source(config)
+    except AgentError as error:
+        key = "path" if config.kind == "sqlite" else _SOURCE_KEYS.get(type(error), "")
+        yield Checked.of_error(config.name, "connection", error, file=config.file, key=key)
+        return
+    try:
+        try:
+            yield Checked.fine(config.name, "connection", f"connected to {where(config)}; server {source.identity()}")
+            yield _clock(config, source, now)
+        except AgentError as error:
+            yield Checked.of_error(config.name, "connection", error, file=config.file)
+            return
+        for table in config.tables:
+            yield from check_table(config, source, table)
+    finally:
+        source.close()
+
+
+def check_table(config: SourceConfig, source: Source, table: TableConfig) -> Iterator[Checked]:
+    """What one table's capture needs."""
+    place = f"{config.name}/{table.name}"
+    try:
+        shape = describe(source, table)
+        masks = {mask.column: mask.kind for mask in table.masks}
+        Transform(shape, table)
+        capture = open_capture(source, shape, table)
+        yield Checked.fine(place, "mode", f"{table.mode}: {capture.guarantee}")
+        for finding in source.examine(shape, table.cursor if table.mode == "cursor" else None):
+            yield Checked.of_finding(place, finding, file=table.file, key=table.entry)
+        if masks:
+            yield Checked.fine(place, "masks", ", ".join(f"{column} as {kind}" for column, kind in masks.items()))
+        if table.mode == "trigger" and offers_triggers(source):
+            yield _triggers(
+                place, source.installed(source.change_table(shape)), table, source.change_table(shape).install
+            )
+    except AgentError as error:
+        key = table.entry + _TABLE_KEYS.get(type(error), "")
+        yield Checked.of_error(place, "table", error, file=table.file, key=key)
+
+
+def where(config: SourceConfig) -> str:
+    """The source's place in words: a file, a socket, or host and port."""
+    if config.kind == "sqlite":
+        return f"file {config.path}"
+    if config.socket:
+        return f"{config.kind} at {config.socket}"
+    return f"{config.kind} at {config.host}{f':{config.port}' if config.port else ''}"
+
+
+def _triggers(place: str, installed: bool, table: TableConfig, install: tuple[str, ...]) -> Checked:
+    if installed:
+        return Checked.fine(place, "triggers", "change table and triggers are installed")
+    if table.install:
+        return Checked(place, Severity.NOTE, "triggers", "change table and triggers are missing; `run` installs them")
+    missing = TriggerMissing("change table and triggers are not installed", sql=";\n".join(install) + ";")
+    return Checked.of_error(place, "triggers", missing, file=table.file, key=f"{table.entry}.install")
+
+
+def _clock(config: SourceConfig, source: Source, now: Callable[[], float]) -> Checked:
+    before = now()
+    theirs = source.clock_us() / 1e6
+    skew = theirs - (before + now()) / 2
+    if abs(skew) <= SKEW_SECONDS:
+        return Checked.fine(config.name, "clock", f"differs from this appliance's by {abs(skew):.1f} s")
+    return Checked(
+        config.name,
+        Severity.WARNING,
+        "clock",
+        f"the database's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this appliance's: "
+        "times of changes and delays are shown wrong by as much",
+        "Synchronise both with the same time server (chrony, ntpd).",
+    )
+
+
+def _encryption(config: SourceConfig) -> Iterator[Checked]:
+    if (
+        config.kind == "sqlite"
+        or config.socket
+        or config.tls in ("required", "verify")
+        or _is_this_machine(config.host)
+    ):
+        return
+    reason = (
+        'rows and password travel unencrypted (tls = "off")'
+        if config.tls == "off"
+        else 'rows may travel unencrypted: tls = "preferred" takes what the server offers and checks no certificate'
+    )
+    yield Checked(
+        config.name,
+        Severity.WARNING,
+        "encryption",
+        reason,
+        'Set `tls = "verify"` and `tls_ca`, or `tls = "required"` where the server has no certificate of a known CA.',
+        file=config.file,
+        key="tls",
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

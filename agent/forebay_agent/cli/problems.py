@@ -1,0 +1,61 @@
+"""Errors as people read them: what, why, remedy and, where there is some, the SQL that a DBA should run.
+
+error: /etc/forebay-agent/sources.d/civil.toml: table[1].masks.ID_NO
+  why:    there is no mask 'citizen'; did you mean `citizen_id`?
+  remedy: Use one of: citizen_id, name, mobile, …
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TextIO
+
+from forebay_agent.errors import AgentError, ConfigurationError
+from forebay_agent.policy import policy_of, remedy_of
+
+
+def exit_code(error: AgentError) -> int:
+    return policy_of(error).exit_code
+
+
+def headline(error: AgentError) -> str:
+    """The kind of error in one sentence, without its full stop."""
+    return (inspect.getdoc(type(error)) or type(error).__name__).partition(".")[0]
+
+
+def report(error: AgentError, out: TextIO) -> None:
+    """Writes an error, and all the others that were found together with it."""
+    problems: tuple[AgentError, ...] = error.problems if isinstance(error, ConfigurationError) else (error,)
+    for problem in problems:
+        for line in lines(problem):
+            out.write(line + "\n")
+    if len(problems) > 1:
+        out.write(f"{len(problems)} problems\n")
+
+
+def lines(error: AgentError) -> Iterator[str]:
+    """`error: …`, then its indented why, remedy and SQL."""
+    message = error.args[0]
+    place = ""
+    if isinstance(error, ConfigurationError):
+        place = ": ".join(part for part in (error.file, error.key) if part)
+    yield f"error: {place or headline(error)}"
+    if message != (inspect.getdoc(type(error)) or ""):
+        yield from indented("why:", message)
+    yield from indented("remedy:", remedy_of(error))
+    if error.sql:
+        yield from indented("SQL:", error.sql)
+
+
+def indented(label: str, text: str) -> Iterator[str]:
+    """The text after a label, every further line under the first; control characters made visible."""
+    for number, line in enumerate(text.splitlines() or [""]):
+        yield f"  {label if number == 0 else '':<8}{visible(line)}"
+
+
+def visible(text: str) -> str:
+    """The text on one line: what a terminal would act on is shown as an escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

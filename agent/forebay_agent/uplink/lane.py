@@ -1,0 +1,80 @@
+"""Lane: one stream on one connection.
+
+    ASKING   the collector's mark is awaited; nothing is sent
+    OPEN     batches after `sent` are sent
+    PAUSING  a batch was refused: nothing more is sent, and what was sent behind it is refused as well; once all of it is
+             answered, the lane asks anew after a pause, or is held
+    HELD     waits for a person; asks anew at a slow pace
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from forebay_agent.backoff import Backoff
+from forebay_agent.errors import AgentError
+from forebay_wire.stream import StreamName
+
+HELD_SECONDS: Final = 30.0
+
+
+class Standing(Enum):
+    ASKING = "asking"
+    OPEN = "open"
+    PAUSING = "pausing"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A batch that is on the wire and not answered. size: its payload's bytes."""
+
+    at: tuple[int, int]
+    chain: bytes
+    size: int
+
+
+@dataclass(slots=True)
+class Lane:
+    """id: StreamRecord.id. epoch: of the record when it was last read. sent: (epoch, seq), the next batch is the one after.
+    idle: nothing waits after `sent`. ask_at: when to ask for the mark again, on the monotonic clock, 0: not. verdict: what
+    holds the lane once everything sent was answered."""
+
+    id: int
+    name: StreamName
+    priority: int
+    epoch: int
+    backoff: Backoff
+    standing: Standing = Standing.ASKING
+    sent: tuple[int, int] = (0, 0)
+    in_flight: deque[Sent] = field(default_factory=deque)
+    idle: bool = False
+    ask_at: float = 0.0
+    verdict: AgentError | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.standing is Standing.OPEN and not self.idle
+
+    def opened(self, after: tuple[int, int]) -> None:
+        """Sends what comes after (epoch, seq)."""
+        self.standing, self.sent, self.idle, self.verdict, self.ask_at = Standing.OPEN, after, False, None, 0.0
+
+    def answered_through(self, at: tuple[int, int]) -> Sent | None:
+        """Takes everything up to (epoch, seq) off the wire. -> the batch at (epoch, seq), None when it was not on it."""
+        found = None
+        if any(sent.at == at for sent in self.in_flight):
+            while found is None or found.at != at:
+                found = self.in_flight.popleft()
+        return found
+
+    def refused(self, at: tuple[int, int]) -> bool:
+        """Takes just this batch off the wire. -> whether it is the first refused one, and not only what came behind it."""
+        for sent in self.in_flight:
+            if sent.at == at:
+                self.in_flight.remove(sent)
+                break
+        return self.standing in (Standing.OPEN, Standing.ASKING)

@@ -1,0 +1,165 @@
+"""Sending: what goes out on one connection. gRPC runs `requests` in a thread of its own.
+
+Shared with the session's thread: lanes, window and questions, all under `changed`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from forebay_agent import journal
+from forebay_agent.errors import AgentError, OutboxDamaged
+from forebay_agent.outbox import OutboxReader
+from forebay_agent.uplink.bandwidth import Bandwidth
+from forebay_agent.uplink.lane import Lane, Sent, Standing
+from forebay_agent.uplink.turns import Turns
+from forebay_wire import PROTOCOL, limits
+from forebay_wire.errors import WireError
+from forebay_wire.seal import SealedBatch
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import batch_pb2, upload_pb2
+
+_LOOK_SECONDS: Final = 1.0
+
+
+class Sending:
+    """window: payload bytes that may be on the wire. failure: why `requests` ended, when it was not asked to."""
+
+    def __init__(
+        self,
+        lanes: dict[StreamName, Lane],
+        reader: OutboxReader,
+        bandwidth: Bandwidth,
+        window: int,
+        failed: Callable[[], None],
+    ) -> None:
+        self.changed = threading.Condition()
+        self.lanes = lanes
+        self.window = window
+        self.schemas: set[tuple[int, bytes]] = set()
+        self.sent_bytes = 0
+        self.failure: AgentError | None = None
+        self._reader = reader
+        self._bandwidth = bandwidth
+        self._failed = failed
+        self._turns = Turns()
+        self._questions: deque[StreamName] = deque()
+        self._closed = False
+
+    def ask(self, name: StreamName) -> None:
+        """Asks for a stream's mark. Under `changed`."""
+        self._questions.append(name)
+        self.changed.notify_all()
+
+    def close(self) -> None:
+        with self.changed:
+            self._closed = True
+            self.changed.notify_all()
+
+    @property
+    def on_the_wire(self) -> int:
+        """Payload bytes not answered yet. Under `changed`."""
+        return sum(sent.size for lane in self.lanes.values() for sent in lane.in_flight)
+
+    def requests(self) -> Iterator[upload_pb2.UploadRequest]:
+        """The iterator that gRPC consumes."""
+        try:
+            with self.changed:
+                names = list(self.lanes)
+            yield upload_pb2.UploadRequest(hello=_hello(names))
+            while True:
+                chosen = self._choose()
+                if chosen is None:
+                    return
+                if isinstance(chosen, Lane):
+                    yield from self._batch(chosen)
+                else:
+                    yield upload_pb2.UploadRequest(more=_hello(chosen))
+        except AgentError as error:
+            self.failure = error
+        except Exception as error:  # noqa: BLE001 - gRPC would only log it
+            self.failure = journal.unexpected(error)
+        finally:
+            self._reader.close()
+            self._failed()
+
+    def _choose(self) -> Lane | list[StreamName] | None:
+        """A lane that has a batch to send, or questions; waits for either. None: closed."""
+        with self.changed:
+            while not self._closed:
+                if self._questions:
+                    names = list(dict.fromkeys(self._questions))
+                    self._questions.clear()
+                    return names
+                by_id = {lane.id: lane for lane in self.lanes.values() if lane.ready}
+                chosen = self._turns.pick(by_id)
+                if chosen is not None:
+                    return by_id[chosen]
+                self.changed.wait(_LOOK_SECONDS)
+        return None
+
+    def _batch(self, lane: Lane) -> Iterator[upload_pb2.UploadRequest]:
+        with self.changed:
+            after = lane.sent
+            lane.idle = True  # whatever arrives from here on unsets it again
+        batch = self._reader.next_batch(lane.id, after)
+        if batch is None:
+            return
+        fields = _readable(lane, batch)
+        if not self._enter(lane, after, batch, fields):
+            return
+        if (lane.id, fields.schema_fingerprint) not in self.schemas:
+            yield upload_pb2.UploadRequest(schema=self._schema(lane, fields))
+            self.schemas.add((lane.id, fields.schema_fingerprint))
+        yield upload_pb2.UploadRequest(batch_start=upload_pb2.BatchStart(header=batch.header))
+        for start in range(0, len(batch.payload), limits.PART_BYTES):
+            part = batch.payload[start : start + limits.PART_BYTES]
+            if not self._wait(self._bandwidth.take(len(part))):
+                return
+            yield upload_pb2.UploadRequest(batch_part=upload_pb2.BatchPart(data=part))
+            self.sent_bytes += len(part)
+
+    def _enter(self, lane: Lane, after: tuple[int, int], batch: SealedBatch, fields: batch_pb2.BatchHeader) -> bool:
+        """Waits until the window has room, then counts the batch as on the wire. False: it is not this batch's turn any
+        more (refused, rewound, closed)."""
+        size = len(batch.payload)
+        with self.changed:
+            lane.idle = False
+            while lane.standing is Standing.OPEN and lane.sent == after and not self._closed:
+                held = self.on_the_wire
+                if not held or held + size <= self.window:
+                    lane.sent = (fields.epoch, fields.seq)
+                    lane.in_flight.append(Sent(lane.sent, fields.chain, size))
+                    self._turns.spent(lane.id, batch.size, lane.priority)
+                    return True
+                self.changed.wait(_LOOK_SECONDS)
+        return False
+
+    def _schema(self, lane: Lane, fields: batch_pb2.BatchHeader) -> batch_pb2.Schema:
+        serialized = self._reader.schema(fields.schema_fingerprint)
+        if serialized is None:
+            raise OutboxDamaged(f"{lane.name}: the outbox lacks the schema of epoch {fields.epoch} seq {fields.seq}")
+        return batch_pb2.Schema(
+            stream=lane.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
+        )
+
+    def _wait(self, seconds: float) -> bool:
+        """False: closed meanwhile."""
+        with self.changed:
+            if seconds > 0:
+                self.changed.wait_for(lambda: self._closed, seconds)
+            return not self._closed
+
+
+def _readable(lane: Lane, batch: SealedBatch) -> batch_pb2.BatchHeader:
+    try:
+        return batch.fields
+    except WireError as error:
+        raise OutboxDamaged(f"{lane.name}: the outbox holds a batch with a damaged header ({error.code})") from error
+
+
+def _hello(names: list[StreamName]) -> upload_pb2.UploadHello:
+    return upload_pb2.UploadHello(streams=[name.to_proto() for name in names], protocol=PROTOCOL)

@@ -1,0 +1,39 @@
+"""Retention: loaded batches leave the archive when their time is over. The ledger keeps their records for ever."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from forebay_collector.archive.contract import Archive
+from forebay_collector.errors import CollectorError
+from forebay_collector.ledger import Ledger
+
+AT_ONCE: Final = 500
+_log = logging.getLogger(__name__)
+
+
+class Retention:
+    def __init__(self, archive: Archive, ledger: Ledger, kept: timedelta) -> None:
+        self._archive = archive
+        self._ledger = ledger
+        self._kept = kept
+
+    def step(self) -> bool:
+        """Removes some of what is over; whether there may be more. Trouble is logged: the next step tries again.
+
+        A batch is removed before the ledger says so: a crash between the two removes it once more.
+        """
+        before = self._ledger.database.clock() - self._kept // timedelta(microseconds=1)
+        try:
+            over = self._ledger.batches.expirable(before, AT_ONCE)
+            for batch in over:
+                self._archive.delete(batch.stream, batch.epoch, batch.seq)
+            self._ledger.batches.mark_expired(over)
+        except CollectorError as error:
+            _log.warning("retention waits code=%s reason=%s", error.code, error)
+            return False
+        if over:
+            _log.info("retention removed batches=%d bytes=%d", len(over), sum(batch.bytes for batch in over))
+        return len(over) == AT_ONCE

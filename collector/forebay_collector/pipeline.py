@@ -1,0 +1,129 @@
+"""The collector, from end to end. Read this first.
+
+    agents ── TLS ──> receive ──> archive + ledger ──> load ──> platform
+                         │               │               │
+                         └── durable ────┘── loaded ─────┘        (acks, back to the agents)
+
+1. `receive` takes sealed batches from agents (`receive/upload.py`), checks whose they are, their digests and their
+   place in the chain (`receive/lanes.py`), and hands them to the committer.
+2. The committer (`receive/commit.py`) writes what waits of all agents into the archive, syncs it, and records it in the
+   ledger in one transaction. Only then the agents hear `durable` and may delete their copies.
+3. The loader (`load/loader.py`) takes each stream's durable batches in order into the platform; the platform's own commit
+   carries the mark, so a crash between the two is settled by asking it. The agents hear `loaded`.
+4. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
+   removes from the archive what was loaded long ago.
+
+Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from forebay_collector.archive import LocalArchive
+from forebay_collector.archive.retention import Retention
+from forebay_collector.control.service import ControlServicer
+from forebay_collector.identity.authority import Authority
+from forebay_collector.identity.enroll import EnrollServicer
+from forebay_collector.ledger import Ledger
+from forebay_collector.load.group import GroupSize
+from forebay_collector.load.loader import Loader
+from forebay_collector.load.pool import LoaderPool
+from forebay_collector.platform.contract import Platform
+from forebay_collector.receive.commit import Committer
+from forebay_collector.receive.loaded import LedgerNews, LoadedMarks
+from forebay_collector.receive.upload import UploadServicer
+from forebay_collector.settings import Settings
+from forebay_collector.workers import Died, Worker
+from forebay_wire.v1 import control_pb2_grpc, enroll_pb2_grpc, upload_pb2_grpc
+
+_COMMIT_WAITS_S: Final = 1.0
+_NEWS_EVERY_S: Final = 1.0
+_RETENTION_EVERY_S: Final = 60.0
+_STOP_S: Final = 60.0
+_log = logging.getLogger("forebay.pipeline")
+
+
+class Role(StrEnum):
+    """What a process does. One process does all of it unless told otherwise."""
+
+    RECEIVE = "receive"
+    LOAD = "load"
+
+
+class Pipeline:
+    """One collector's parts, opened and composed. `died` hears of a thread that ended by itself."""
+
+    def __init__(
+        self, settings: Settings, roles: frozenset[Role], open_platform: Callable[[], Platform], died: Died
+    ) -> None:
+        """Raises LedgerUnavailable, LedgerDamaged, LedgerVersion, ArchiveUnavailable, DataFolderUnusable, PlatformError."""
+        self._settings = settings
+        self._stopping = threading.Event()
+        self.workers: list[Worker] = []
+        self.ledger = Ledger.open(settings.data.ledger)
+        self.archive = LocalArchive(settings.data.archive)
+        self.loaded = LoadedMarks()
+        self.committer = Committer(self.archive, self.ledger, settings.receive.group)
+        self.pool: LoaderPool | None = None
+        self._platform: Platform | None = None
+        if Role.RECEIVE in roles:
+            news = LedgerNews(self.ledger, self.loaded)
+            self.workers.append(Worker("commit", self._commit, died))
+            self.workers.append(Worker("news", lambda: self._every(_NEWS_EVERY_S, news.step), died))
+        if Role.LOAD in roles:
+            self._platform = open_platform()
+            retention = Retention(self.archive, self.ledger, settings.archive.retention)
+            self.workers.append(Worker("retention", lambda: self._every(_RETENTION_EVERY_S, retention.step), died))
+            size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
+            loader = Loader(self.ledger, self.archive, self._platform, self.loaded.publish, size=size)
+            self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
+
+    def add_services(self, server: Any) -> tuple[UploadServicer, ControlServicer]:
+        """Adds what agents call to a gRPC server, within its event loop."""
+        receive = self._settings.receive
+        upload = UploadServicer(self.ledger, self.committer, self.loaded, window=receive.window, memory=receive.memory)
+        control = ControlServicer(self.ledger)
+        enroll = EnrollServicer(self.ledger, Authority.load(self._settings.data.identity))
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(upload, server)
+        control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
+        enroll_pb2_grpc.add_EnrollServiceServicer_to_server(enroll, server)
+        return upload, control
+
+    def start(self) -> None:
+        """Starts the threads; the loader first settles the ledger by the platform's marks. Raises PlatformError."""
+        for worker in self.workers:
+            worker.start()
+        if self.pool is not None:
+            self.pool.start()
+
+    def stop(self) -> None:
+        """Commits what was received, ends the step that is loading, and closes everything."""
+        self._stopping.set()
+        self.committer.stop()
+        ended = [worker.join(_STOP_S) for worker in self.workers]
+        if self.pool is not None:
+            ended.append(self.pool.stop(_STOP_S))
+        if not all(ended):
+            # what they hold stays open for them until the process ends
+            _log.warning("a thread did not end within %.0f s", _STOP_S)
+            return
+        if self._platform is not None:
+            self._platform.close()
+        self.archive.close()
+        self.ledger.close()
+
+    def _commit(self) -> bool:
+        return self.committer.step(_COMMIT_WAITS_S) is not None
+
+    def _every(self, seconds: float, step: Callable[[], bool | None]) -> bool:
+        """A step and the pause after it, in slices that show the worker alive."""
+        if not step():
+            for _ in range(int(seconds)):
+                if self._stopping.wait(1):
+                    break
+        return not self._stopping.is_set()

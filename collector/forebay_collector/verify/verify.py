@@ -1,0 +1,124 @@
+"""One stream, verified: its agent is asked, the platform is awaited, both sides are compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from forebay_collector.control.ask import Asking
+from forebay_collector.control.commands import Commands
+from forebay_collector.errors import LoadStalled, NotKnown, NotPossible
+from forebay_collector.ledger import Ledger, StreamRecord
+from forebay_collector.load.policy import remedy_of_hold
+from forebay_collector.platform.contract import Platform
+from forebay_collector.verify.compare import Comparison, compare
+from forebay_collector.verify.sides import Mirror
+from forebay_collector.verify.source import Ask, Source
+from forebay_wire.schema import TableSchema
+from forebay_wire.seal import parse_header
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import control_pb2
+
+_LOOK_S: Final = 0.1
+_DRAIN: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """takes: for one answer of the agent. load: for the platform to get what was received."""
+
+    takes: timedelta = timedelta(hours=1)
+    load: timedelta = timedelta(minutes=10)
+
+
+def verify(
+    ledger: Ledger,
+    platform: Platform,
+    stream: StreamName,
+    *,
+    who: str,
+    patience: Patience = Patience(),
+    most_keys: int = 1_000,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Comparison, tuple[str, ...]]:
+    """-> the comparison, and the names of the key's columns.
+
+    Raises:
+        NotKnown: there is no such stream.
+        NotPossible: nothing was received of it yet, or its table has no key.
+        AgentUnreachable, CommandFailed: the agent does not answer, or says why not.
+        LoadStalled: the platform does not get what the agent sent.
+        PlatformError: the platform cannot be read.
+    """
+    record = _need(ledger, stream)
+
+    def last_seen() -> int:
+        agent = ledger.agents.get(record.agent)
+        return agent.last_seen_at if agent else 0
+
+    ask = Asking(Commands(ledger.database), record.agent, who, last_seen, takes=patience.takes)
+
+    def settle() -> None:
+        drain(ask)
+        await_load(ledger, stream, patience.load)
+
+    settle()
+    key = newest_schema(ledger, stream).key
+    if not key:
+        raise NotPossible(
+            f"stream {stream}: its table has no key, so that the platform keeps its history only",
+            remedy="Name unique columns with `key = [...]` in the table's entry at the agent, and reset the stream.",
+        )
+    mirror = Mirror(platform, stream, lambda: newest_schema(ledger, stream))
+    return compare(Source(ask, stream), mirror, settle, most_keys=most_keys, say=say), key
+
+
+def drain(ask: Ask) -> None:
+    """Has the agent capture and send what is committed now; returns when that is durable. Raises what `ask` raises."""
+    for _ in ask(control_pb2.Command(drain=control_pb2.Drain(timeout_seconds=int(_DRAIN.total_seconds())))):
+        pass
+
+
+def await_load(ledger: Ledger, stream: StreamName, at_most: timedelta) -> None:
+    """Returns when all that is durable now is loaded. Raises LoadStalled, NotKnown."""
+    target = _need(ledger, stream).durable
+    deadline = time.monotonic() + at_most.total_seconds()
+    while (record := _need(ledger, stream)).loaded < target:
+        if record.hold is not None:
+            raise LoadStalled(
+                f"stream {stream} is held at {record.hold.epoch}/{record.hold.seq}: {record.hold.code}: "
+                f"{record.hold.reason}",
+                remedy=remedy_of_hold(record.hold.code),
+            )
+        if time.monotonic() > deadline:
+            raise LoadStalled(
+                f"stream {stream}: {target[0]}/{target[1]} is durable, but after {at_most.total_seconds():.0f} s only "
+                f"{record.loaded_epoch}/{record.loaded_seq} is loaded",
+                remedy="Check that `forebay-collector serve` runs with the role load, and see its log.",
+            )
+        time.sleep(_LOOK_S)
+
+
+def newest_schema(ledger: Ledger, stream: StreamName) -> TableSchema:
+    """The schema that the stream's newest batch was sealed with. Raises NotKnown, NotPossible."""
+    record = _need(ledger, stream)
+    header = ledger.batches.header(stream, *record.durable)
+    if header is None:
+        raise NotPossible(
+            f"stream {stream}: nothing was received of it yet", remedy="Wait for its agent's first batch."
+        )
+    fingerprint = parse_header(header).schema_fingerprint
+    content = ledger.schemas.schema(stream, fingerprint)
+    if content is None:
+        raise NotKnown(f"stream {stream}: the ledger does not hold the schema of its newest batch")
+    return TableSchema.parse(content, fingerprint)
+
+
+def _need(ledger: Ledger, stream: StreamName) -> StreamRecord:
+    record = ledger.streams.get(stream)
+    if record is None:
+        raise NotKnown(f"stream {stream} is not in the ledger")
+    return record
