@@ -38,7 +38,7 @@ from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.loaded import LedgerNews, LoadedMarks
 from forebay_collector.receive.upload import UploadServicer
 from forebay_collector.settings import Settings
-from forebay_collector.workers import Died, Worker
+from forebay_collector.workers import Died, Periodic, Worker
 from forebay_wire.v1 import control_pb2_grpc, enroll_pb2_grpc, upload_pb2_grpc
 
 _COMMIT_WAITS_S: Final = 1.0
@@ -74,11 +74,12 @@ class Pipeline:
         if Role.RECEIVE in roles:
             news = LedgerNews(self.ledger, self.loaded)
             self.workers.append(Worker("commit", self._commit, died))
-            self.workers.append(Worker("news", lambda: self._every(_NEWS_EVERY_S, news.step), died))
+            self.workers.append(Worker("news", Periodic(_NEWS_EVERY_S, news.step, self._stopping), died))
         if Role.LOAD in roles:
             self._platform = open_platform()
             retention = Retention(self.archive, self.ledger, settings.archive.retention)
-            self.workers.append(Worker("retention", lambda: self._every(_RETENTION_EVERY_S, retention.step), died))
+            keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
+            self.workers.append(Worker("retention", keeping, died))
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
             loader = Loader(self.ledger, self.archive, self._platform, self.loaded.publish, size=size)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
@@ -119,11 +120,3 @@ class Pipeline:
 
     def _commit(self) -> bool:
         return self.committer.step(_COMMIT_WAITS_S) is not None
-
-    def _every(self, seconds: float, step: Callable[[], bool | None]) -> bool:
-        """A step and the pause after it, in slices that show the worker alive."""
-        if not step():
-            for _ in range(int(seconds)):
-                if self._stopping.wait(1):
-                    break
-        return not self._stopping.is_set()

@@ -46,3 +46,22 @@ class Worker:
                 self._beat = time.monotonic()
         except BaseException as error:
             self._died(self.name, error)
+
+
+class Periodic:
+    """A worker's step that does something every so many seconds, or again at once while that returns True."""
+
+    def __init__(self, every_s: float, do: Callable[[], bool | None], stopping: threading.Event) -> None:
+        self._every_s = every_s
+        self._do = do
+        self._stopping = stopping
+        self._due = 0.0
+
+    def __call__(self) -> bool:
+        wait_s = self._due - time.monotonic()
+        if wait_s <= 0:
+            again = self._do()
+            self._due = time.monotonic() + (0 if again else self._every_s)
+        else:
+            self._stopping.wait(min(1.0, wait_s))
+        return not self._stopping.is_set()
