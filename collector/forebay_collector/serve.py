@@ -34,7 +34,7 @@ from forebay_wire import limits
 ALL_ROLES: Final = frozenset(Role)
 _CLOSE_S: Final = 0.5
 _LOOK_S: Final = 5.0
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.max_receive_message_length", limits.MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", limits.MAX_MESSAGE_BYTES),
     # two collectors on one port would share its connections in silence
@@ -81,7 +81,7 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         pipeline = await asyncio.to_thread(Pipeline, self._settings, self._roles, _platform_of(self._settings), died)
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=OPTIONS)
         try:
             upload, control = pipeline.add_services(server)
             if Role.RECEIVE in self._roles:

@@ -191,7 +191,8 @@ class Connection:
             name, at = addressed(header)
             self._refusals.send(name, at, started)
             return
-        if self._refusals.pass_over(started.stream, started.at):
+        if self._refusals.is_behind(started.stream, started.at):
+            self._refusals.send_behind(started.stream, started.at)
             return
         refusal = self._announce(started.stream) or self._over_window(started) or await self._unopenable(started)
         if refusal is not None:
@@ -250,8 +251,9 @@ class Connection:
         await self._answers.all_sent()
 
     async def _place_one(self, stream: StreamName, batch: SealedBatch, wrong: Refusal | None) -> None:
-        if self._refusals.pass_over(stream, (batch.epoch, batch.seq)):
+        if self._refusals.is_behind(stream, (batch.epoch, batch.seq)):
             self._give_back(len(batch.payload))
+            self._refusals.send_behind(stream, (batch.epoch, batch.seq))
             return
         if wrong is not None:
             self._answer(batch, wrong)

@@ -1,8 +1,8 @@
 """Refusals: what one connection was refused, said to the agent, in the log and in the audit.
 
-A refused batch holds its stream on this connection: what the agent had sent behind it, not knowing, is passed over in
-silence. That ends when the agent comes again with the refused batch or an earlier one, when it asks for the stream's
-mark again, or, where sending the same again would not help, when it starts an epoch.
+A refused batch holds its stream on this connection: what the agent had sent behind it, not knowing, is refused as a gap,
+so that every batch is answered once. That ends when the agent asks for the stream's mark again, comes again with the
+refused batch or an earlier one, or, where sending the same again would not help, starts an epoch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from forebay_collector.errors import CollectorError
-from forebay_collector.ledger import AgentRecord, Ledger
+from forebay_collector.ledger import AgentRecord, Ledger, StreamRecord
 from forebay_collector.receive.answers import Answers
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.refusal import AUDITED, GAP, UNAVAILABLE, UNKNOWN_SCHEMA, Refusal
@@ -37,18 +37,18 @@ class Refusals:
         self._auditing: set[asyncio.Task[None]] = set()
 
     def send(self, name: batch_pb2.Stream, at: tuple[int, int], refusal: Refusal) -> None:
-        """Refuses the batch at (epoch, seq), unless one before it is refused already; (0, 0): the stream itself."""
+        """Refuses the batch at (epoch, seq), and holds its stream; (0, 0): the stream itself."""
         try:
             stream = StreamName.from_proto(name)
         except WireError:
             stream = None
         if stream is not None and at != (0, 0):
-            if self.pass_over(stream, at):
+            if self.is_behind(stream, at):
+                self.send_behind(stream, at)
                 return
             if len(self._holding) < limits.MAX_STREAMS:
                 self._holding[stream] = (at, refusal.code)
-        ours = stream is not None and stream.department == self._agent.department
-        self._answers.refused(name, *at, refusal, self._lanes.mark(stream) if ours and stream is not None else None)
+        self._answers.refused(name, *at, refusal, self._mark(stream))
         subject = str(stream) if stream is not None else "a stream without a name"
         _log.warning(
             "batch refused agent=%s stream=%s epoch=%d seq=%d code=%s reason=%s",
@@ -57,7 +57,7 @@ class Refusals:
         if refusal.code in AUDITED:
             self._audit(subject, at, refusal)
 
-    def pass_over(self, stream: StreamName, at: tuple[int, int]) -> bool:
+    def is_behind(self, stream: StreamName, at: tuple[int, int]) -> bool:
         """Whether the batch was sent behind one that is refused; one that comes again ends that."""
         if stream not in self._holding:
             return False
@@ -68,9 +68,18 @@ class Refusals:
         self.forget(stream)
         return False
 
+    def send_behind(self, stream: StreamName, at: tuple[int, int]) -> None:
+        """Refuses what `is_behind`."""
+        refusal = Refusal(GAP, "sent behind a batch that was refused")
+        self._answers.refused(stream.to_proto(), *at, refusal, self._mark(stream))
+
     def forget(self, stream: StreamName) -> None:
         """Nothing holds the stream on this connection any more."""
         self._holding.pop(stream, None)
+
+    def _mark(self, stream: StreamName | None) -> StreamRecord | None:
+        ours = stream is not None and stream.department == self._agent.department
+        return self._lanes.mark(stream) if ours and stream is not None else None
 
     def _audit(self, subject: str, at: tuple[int, int], refusal: Refusal) -> None:
         """Once per stream and code: what an agent repeats is in the log."""
