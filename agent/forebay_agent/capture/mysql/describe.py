@@ -82,7 +82,7 @@ def _key(session: Session, table: TableName) -> tuple[str, ...]:
     fit = {index: columns for index, columns in keys.items() if index not in unfit}
     if "PRIMARY" in fit:
         return tuple(fit["PRIMARY"])
-    return tuple(min(fit.values(), key=len)) if fit else ()
+    return min((tuple(columns) for columns in fit.values()), key=lambda columns: len(columns), default=())
 
 
 def _words(table: TableName) -> tuple[str, str]:
