@@ -194,7 +194,7 @@ def _snapshot(
         previous.summary.additional_properties if previous is not None and previous.summary is not None else None,
     )
     if change.rewrite:
-        summary.operation = Operation.REPLACE
+        summary = Summary(operation=Operation.REPLACE, **summary.additional_properties)
     location = f"{metadata.location}/metadata/snap-{producer.snapshot_id}-0-{producer.uuid}.avro"
     sequence_number = metadata.next_sequence_number()
     with write_manifest_list(
