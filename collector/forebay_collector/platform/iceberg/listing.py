@@ -23,7 +23,7 @@ def tables(catalogue: Catalogue) -> list[PlatformTable]:
         found.append(
             PlatformTable(
                 stream,
-                called[table_id],
+                called[table_id].listed,
                 table_id.kind,
                 _total(table, "records") - _total(table, "position-deletes"),
                 _total(table, "data-files") + _total(table, "delete-files"),

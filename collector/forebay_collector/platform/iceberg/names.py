@@ -99,9 +99,27 @@ def _folder_part(text: str) -> str:
     return f"{safe[: _LONGEST_PART - 33]}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
-def sql_names(tables: list[TableId]) -> dict[TableId, str]:
-    """-> each table's name in listings: the short one where only one table has it, else the full one."""
-    holders: dict[str, int] = {}
+@dataclass(frozen=True, slots=True)
+class SqlName:
+    """What SQL calls a table: `"schema"."table"` always, `listed` too (the short name where no other table has it)."""
+
+    schema: str
+    table: str
+    listed: str
+
+
+def sql_names(tables: list[TableId]) -> dict[TableId, SqlName]:
+    """-> each table's names. Tables whose full names differ in letter case only carry a digest behind `@`."""
+    short: dict[str, int] = {}
+    full: dict[str, int] = {}
     for table in tables:
-        holders[table.short.casefold()] = holders.get(table.short.casefold(), 0) + 1
-    return {table: table.short if holders[table.short.casefold()] == 1 else table.full for table in tables}
+        short[table.short.casefold()] = short.get(table.short.casefold(), 0) + 1
+        full[table.full.casefold()] = full.get(table.full.casefold(), 0) + 1
+    named = {}
+    for table in tables:
+        name = table.name
+        if full[table.full.casefold()] > 1:
+            name += "@" + hashlib.sha256(table.full.encode()).hexdigest()[:8]
+        alone = short[table.short.casefold()] == 1
+        named[table] = SqlName(table.schema, name, table.short if alone else f"{table.schema}.{name}")
+    return named

@@ -38,7 +38,7 @@ from forebay_collector.platform.iceberg.catalogue import Catalogue
 from forebay_collector.platform.iceberg.durable_io import local_path
 from forebay_collector.platform.iceberg.head import Head, ManifestEntries
 from forebay_collector.platform.iceberg.leases import Leases
-from forebay_collector.platform.iceberg.names import TableId
+from forebay_collector.platform.iceberg.names import SqlName, TableId
 
 BATCH_ROWS: Final = 65_536
 _TYPES: Final[dict[IcebergType, str]] = {
@@ -87,7 +87,7 @@ class Queries:
                 if table is not None:
                     head = Head.of(table, self._entries)
                     stack.enter_context(self._leases.reading(head.snapshot_id))
-                    paths += _add_view(connection, table_id, called[table_id], table, head)
+                    paths += _add_view(connection, called[table_id], table, head)
             connection.execute(f"SET allowed_paths = [{', '.join(map(_text, paths))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
@@ -121,31 +121,21 @@ def _mentioned(ids: Sequence[TableId], query: str) -> list[TableId]:
     return [table_id for table_id in ids if stands(table_id.short) or stands(table_id.name)]
 
 
-def _ambiguous(ids: Sequence[TableId], called: dict[TableId, str], query: str) -> str:
-    unclear = [table_id for table_id in _mentioned(ids, query) if called[table_id] == table_id.full]
+def _ambiguous(ids: Sequence[TableId], called: dict[TableId, SqlName], query: str) -> str:
+    unclear = [called[table_id] for table_id in _mentioned(ids, query) if called[table_id].listed != table_id.short]
     if not unclear:
         return ""
-    ways = ", ".join(f"{_name(table_id.schema)}.{_name(table_id.name)}" for table_id in unclear)
+    ways = ", ".join(f"{_name(name.schema)}.{_name(name.table)}" for name in unclear)
     return f"\nSeveral tables share a short name; write one of: {ways}"
 
 
-def _add_view(
-    connection: duckdb.DuckDBPyConnection, table_id: TableId, called: str, table: Table, head: Head
-) -> list[str]:
+def _add_view(connection: duckdb.DuckDBPyConnection, called: SqlName, table: Table, head: Head) -> list[str]:
     """Makes the table's views; -> the files that they read."""
-    own = f"{_name(table_id.schema)}.{_name(table_id.name)}"
-    statements = [
-        f"CREATE SCHEMA IF NOT EXISTS {_name(table_id.schema)}",
-        f"CREATE VIEW {own} AS {_select(table.schema().fields, head)}",
-        *(f"CREATE VIEW main.{_name(name)} AS SELECT * FROM {own}" for name in sorted({called, table_id.full})),
-    ]
-    try:
-        for statement in statements:
-            connection.execute(statement)
-    except duckdb.CatalogException as error:
-        raise QueryRefused(
-            f"{own}: another table's name differs from it in letter case only, which DuckDB does not tell apart"
-        ) from error
+    own = f"{_name(called.schema)}.{_name(called.table)}"
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(called.schema)}")
+    connection.execute(f"CREATE VIEW {own} AS {_select(table.schema().fields, head)}")
+    for name in sorted({called.listed, f"{called.schema}.{called.table}"}):
+        connection.execute(f"CREATE VIEW main.{_name(name)} AS SELECT * FROM {own}")
     files = [file.path for file in head.files]
     return [local_path(path) for path in (*files, *_deletes(head))]
 

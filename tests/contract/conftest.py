@@ -1,0 +1,34 @@
+"""The platforms under contract, each opened in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forebay_collector.platform.contract import Platform
+from forebay_collector.platform.iceberg import IcebergPlatform, Upkeep
+
+# compaction as soon as anything can be compacted
+_EAGER = Upkeep(deleted_share=0.0, small_rows=1_000, merge_files=2)
+PLATFORMS: dict[str, Callable[[Path], Platform]] = {"iceberg": lambda folder: IcebergPlatform(folder, upkeep=_EAGER)}
+
+
+@pytest.fixture(params=sorted(PLATFORMS))
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Platform]]:
+    """Opens the same platform, again and again."""
+    made: list[Platform] = []
+
+    def opening() -> Platform:
+        made.append(PLATFORMS[request.param](tmp_path / "platform"))
+        return made[-1]
+
+    yield opening
+    for platform in made:
+        platform.close()
+
+
+@pytest.fixture
+def platform(opened: Callable[[], Platform]) -> Platform:
+    return opened()
