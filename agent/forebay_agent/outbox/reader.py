@@ -38,6 +38,19 @@ class OutboxReader:
         )
         return [WaitingBatch(*row) for row in rows]
 
+    def standing(self, stream: int) -> tuple[StreamRecord, WaitingBatch | None]:
+        """The stream and the first batch that waits, both as of one moment."""
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                row = self._all(f"SELECT {STREAM_COLUMNS} FROM stream WHERE id = ?", (stream,))[0]
+                first = self.waiting(stream, limit=1)
+            finally:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise of_sqlite_error(error, self._path) from error
+        return stream_record(row), first[0] if first else None
+
     def find(self, stream: int, epoch: int, seq: int) -> WaitingBatch | None:
         """That very batch, None when it does not wait."""
         rows = self._all(

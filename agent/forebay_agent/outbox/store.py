@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -43,8 +43,9 @@ class Outbox:
         self._full = False
         self._others_version = -1
         self._count_again_if_others_wrote()
-        self.arrived = threading.Event()
-        """Set after every batch put and every stream made; whoever sends clears it."""
+        self._arrived: set[int] = set()
+        self.on_arrival: Callable[[], None] | None = None
+        """Called, by whichever thread, after a batch was put, a stream made or reset; see `arrivals`."""
 
     @classmethod
     def open(
@@ -86,8 +87,8 @@ class Outbox:
                     (name.department, name.source, name.table, GENESIS, START),
                 )
                 record = find(connection, name)
-            self.arrived.set()
-        assert record is not None
+            assert record is not None
+            self._announce(record.id)
         return record
 
     def check_room(self, more: int = 0) -> None:
@@ -143,9 +144,15 @@ class Outbox:
             self._batches += len(batches)
             self._bytes += size
         if batches:
-            self.arrived.set()
+            self._announce(record.id)
             self._bound_log()
         return StreamRecord(record.id, record.name, record.epoch, seq, chain, checkpoint, window, record.hold)
+
+    def arrivals(self) -> set[int]:
+        """StreamRecord.ids of the streams that this process put, made or reset something in since the last call."""
+        with self._lock:
+            arrived, self._arrived = self._arrived, set()
+        return arrived
 
     def seen(self, stream: int, keys: Sequence[bytes]) -> dict[bytes, tuple[bytes, int]]:
         """Key digests -> (row digest, window) of those that are remembered; see `outbox.seen`."""
@@ -194,7 +201,7 @@ class Outbox:
         with self._lock:
             self._batches -= batches
             self._bytes -= size
-        self.arrived.set()
+        self._announce(new.id)
         return new
 
     def state(self) -> OutboxState:
@@ -206,6 +213,13 @@ class Outbox:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+    def _announce(self, stream: int) -> None:
+        with self._lock:
+            self._arrived.add(stream)
+        told = self.on_arrival
+        if told is not None:
+            told()
 
     def _set_hold(self, stream: int, hold: Hold) -> None:
         with self._transaction() as connection:

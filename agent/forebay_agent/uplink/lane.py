@@ -1,10 +1,10 @@
 """Lane: one stream on one connection.
 
-    ASKING   the collector's mark is awaited; nothing is sent
-    OPEN     batches after `sent` are sent
-    PAUSING  a batch was refused: nothing more is sent, and what was sent behind it is refused as well; once all of it is
-             answered, the lane asks anew after a pause, or is held
-    HELD     waits for a person; asks anew at a slow pace
+ASKING   the collector's mark is awaited; nothing is sent
+OPEN     batches after `sent` are sent
+PAUSING  a batch was refused: nothing more is sent, and nothing sent behind it counts; after a pause, and once all
+         that was sent before it is answered, the lane asks anew, or is held
+HELD     waits for a person; asks anew at a slow pace
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Sent:
 class Lane:
     """id: StreamRecord.id. epoch: of the record when it was last read. sent: (epoch, seq), the next batch is the one after.
     idle: nothing waits after `sent`. ask_at: when to ask for the mark again, on the monotonic clock, 0: not. verdict: what
-    holds the lane once everything sent was answered."""
+    holds the lane once everything sent before the refused batch was answered. refusals: in a row, of batches that may be
+    sent again. hold_kept: the outbox keeps a Hold of the stream."""
 
     id: int
     name: StreamName
@@ -54,6 +55,8 @@ class Lane:
     idle: bool = False
     ask_at: float = 0.0
     verdict: AgentError | None = None
+    refusals: int = 0
+    hold_kept: bool = False
 
     @property
     def ready(self) -> bool:
@@ -72,9 +75,9 @@ class Lane:
         return found
 
     def refused(self, at: tuple[int, int]) -> bool:
-        """Takes just this batch off the wire. -> whether it is the first refused one, and not only what came behind it."""
-        for sent in self.in_flight:
-            if sent.at == at:
-                self.in_flight.remove(sent)
-                break
-        return self.standing in (Standing.OPEN, Standing.ASKING)
+        """Takes this batch, and what was sent behind it, off the wire: the collector passes over it. -> whether this is
+        news: an answer to something that is on the wire, or to the question for the mark (0, 0)."""
+        on_the_wire = any(sent.at == at for sent in self.in_flight)
+        while self.in_flight and self.in_flight[-1].at >= at:
+            self.in_flight.pop()
+        return on_the_wire or at == (0, 0)

@@ -80,7 +80,7 @@ class Sending:
                     yield upload_pb2.UploadRequest(more=_hello(chosen))
         except AgentError as error:
             self.failure = error
-        except Exception as error:  # noqa: BLE001 - gRPC would only log it
+        except Exception as error:
             self.failure = journal.unexpected(error)
         finally:
             self._reader.close()

@@ -1,0 +1,149 @@
+"""The uplink's thread: one connection after another, the addresses in turn, with growing pauses between rounds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from forebay_agent import identity, journal
+from forebay_agent.backoff import Backoff
+from forebay_agent.channel import open_channel
+from forebay_agent.clock import Clock
+from forebay_agent.config.model import CollectorConfig
+from forebay_agent.diagnosis import explain
+from forebay_agent.errors import AgentError, CollectorUnreachable, OutboxDamaged, StateFolderUnusable
+from forebay_agent.identity import Identity
+from forebay_agent.outbox import Outbox
+from forebay_agent.pulse import Pulses
+from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.uplink.session import Session
+from forebay_agent.uplink.verdicts import Verdicts
+from forebay_wire.stream import StreamName
+
+PULSE: Final = "uplink"
+_PULSE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkState:
+    """connected: marks were received. since_us: when that began or ended. trouble: why it is not."""
+
+    connected: bool = False
+    address: str = ""
+    since_us: int = 0
+    trouble: Trouble | None = None
+
+
+class Uplink:
+    """`run` is the thread's body; `state` is read and `stop` called by others."""
+
+    def __init__(
+        self,
+        state_folder: Path,
+        config: CollectorConfig,
+        outbox: Outbox,
+        board: Board,
+        pulses: Pulses,
+        clock: Clock,
+        *,
+        priority_of: Callable[[StreamName], int] = lambda _: 5,
+    ) -> None:
+        self.state = UplinkState(since_us=clock.now_us())
+        self._folder = state_folder
+        self._config = config
+        self._outbox = outbox
+        self._verdicts = Verdicts(outbox, board, clock)
+        self._pulses = pulses
+        self._clock = clock
+        self._priority_of = priority_of
+        self._stopped = threading.Event()
+        self._session: Session | None = None
+
+    def run(self) -> None:
+        """Sends until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
+        backoff = Backoff(self._config.backoff_first.total_seconds(), self._config.backoff_most.total_seconds())
+        turn = 0
+        try:
+            while not self._stopped.is_set():
+                self._tick()
+                progress, failure, tried = self._try(turn)
+                turn += 1
+                if failure is None:
+                    continue
+                self._show_failure(failure)
+                if progress:
+                    backoff.succeeded()
+                if not tried or turn % tried == 0:
+                    self._stopped.wait(backoff.next())
+        finally:
+            self._outbox.on_arrival = None
+            self._pulses.end(PULSE)
+
+    def stop(self) -> None:
+        """Asks the thread to end; what is not acknowledged stays in the outbox."""
+        self._stopped.set()
+        session = self._session
+        if session is not None:
+            session.wake()
+
+    def _try(self, turn: int) -> tuple[bool, AgentError | None, int]:
+        """One connection. -> whether the collector answered, why it ended, and how many addresses there are."""
+        try:
+            own = identity.load(self._folder)
+            own.check_dates()
+            addresses = self._config.addresses or own.addresses
+            if not addresses:
+                raise CollectorUnreachable("no address of a collector is known")
+        except StateFolderUnusable:
+            raise
+        except AgentError as error:
+            return False, error, 0
+        progress, failure = self._connect(addresses[turn % len(addresses)], own)
+        return progress, failure, len(addresses)
+
+    def _connect(self, address: str, own: Identity) -> tuple[bool, AgentError | None]:
+        channel = open_channel(address, authority=own.authority, certificate=own.certificate, key=own.key)
+        session = Session(
+            channel,
+            self._outbox,
+            self._verdicts,
+            self._clock,
+            window=self._config.window,
+            bandwidth=self._config.bandwidth,
+            priority_of=self._priority_of,
+            tick=lambda: self._look(address),
+        )
+        self._session = session
+        self._outbox.on_arrival = session.wake
+        try:
+            error = session.run(self._stopped.is_set)
+            if error is None:
+                return session.progress, None
+            return session.progress, explain(error, address, own.authority, own)
+        except (OutboxDamaged, StateFolderUnusable):
+            raise
+        except AgentError as failure:
+            return session.progress, failure
+        finally:
+            self._session = None
+            channel.close()
+
+    def _look(self, address: str) -> None:
+        self._tick()
+        session = self._session
+        if session is not None and session.progress and not self.state.connected:
+            self.state = UplinkState(True, address, self._clock.now_us())
+            journal.info("uplink connected", collector=address)
+
+    def _tick(self) -> None:
+        self._pulses.tick(PULSE, _PULSE_SECONDS)
+
+    def _show_failure(self, failure: AgentError) -> None:
+        trouble = Trouble.of(failure)
+        if self.state.connected or self.state.trouble != trouble:
+            journal.warning("uplink waits", code=trouble.code, reason=trouble.reason)
+        since = self._clock.now_us() if self.state.connected else self.state.since_us
+        self.state = replace(self.state, connected=False, since_us=since, trouble=trouble)
