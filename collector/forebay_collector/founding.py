@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable, NotPossible
 from forebay_collector.identity.authority import CERTIFICATE_FILE, KEY_FILE, Authority, host_of, write_private
@@ -13,14 +14,39 @@ from forebay_collector.identity.server import SERVER_FILE, renew_server_certific
 from forebay_collector.ledger import Ledger
 from forebay_collector.settings import DEFAULT_PORT, DataFolder, Settings, address, load_settings
 
-_TEMPLATE = """\
-# Forebay's collector. Every setting and its default: see docs/settings.md; unknown keys are refused.
+_TEMPLATE: Final = """\
+# Forebay's collector. What is commented out shows the default. Unknown keys are refused; a change takes a restart.
 
 # where agents reach this collector; tokens carry them
 addresses = {addresses}
 
 # where it listens
 listen = {listen}
+
+# debug, info, warning, error
+#log_level = "info"
+
+[receive]
+# payload that one agent may have unacknowledged
+#window = "64MiB"
+# payload of all agents that is not yet on disk; beyond it, agents wait
+#memory = "512MiB"
+# payload that one commit of archive and ledger takes at most
+#group = "64MiB"
+# what open connections get to end in when the collector stops
+#grace = "10s"
+
+[archive]
+# how long a batch is kept after it was loaded
+#retention = "30d"
+
+[load]
+# Arrow bytes that one commit of the platform takes at most
+#group = "96MiB"
+# how long a smaller group waits for more
+#linger = "500ms"
+# streams that are loaded at the same time
+#threads = 2
 """
 
 

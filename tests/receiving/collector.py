@@ -98,8 +98,8 @@ class InProcess:
         server = grpc.aio.server(options=OPTIONS)
         self.upload, _control = self.pipeline.add_services(server)
         identity = self.settings.data.identity
-        credentials = ServerCredentials(identity, Authority.load(identity), self.settings.addresses)
-        self.port = server.add_secure_port("127.0.0.1:0", credentials.for_grpc())
+        self.credentials = ServerCredentials(identity, Authority.load(identity), self.settings.addresses)
+        self.port = server.add_secure_port("127.0.0.1:0", self.credentials.for_grpc())
         await server.start()
         self.pipeline.start()
         self._ready.set()

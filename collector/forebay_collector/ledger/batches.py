@@ -69,27 +69,6 @@ class Batches:
             stream = find(connection, name)
             return None if stream is None else get(connection, stream.id, epoch, seq)
 
-    def next_durable(self, name: StreamName, *, max_bytes: int, max_batches: int = 1_000) -> list[BatchRecord]:
-        """The stream's durable batches, in order, up to `max_bytes` of archived size (but at least one).
-
-        None of a held stream; what was discarded is passed over.
-        """
-        with self._database.read() as connection:
-            stream = find(connection, name)
-            if stream is None or stream.hold is not None:
-                return []
-            batch = tables.batch.c
-            query = _SELECT.where(batch.stream_id == stream.id, batch.state == DURABLE)
-            query = query.order_by(batch.epoch, batch.seq).limit(max_batches)
-            taken: list[BatchRecord] = []
-            size = 0
-            for row in connection.execute(query).mappings():
-                size += row["bytes"]
-                if taken and size > max_bytes:
-                    break
-                taken.append(to_record(row))
-            return taken
-
     def mark_loaded(self, name: StreamName, epoch: int, seq: int) -> bool:
         """Everything up to (epoch, seq) is visible in the platform: settles the durable batches up to there.
 
