@@ -78,7 +78,8 @@ class Platform(Protocol):
         """What the platform's own commits say that it holds of the stream: the lower of history and mirror."""
 
     def apply(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> PlatformMark:
-        """Loads consecutive batches, in order, as one commit of the history and one of the mirror, each with its mark.
+        """Loads consecutive batches, in order, as one commit of the history and one of the mirror, each with its mark;
+        where a new epoch's snapshot ends or the key changes, what follows is a commit of its own.
 
         Batches at or below a table's own mark are passed over for that table, so that it may be called again after a
         crash or an unknown outcome at any point. Files are fsynced before the commit that names them.

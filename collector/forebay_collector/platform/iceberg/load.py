@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
@@ -46,16 +45,14 @@ class Loading:
         schema = history.schema() if history is not None else None
         for batch in batches:
             schema = history_schema(batch.schema.columns, schema)
-        # a key changes with an epoch at most, and a fold knows one key
-        for key, part in _by_key(stream, batches, mark, properties):
-            _Load(self, stream, list(part), key).run()
+        _check_key(stream, batches, mark, marks.names_of(properties, marks.KEY))
+        for part in _parts(batches):
+            _Load(self, stream, part).run()
 
 
-def _by_key(
-    stream: StreamName, batches: Sequence[OpenedBatch], mark: PlatformMark, properties: dict[str, str]
-) -> Iterator[tuple[tuple[str, ...], Iterator[OpenedBatch]]]:
-    """The batches by consecutive keys. Raises PlatformError (permanent) when the key changes within an epoch."""
-    epoch, key = mark.epoch, marks.names_of(properties, marks.KEY)
+def _check_key(stream: StreamName, batches: Sequence[OpenedBatch], mark: PlatformMark, key: tuple[str, ...]) -> None:
+    """Raises PlatformError (permanent) when the key changes within an epoch, or there is none any more."""
+    epoch = mark.epoch
     for batch in batches:
         if PlatformMark(batch.epoch, batch.seq) <= mark:
             continue
@@ -68,18 +65,32 @@ def _by_key(
                 permanent=True,
             )
         epoch, key = batch.epoch, now
-    return groupby(batches, key=lambda batch: batch.schema.key)
+
+
+def _parts(batches: Sequence[OpenedBatch]) -> Iterator[list[OpenedBatch]]:
+    """What one commit takes: batches of one key, up to the end of a snapshot that lets older epochs' rows go.
+
+    Such an end is rare, once per reset. What comes after it must not see the rows that left (absent columns would).
+    """
+    part: list[OpenedBatch] = []
+    for batch in batches:
+        if part and (part[-1].schema.key != batch.schema.key or (part[-1].last_of_snapshot and part[-1].epoch > 1)):
+            yield part
+            part = []
+        part.append(batch)
+    if part:
+        yield part
 
 
 class _Load:
-    """One load with one key."""
+    """One part of a load: at most one commit of each table."""
 
-    def __init__(self, loading: Loading, stream: StreamName, batches: list[OpenedBatch], key: tuple[str, ...]) -> None:
+    def __init__(self, loading: Loading, stream: StreamName, batches: list[OpenedBatch]) -> None:
         self._loading = loading
         self._catalogue = loading.catalogue
         self._stream = stream
         self._batches = batches
-        self._key = key
+        self._key = batches[0].schema.key
         self._through = PlatformMark(batches[-1].epoch, batches[-1].seq)
 
     def run(self) -> None:
