@@ -177,13 +177,17 @@ class MariaDB:
         assert self._process is not None
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                self._run_as_root("SELECT 1")
-            except pymysql.OperationalError:
-                time.sleep(0.05)
-            else:
-                return True
+            if self._listens():
+                with contextlib.suppress(pymysql.OperationalError):
+                    self._run_as_root("SELECT 1")
+                    return True
+            time.sleep(0.05)
         return False
+
+    def _listens(self) -> bool:
+        """The driver would leave its socket open when it is refused."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.socket) == 0
 
     def _run_as_root(self, *statements: str) -> None:
         connection = pymysql.connect(unix_socket=self.socket, user="root", password="", ssl_disabled=True)
