@@ -7,6 +7,7 @@ delays them all. Jobs (drain, digests of the table as it is) run between polls.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,6 +47,7 @@ FULL_SECONDS: Final = 5.0
 """at most, between tries to find room in the outbox"""
 
 _GRACE_SECONDS: Final = 60.0
+_SETTLING_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
 _BACKOFF: Final = (0.5, 30.0)
 
@@ -168,6 +170,19 @@ class SourceWorker:
         lane.held_in_epoch = 0
         lane.due = self._clock.monotonic() + (0.0 if more else self.config.poll_interval.total_seconds())
         return more
+
+    def catch_up(self, until: float) -> None:
+        """Polls every table until what is committed now is in the outbox, or is in trouble. On the source's thread."""
+        for lane in self.lanes.values():
+            while not self._stopping and self._clock.monotonic() < until:
+                more = self.poll(lane)
+                self._tick()
+                if lane.pipeline is None or self._board.of(lane.name).trouble is not None:
+                    break
+                if lane.pipeline.waits:
+                    time.sleep(_SETTLING_SECONDS)
+                elif not more:
+                    break
 
     def session(self) -> Source:
         """The source's session, opened when it is not. On the source's thread only. Raises what opening raises."""

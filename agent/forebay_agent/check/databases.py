@@ -15,7 +15,6 @@ from forebay_agent.check.checked import Checked
 from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import (
     AgentError,
-    ColumnMissing,
     KeyMissing,
     SourceDenied,
     SourceUnreachable,
@@ -31,7 +30,6 @@ _SOURCE_KEYS: Final[dict[type[AgentError], str]] = {SourceUnreachable: "host", S
 _TABLE_KEYS: Final[dict[type[AgentError], str]] = {
     TableMissing: ".name",
     KeyMissing: ".key",
-    ColumnMissing: "",
     TriggerMissing: ".install",
 }
 
@@ -67,8 +65,11 @@ def check_table(config: SourceConfig, source: Source, table: TableConfig) -> Ite
         Transform(shape, table)
         capture = open_capture(source, shape, table)
         yield Checked.fine(place, "mode", f"{table.mode}: {capture.guarantee}")
+        if not shape.key:
+            yield _no_key(place, table)
         for finding in source.examine(shape, table.cursor if table.mode == "cursor" else None):
-            yield Checked.of_finding(place, finding, file=table.file, key=table.entry)
+            if shape.key or finding.subject != "key":  # what no key means depends on the mode
+                yield Checked.of_finding(place, finding, file=table.file, key=table.entry)
         if masks:
             yield Checked.fine(place, "masks", ", ".join(f"{column} as {kind}" for column, kind in masks.items()))
         if table.mode == "trigger" and offers_triggers(source):
@@ -87,6 +88,18 @@ def where(config: SourceConfig) -> str:
     if config.socket:
         return f"{config.kind} at {config.socket}"
     return f"{config.kind} at {config.host}{f':{config.port}' if config.port else ''}"
+
+
+def _no_key(place: str, table: TableConfig) -> Checked:
+    return Checked(
+        place,
+        Severity.WARNING,
+        "key",
+        "there is none: only the history of changes is kept, and an interrupted copy begins again",
+        "Add a primary key, or name unique columns with `key = [...]` in the table's entry.",
+        file=table.file,
+        key=f"{table.entry}.key",
+    )
 
 
 def _triggers(place: str, installed: bool, table: TableConfig, install: tuple[str, ...]) -> Checked:

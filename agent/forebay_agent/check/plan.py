@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from forebay_agent.capture.plan import describe, open_capture
-from forebay_agent.capture.source import RowRange, Source, TableName, TableShape
+from forebay_agent.capture.source import CHANGE_ID, RowRange, Source, TableName, TableShape
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
 from forebay_agent.config.model import AgentConfig, SourceConfig, TableConfig
@@ -18,6 +18,8 @@ from forebay_wire import schema
 
 NOT_ENROLLED: Final = "DEPARTMENT"
 """stands for the department's name until the appliance has its certificate"""
+
+_ABOUT_PRIVILEGES: Final = ("privileges", "open transactions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class PlannedColumn:
 class TablePlan:
     """One table. sql: what reads it. install: what creates change table and triggers (trigger mode).
 
+    privileges: what the database's user may do and what it lacks, with the SQL that grants it.
     error: why it cannot be captured; then all but stream and mode is empty.
     """
 
@@ -46,6 +49,7 @@ class TablePlan:
     excluded: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
     install: tuple[str, ...] = ()
+    privileges: tuple[str, ...] = ()
     error: AgentError | None = None
 
     def as_row(self) -> dict[str, Any]:
@@ -97,6 +101,11 @@ def plan_of(source: Source, table: TableConfig, stream: str) -> TablePlan:
         ),
         sql=tuple(_statements(source, shape, table)),
         install=source.change_table(shape).install if table.mode == "trigger" and offers_triggers(source) else (),
+        privileges=tuple(
+            f"{finding.message}{': ' + finding.sql if finding.sql else ''}"
+            for finding in source.examine(shape, table.cursor if table.mode == "cursor" else None)
+            if finding.subject in _ABOUT_PRIVILEGES
+        ),
     )
 
 
@@ -125,4 +134,5 @@ def _statements(source: Source, shape: TableShape, table: TableConfig) -> Iterat
         yield source.query(shape, RowRange(order, at_least=highest, overlap=table.overlap, through=highest))
     elif table.mode == "trigger" and offers_triggers(source):
         changes = source.change_table(shape)
-        yield source.query(changes.shape, RowRange(("forebay_id",), after=("0",)))
+        if source.installed(changes):
+            yield source.query(changes.shape, RowRange((CHANGE_ID,), after=("0",)))

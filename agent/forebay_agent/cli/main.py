@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = _Parser(add_help=False)
     parser = _Parser(
         prog="forebay-agent",
         description="Streams every committed change of a department's shared tables to the centre, exactly once.",

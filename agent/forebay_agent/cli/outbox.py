@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 from typing import Any, Final
 
-from forebay_agent.cli import listing
+from forebay_agent.cli import listing, problems
 
 SUMMARY: Final = "list the batches that wait to be sent"
 DESCRIPTION: Final = "Lists, per stream, the sealed batches that the collector has not called durable yet."
@@ -28,8 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.config.load import load_agent
     from forebay_agent.outbox import OutboxReader
+    from forebay_agent.outbox.file import FILE_NAME
 
-    with closing(OutboxReader(load_agent(options.config).state)) as reader:
+    state = load_agent(options.config).state
+    if not (state / FILE_NAME).exists():
+        return problems.never_run(state, sys.stderr)
+    with closing(OutboxReader(state)) as reader:
         rows = _resets(reader) if options.resets else _waiting(reader)
     if options.json:
         listing.print_json(rows, sys.stdout)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
+from forebay_agent.config.model import AgentConfig
 from forebay_agent.errors import AgentError, ConfigurationError
 from forebay_agent.policy import policy_of, remedy_of
 
@@ -59,3 +61,21 @@ def visible(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
+
+
+def knows_source(config: AgentConfig, name: str, out: TextIO) -> bool:
+    """Whether a source of that name is configured (empty: any); says so when it is not."""
+    names = [source.name for source in config.sources]
+    if name in ("", *names):
+        return True
+    out.write(f"error: there is no source {name!r}\n  remedy: name one of: {', '.join(names) or 'none yet'}\n")
+    return False
+
+
+def never_run(state: Path, out: TextIO) -> int:
+    """Says that there is nothing in the state folder yet. -> exit code."""
+    out.write(
+        f"error: the agent has not run with state folder {state} yet\n"
+        "  remedy: start it (`systemctl start forebay-agent`), or name its folder with --config\n"
+    )
+    return 1

@@ -9,6 +9,8 @@ import sys
 from contextlib import closing
 from typing import Final
 
+from forebay_agent.cli import problems
+
 SUMMARY: Final = "start one stream anew (a new epoch), audited"
 DESCRIPTION: Final = """\
 Starts one stream anew: its table is read again from the beginning under the next epoch, which replaces in the platform
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.config.load import load_agent
     from forebay_agent.outbox import Outbox, OutboxReader
+    from forebay_agent.outbox.file import FILE_NAME
     from forebay_wire.errors import WireError
     from forebay_wire.stream import StreamName
 
@@ -40,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
     except WireError as error:
         return _usage(str(error), "write department/source/schema.table, as `forebay-agent status` names it")
     config = load_agent(options.config)
-    with closing(OutboxReader(config.state)) as reader:  # so that no outbox is made where there is none
+    if not (config.state / FILE_NAME).exists():
+        return problems.never_run(config.state, sys.stderr)
+    with closing(OutboxReader(config.state)) as reader:
         known = [stream.name for stream in reader.streams()]
     if name not in known:
         sys.stderr.write(

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay_agent.cli import listing, problems
+from forebay_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from forebay_agent.check.plan import TablePlan
+    from forebay_agent.config.model import AgentConfig
 
 SUMMARY: Final = "show what would be captured, and the exact SQL"
 DESCRIPTION: Final = """\
 Shows for every configured table its stream, mode and what that mode guarantees, its key, every column with its type in
-the database and how it is carried, which columns are masked and which never leave the database, and the exact SQL that
-the agent sends. Reads descriptions only, no rows."""
+the database and how it is carried, which columns are masked and which never leave the database, the exact SQL that the
+agent sends, and which privileges it needs. Changes nothing."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent tables                   all of it, to be shown to the DBA
@@ -31,30 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from forebay_agent.check.checked import exit_code
     from forebay_agent.check.plan import plans
     from forebay_agent.config.load import load
 
     config = load(options.config)
-    names = [source.name for source in config.sources]
-    if options.source and options.source not in names:
-        sys.stderr.write(
-            f"error: there is no source {options.source!r}\n  remedy: name one of: {', '.join(names) or 'none yet'}\n"
-        )
+    if not problems.knows_source(config, options.source, sys.stderr):
         return 1
-    code = 0
+    codes = set()
     found: list[dict[str, Any]] = []
-    for plan in plans(config, options.source):
+    for plan in plans(config, _department(config), options.source):
         if plan.error is not None:
-            code = max(code, problems.exit_code(plan.error))
+            codes.add(problems.exit_code(plan.error))
         if options.json:
             found.append(plan.as_row())
         else:
             sys.stdout.write("\n".join(_lines(plan)) + "\n\n")
     if options.json:
         listing.print_json(found, sys.stdout)
-    elif not names:
+    elif not config.sources:
         print("no sources: put one file per database into sources.d/")
-    return code
+    return exit_code(codes)
 
 
 def _lines(plan: TablePlan) -> Iterator[str]:
@@ -78,11 +77,17 @@ def _lines(plan: TablePlan) -> Iterator[str]:
         yield f"  {label:<9}  {problems.visible(column.name)}{space}  {column.origin}{notes}"
     yield f"  left out   {', '.join(problems.visible(name) for name in plan.excluded) or 'nothing: every column is shared'}"
     for label, statements in (("SQL", plan.sql), ("to install", plan.install)):
-        for number, statement in enumerate(statements):
-            for line_number, line in enumerate(statement.splitlines()):
-                head = label if number == 0 and line_number == 0 else ""
-                yield f"  {head:<10} {line}"
-    for finding in plan.privileges:
-        yield from (
-            (f"  {line}" for line in problems.indented("rights:", finding)) if False else (f"  privilege  {finding}",)
-        )
+        for number, line in enumerate(line for statement in statements for line in f"{statement};".splitlines()):
+            yield f"  {label if number == 0 else '':<10} {problems.visible(line)}"
+    for number, privilege in enumerate(plan.privileges):
+        yield f"  {'privileges' if number == 0 else '':<10} {problems.visible(privilege)}"
+
+
+def _department(config: AgentConfig) -> str:
+    """Empty as long as the appliance is not enrolled."""
+    from forebay_agent import identity
+
+    try:
+        return identity.load(config.state).department
+    except AgentError:
+        return ""

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
 from forebay_collector.demo.database import Database
 from forebay_collector.demo.departments import Department
@@ -99,9 +99,10 @@ def _platform_rows(department: Department, platform: Path) -> list[Row]:
 def _table(department: Department, platform: Path, suffix: str):  # type: ignore[no-untyped-def]  # pyiceberg ships no types
     catalog = SqlCatalog("foreign", uri=f"sqlite:///{platform / 'catalog.db'}", warehouse=str(platform / "warehouse"))
     try:
-        for namespace in catalog.list_namespaces((department.name, department.source)):
-            with contextlib.suppress(NoSuchTableError):
-                return catalog.load_table((*namespace, department.table + suffix))
+        with contextlib.suppress(NoSuchNamespaceError):
+            for namespace in catalog.list_namespaces((department.name, department.source)):
+                with contextlib.suppress(NoSuchTableError):
+                    return catalog.load_table((*namespace, department.table + suffix))
     finally:
         catalog.engine.dispose()
     return None

@@ -86,7 +86,7 @@ class Writer(threading.Thread):
                 elif kind < 0.8 or not self.department.deletes:
                     self._update(cursor, present[0])
                 else:
-                    self._delete(cursor, present[0])
+                    self._remove(cursor, present[0])
                     removed.add(present[0])
                 changed += 1
         self.keys = [key for key in self.keys if key not in removed] + added if removed else self.keys + added
@@ -110,7 +110,7 @@ class Writer(threading.Thread):
             [*(row[name] for name in changing), key],
         )
 
-    def _delete(self, cursor: Any, key: object) -> None:
+    def _remove(self, cursor: Any, key: object) -> None:
         mark = self.database.marker
         where = f"{self.database.quote(self.department.key)} = {mark}"
         cursor.execute(f"DELETE FROM {self.department.table} WHERE {where}", [key])

@@ -1,0 +1,48 @@
+"""The way to the collector, as `check` looks at it: this agent's certificate, and a handshake with every address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from forebay_agent import diagnosis, identity
+from forebay_agent.capture.source import Severity
+from forebay_agent.check.checked import Checked
+from forebay_agent.config.model import AgentConfig
+from forebay_agent.errors import AgentError
+from forebay_agent.identity import Identity
+
+RENEW_BEFORE: Final = timedelta(days=30)
+"""a certificate that ends sooner is worth a word"""
+
+_PLACE: Final = "collector"
+
+
+def check_collector(config: AgentConfig, file: str, *, now: datetime | None = None) -> Iterator[Checked]:
+    """The identity and, with it, every collector address. Sends nothing beyond the TLS handshake."""
+    now = now or datetime.now(UTC)
+    try:
+        own = identity.load(config.state)
+        own.check_dates(now)
+    except AgentError as error:
+        yield Checked.of_error(_PLACE, "certificate", error)
+        return
+    yield _certificate(own, now)
+    for address in config.collector.addresses or own.addresses:
+        failure = diagnosis.handshake(address, own.authority, own)
+        if failure is not None:
+            yield Checked.of_error(_PLACE, "connection", failure, file=file, key="collector.addresses")
+        else:
+            yield Checked.fine(_PLACE, "connection", f"{address} answers and takes this agent's certificate")
+
+
+def _certificate(own: Identity, now: datetime) -> Checked:
+    left = own.expires_at - now
+    message = (
+        f"agent {own.agent} of department {own.department}, valid until {own.expires_at:%Y-%m-%d} ({left.days} days)"
+    )
+    if left >= RENEW_BEFORE:
+        return Checked.fine(_PLACE, "certificate", message)
+    remedy = "Ask the centre for a token and run `forebay-agent enroll TOKENFILE` before that day."
+    return Checked(_PLACE, Severity.WARNING, "certificate", message, remedy)

@@ -1,0 +1,11 @@
+"""x"""
+
+SUMMARY = DESCRIPTION = EXAMPLES = ""
+
+
+def add_arguments(p):
+    pass
+
+
+def run(o):
+    return 0

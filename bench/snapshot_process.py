@@ -1,0 +1,49 @@
+"""One snapshot into sealed batches, as a process of its own: the agent's capture, transform, seal and outbox, no uplink.
+
+`python -m bench.snapshot_process CONFIG_FOLDER` prints one JSON object: rows, seconds, bytes (headers and payloads).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from forebay_agent.clock import SystemClock
+from forebay_agent.config.load import load
+from forebay_agent.outbox import Outbox
+from forebay_agent.pipeline import checkpoint_of
+from forebay_agent.pulse import Pulses
+from forebay_agent.source_worker import SourceWorker
+from forebay_agent.stream_state import Board
+
+
+def main(folder: Path) -> None:
+    config = load(folder)
+    outbox = Outbox.open(config.state, config.outbox)
+    clock = SystemClock()
+    board = Board()
+    worker = SourceWorker(config.sources[0], "bench", outbox, board, Pulses(clock.monotonic), clock)
+    lane = next(iter(worker.lanes.values()))
+    began = time.perf_counter()
+    while True:
+        worker.poll(lane)
+        trouble = board.of(lane.name).capturing
+        if trouble is not None:
+            raise SystemExit(f"{trouble.code}: {trouble.reason}")
+        checkpoint = checkpoint_of(outbox.stream(lane.name))
+        if checkpoint.phase not in ("start", "snapshot"):
+            break
+    seconds = time.perf_counter() - began
+    reader = outbox.reader()
+    batches, size = reader.totals()
+    reader.close()
+    print(json.dumps({"rows": checkpoint.rows, "seconds": seconds, "bytes": size, "batches": batches}))
+    worker.stop()
+    worker.run()
+    outbox.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
