@@ -52,6 +52,12 @@ class TableMisconfigured(ConfigurationError):
     code = "FB-TABLE-CONFIG"
 
 
+class ColumnMissing(TableMisconfigured):
+    """A configured column is not in the table."""
+
+    code = "FB-TABLE-COLUMN"
+
+
 class SourceUnreachable(AgentError):
     """The database cannot be reached."""
 
@@ -92,12 +98,6 @@ class KeyMissing(AgentError):
     """The table has no primary key and none is configured."""
 
     code = "FB-TABLE-KEY"
-
-
-class ColumnMissing(AgentError):
-    """A configured column is not in the table."""
-
-    code = "FB-TABLE-COLUMN"
 
 
 class TriggerMissing(AgentError):

@@ -194,7 +194,6 @@ def test_agent_toml_is_refused_with_the_key_at_fault(write: Write, text: str, ke
         (SERVER + TABLE + TABLE.replace("people", "public.people"), "table[2].name", "duplicate stream"),
         (SQLITE + '[[table]]\nname = "people"\n', "table[1].cursor", "is missing"),
         (SQLITE + TABLE.replace("snapshot", "curser"), "table[1].mode", "did you mean `cursor`"),
-        (SERVER + TABLE.replace("snapshot", "trigger"), "table[1].mode", "not offered"),
         (SQLITE + TABLE + 'cursor = "t"\n', "table[1].cursor", "only used in mode"),
         (SQLITE + TABLE + "install = true\n", "table[1].install", "only used in mode"),
         (SQLITE + TABLE + 'masks = { a = "citizen" }\n', "table[1].masks.a", "did you mean `citizen_id`"),

@@ -18,7 +18,7 @@ from forebay_agent.capture.source import Source, TableName, TableShape
 from forebay_agent.capture.table import CapturedTable
 from forebay_agent.capture.trigger import TriggerCapture, offers_triggers
 from forebay_agent.config.model import TableConfig
-from forebay_agent.errors import ColumnMissing, ConfigurationError, KeyMissing
+from forebay_agent.errors import ColumnMissing, KeyMissing, TableMisconfigured
 from forebay_wire.columns import CHANGE_NAMES
 
 MODES = ("snapshot", "cursor", "trigger")
@@ -31,7 +31,7 @@ def describe(source: Source, table: TableConfig) -> TableShape:
         TableMissing, PrivilegeMissing: as `Source.shape`.
         ColumnMissing: a configured column is not in the table.
         KeyMissing: cursor and trigger mode need a key and there is none.
-        ConfigurationError: key or cursor column is excluded or masked, or a setting does not fit the table.
+        TableMisconfigured: key or cursor column is excluded or masked, or a setting does not fit the table.
     """
     full = source.shape(TableName.parse(table.name), table.as_text)
     names = tuple(column.name for column in full.columns)
@@ -47,12 +47,17 @@ def describe(source: Source, table: TableConfig) -> TableShape:
     for setting, wanted in asked.items():
         missing = [name for name in wanted if name not in names]
         if missing:
-            raise ColumnMissing(f"{table.name}: {setting} names {', '.join(missing)}, which the table does not have")
+            raise ColumnMissing(
+                f"{table.name}: {setting} names {', '.join(missing)}, which the table does not have",
+                file=table.file,
+                key=f"{table.entry}.{setting}",
+            )
     taken = [name for name in names if name in CHANGE_NAMES and name not in table.exclude]
     if taken:
-        raise ConfigurationError(
+        raise TableMisconfigured(
             f"{table.name} has a column named {taken[0]}, a name that Forebay itself uses",
-            key=f"{table.name}.exclude",
+            file=table.file,
+            key=f"{table.entry}.exclude",
             remedy=f"Exclude {', '.join(taken)}, or share a view that names it otherwise.",
         )
     selected = tuple(
@@ -78,7 +83,7 @@ def open_capture(
     columns that were added.
 
     Raises:
-        ConfigurationError: the mode does not exist, or the database's dialect does not offer it.
+        TableMisconfigured: the mode does not exist, or the database's dialect does not offer it.
     """
     captured = CapturedTable(source, shape, lambda: describe(source, table), table, batch_rows, monotonic)
     if table.mode == "snapshot":
@@ -86,9 +91,10 @@ def open_capture(
     if table.mode == "cursor":
         return CursorCapture(captured)
     if not offers_triggers(source):
-        raise ConfigurationError(
+        raise TableMisconfigured(
             f"{table.name}: mode trigger is not offered for this kind of database",
-            key=f"{table.name}.mode",
+            file=table.file,
+            key=f"{table.entry}.mode",
             remedy='Use mode = "cursor", or mode = "snapshot".',
         )
     return TriggerCapture(captured, source)
@@ -96,15 +102,17 @@ def open_capture(
 
 def _check_mode(table: TableConfig, key: tuple[str, ...]) -> None:
     if table.mode not in MODES:
-        raise ConfigurationError(
+        raise TableMisconfigured(
             f"{table.name}: there is no mode {table.mode!r}",
-            key=f"{table.name}.mode",
+            file=table.file,
+            key=f"{table.entry}.mode",
             remedy=f"Use one of: {', '.join(MODES)}.",
         )
     if table.mode == "cursor" and not table.cursor:
-        raise ConfigurationError(
+        raise TableMisconfigured(
             f"{table.name}: mode cursor needs a cursor column",
-            key=f"{table.name}.cursor",
+            file=table.file,
+            key=f"{table.entry}.cursor",
             remedy='Name a column that grows with every change (cursor = "updated_at"), or use another mode.',
         )
     if table.mode != "snapshot" and not key:
@@ -117,15 +125,17 @@ def _check_leading_columns(table: TableConfig, key: tuple[str, ...], selected: t
     leading = (*key, table.cursor) if table.mode == "cursor" else key
     for name in leading:
         if name in masked:
-            raise ConfigurationError(
+            raise TableMisconfigured(
                 f"{table.name}: column {name} is key or cursor and cannot be masked",
-                key=f"{table.name}.masks",
+                file=table.file,
+                key=f"{table.entry}.masks",
                 remedy="Use other columns as key and cursor, or do not mask this one.",
             )
         if name not in selected:
-            raise ConfigurationError(
+            raise TableMisconfigured(
                 f"{table.name}: column {name} is key or cursor and is not among the shared columns",
-                key=f"{table.name}.columns",
+                file=table.file,
+                key=f"{table.entry}.columns",
                 remedy=f"Share {name} too, or use another column as key or cursor.",
             )
 
@@ -135,14 +145,16 @@ def _check_cursor(table: TableConfig, shape: TableShape) -> None:
     is_number = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
     is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_string(kind)
     if not (is_number or is_time or pa.types.is_binary(kind)):
-        raise ConfigurationError(
+        raise TableMisconfigured(
             f"{table.name}: column {table.cursor} ({kind}) cannot be a cursor",
-            key=f"{table.name}.cursor",
+            file=table.file,
+            key=f"{table.entry}.cursor",
             remedy="Use a column of numbers, dates, timestamps or text that grows with every change.",
         )
     if table.overlap and not (is_time if isinstance(table.overlap, timedelta) else is_number):
-        raise ConfigurationError(
+        raise TableMisconfigured(
             f"{table.name}: overlap {table.overlap} does not fit cursor column {table.cursor} ({kind})",
-            key=f"{table.name}.overlap",
+            file=table.file,
+            key=f"{table.entry}.overlap",
             remedy="Give seconds or a duration for dates and timestamps, a whole number for numbers.",
         )

@@ -166,5 +166,10 @@ def _parse(file: Path, problems: Problems) -> dict[str, object] | None:
             file, "", f"is not UTF-8 (byte {error.start})", "Save the file as UTF-8 without a byte order mark."
         )
     except tomllib.TOMLDecodeError as error:
-        problems.add(file, "", f"is not valid TOML: {error}", "Correct the line named; texts stand in double quotes.")
+        problems.add(
+            file,
+            "",
+            f"is not valid TOML: {error}",
+            "Correct the line named; texts, and names other than plain a-z, 0-9, _ and -, stand in double quotes.",
+        )
     return None

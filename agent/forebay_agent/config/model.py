@@ -15,7 +15,6 @@ from forebay_agent.config.secret import Secret
 
 SOURCE_KINDS: Final = ("sqlite", "mysql", "postgresql")
 MODES: Final = ("snapshot", "cursor", "trigger")
-TRIGGER_KINDS: Final = ("sqlite",)  # whose dialects implement `TriggerSource`
 TLS_MODES: Final = ("off", "preferred", "required", "verify")
 DIGESTS: Final = ("sm3", "sha256")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")

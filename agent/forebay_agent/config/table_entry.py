@@ -19,12 +19,10 @@ _ONLY_IN_MODE: Final = {
 }
 
 
-def read_table(entry: Section, kind: str) -> model.TableConfig | None:
-    """One table's entry; None when it has no usable name. `kind`: the source's, empty when it is not known."""
+def read_table(entry: Section) -> model.TableConfig | None:
+    """One table's entry; None when it has no usable name."""
     name = entry.text("name", required=True)
     mode = entry.text("mode", "cursor", choices=model.MODES)
-    if mode == "trigger" and kind and kind not in model.TRIGGER_KINDS:
-        entry.refuse("mode", f"'trigger' is not offered for kind {kind}", "Use `cursor` or `snapshot`.")
     if isinstance(entry.content.get("columns"), dict):
         entry.content = {key: value for key, value in entry.content.items() if key != "columns"}
         entry.refuse("columns", "is a table", 'List the columns: `columns = ["ID", "NAME"]`; masks stand in `masks`.')

@@ -69,7 +69,7 @@ def _mask_rule(shape: TableShape, table: TableConfig, name: str, kind: str) -> M
     try:
         column = shape.column(name)
     except KeyError:
-        raise ColumnMissing(f"{table.file}: {key}: {shape.table} is read without a column {name!r}") from None
+        raise ColumnMissing(f"{shape.table} is read without a column {name!r}", file=table.file, key=key) from None
     if name in shape.key or name == table.cursor:
         raise TableMisconfigured(
             f"column {name!r} of {shape.table} is in its {'key' if name in shape.key else 'cursor'}: "
