@@ -34,10 +34,6 @@ _PROPERTIES: Final = {
     "write.metadata.previous-versions-max": "20",
     "write.parquet.compression-codec": "zstd",
     "write.parquet.compression-level": "1",
-    # what other writers must know: rows are removed by position deletes, never by equality deletes
-    "write.delete.mode": "merge-on-read",
-    "write.update.mode": "merge-on-read",
-    "write.merge.mode": "merge-on-read",
 }
 
 

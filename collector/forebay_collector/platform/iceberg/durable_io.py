@@ -74,8 +74,10 @@ class DurableFile(PyArrowFile):
 
     def link_from(self, other: Path) -> None:
         """Makes this file another name of `other`, durably. Raises OSError where the file system has no hard links."""
-        os.link(other, self._path)
-        sync_folder(Path(self._path).parent)
+        path = Path(self._path)
+        make_folders(path.parent)
+        os.link(other, path)
+        sync_folder(path.parent)
 
 
 class DurableFileIO(PyArrowFileIO):

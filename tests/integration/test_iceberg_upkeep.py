@@ -1,0 +1,288 @@
+"""Durability, compaction, expiry and other writers, on real files."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from forebay_collector.platform.contract import PlatformError, PlatformMark
+from forebay_collector.platform.iceberg import IcebergPlatform, Upkeep
+from tests.contract.platform_batches import STREAM, ask, batch, mirror, row_of
+
+_NAME = ("市监局", "enterprise-db", "main", "enterprise")
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _open(folder: Path, clock: _Clock, **changes: Any) -> IcebergPlatform:
+    upkeep = Upkeep(small_rows=1_000, merge_files=3, expire_from=3, **changes)
+    return IcebergPlatform(folder / "platform", upkeep=upkeep, clock=clock)
+
+
+def _foreign(folder: Path, name: tuple[str, ...] = _NAME) -> Table:
+    catalog = SqlCatalog("forebay", uri=f"sqlite:///{folder}/platform/catalog.db")
+    return catalog.load_table(name)
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in (folder / "platform" / "warehouse").rglob("*") if path.is_file()}
+
+
+def test_every_file_is_on_the_disk_before_the_commit_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[tuple[int, int]] = set()
+    unsynced: list[Path] = []
+    commits = 0
+    real_sync, real_commit = os.fsync, SqlCatalog.commit_table
+
+    def sync(descriptor: int) -> None:
+        real_sync(descriptor)
+        held = os.fstat(descriptor)
+        synced.add((held.st_dev, held.st_ino))
+
+    def commit(self: SqlCatalog, *arguments: Any) -> Any:
+        nonlocal commits
+        commits += 1
+        done = real_commit(self, *arguments)
+        warehouse = tmp_path / "platform" / "warehouse"
+        held = ((path, path.stat()) for path in (warehouse, *warehouse.rglob("*")))
+        unsynced.extend(path for path, stat in held if (stat.st_dev, stat.st_ino) not in synced)
+        return done
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit)
+    platform = _open(tmp_path, _Clock())
+    for seq in range(1, 6):
+        platform.apply(STREAM, [batch(seq, [("u", row_of(number)) for number in (seq, 7, 8)])])
+        platform.maintain(STREAM)
+    platform.close()
+    assert commits > 10
+    assert not unsynced
+
+
+def test_the_catalogue_commits_synchronously(tmp_path: Path) -> None:
+    platform = _open(tmp_path, _Clock())
+    with platform._catalogue._catalog.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    platform.close()
+
+
+def test_the_mirror_shares_the_historys_bytes_and_survives_them(tmp_path: Path) -> None:
+    clock = _Clock()
+    platform = _open(tmp_path, clock, grace_s=0)
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
+    mirrors = [path for path in _files(tmp_path) if path.parts[-3] == "enterprise" and path.suffix == ".parquet"]
+    assert [path.stat().st_nlink for path in mirrors] == [2]
+    for path in _files(tmp_path):
+        if path.parts[-3] == "enterprise_changes" and path.suffix == ".parquet":
+            path.unlink()
+    assert len(mirror(platform)) == 10
+    platform.close()
+
+
+def test_without_hard_links_the_mirror_is_written_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    platform = _open(tmp_path, _Clock())
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
+    platform.apply(STREAM, [batch(2, [("u", row_of(3, "乙"))])])
+    assert [row["name"] for row in mirror(platform)].count("乙") == 1
+    assert len(mirror(platform)) == 10
+    platform.close()
+
+
+def test_files_go_after_the_grace_and_no_sooner(tmp_path: Path) -> None:
+    clock = _Clock()
+    platform = _open(tmp_path, clock, grace_s=300, orphan_age_s=10**9)
+    for seq in range(1, 10):
+        platform.apply(STREAM, [batch(seq, [("u", row_of(number)) for number in range(5)])])
+        platform.maintain(STREAM)
+        clock.now += 10
+    held = _foreign(tmp_path)
+    before = _files(tmp_path)
+    clock.now += 200
+    platform.apply(STREAM, [batch(10, [("u", row_of(1, "乙"))])])
+    platform.maintain(STREAM)
+    assert len(held.scan().to_arrow()) == 5, "a reader of the snapshot before still finds its files"
+    assert before - _files(tmp_path) == set() or all(path.suffix == ".json" for path in before - _files(tmp_path))
+    clock.now += 301
+    while platform.maintain(STREAM):
+        pass
+    after = _files(tmp_path)
+    assert len(after) < len(before) / 2
+    assert len(_foreign(tmp_path).metadata.snapshots) <= 3
+    assert len(_foreign(tmp_path).scan().to_arrow()) == 5
+    assert platform.mark(STREAM) == PlatformMark(1, 10)
+    held.catalog.close()
+    platform.close()
+
+
+def test_a_snapshot_that_is_being_read_here_outlives_its_grace(tmp_path: Path) -> None:
+    clock = _Clock()
+    platform = _open(tmp_path, clock, grace_s=0)
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(5)])])
+    platform.apply(STREAM, [batch(2, [("u", row_of(1, "乙"))])])
+    reading = platform.read(STREAM)
+    first = next(reading)
+    for seq in range(3, 12):
+        platform.apply(STREAM, [batch(seq, [("d", row_of(number)) for number in range(5)])])
+        clock.now += 10
+        platform.maintain(STREAM)
+    assert first.num_rows + sum(part.num_rows for part in reading) == 5
+    platform.close()
+
+
+def test_files_of_a_load_that_died_are_swept_once_they_are_old(tmp_path: Path) -> None:
+    clock = _Clock()
+    platform = _open(tmp_path, clock, grace_s=10**9)
+    platform.apply(STREAM, [batch(1, [("r", row_of(1))])])
+    folder = next(path.parent for path in _files(tmp_path) if path.parent.name == "data")
+    orphan, young = folder / "orphan.parquet", folder / "young.parquet"
+    for path, age in ((orphan, 90_000), (young, 3_600)):
+        path.write_bytes(b"left behind")
+        os.utime(path, (clock.now - age, clock.now - age))
+    named = _files(tmp_path) - {orphan}
+    for path in named - {young}:
+        os.utime(path, (clock.now - 10**6, clock.now - 10**6))
+    assert platform.maintain(STREAM)
+    assert _files(tmp_path) == named
+    platform.close()
+
+
+def test_compaction_brings_worn_and_small_files_together_and_changes_no_row(tmp_path: Path) -> None:
+    platform = _open(tmp_path, _Clock())
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(2_000)])])
+    for seq in range(2, 30):
+        platform.apply(STREAM, [batch(seq, [("u", row_of(number, str(seq))) for number in range(seq, 2_000, 40)])])
+        before = mirror(platform)
+        platform.maintain(STREAM)
+        assert mirror(platform) == before
+    listed = {table.kind: table for table in platform.tables()}
+    assert listed["mirror"].files <= 12
+    assert listed["changes"].files <= 8
+    assert listed["mirror"].rows == 2_000
+    history = ask(platform, "SELECT count(*) AS n, count(DISTINCT (_seq, _row)) AS d FROM enterprise_changes")
+    assert history == [
+        {"n": 2_000 + 28 * 49 + sum(1 for seq in range(2, 30) if len(range(seq, 2_000, 40)) > 49), "d": history[0]["n"]}
+    ]
+    platform.close()
+
+
+def test_many_small_commits_do_not_leave_many_manifests(tmp_path: Path) -> None:
+    platform = _open(tmp_path, _Clock(), deleted_share=1.1)
+    for seq in range(1, 80):
+        platform.apply(STREAM, [batch(seq, [("c", row_of(seq))])])
+    table = _foreign(tmp_path)
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    assert len(snapshot.manifests(table.io)) < 40
+    assert len(mirror(platform)) == 79
+    table.catalog.close()
+    platform.close()
+
+
+def test_another_writers_commit_is_seen_and_never_overwritten(tmp_path: Path) -> None:
+    platform = _open(tmp_path, _Clock())
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
+    table = _foreign(tmp_path)
+    table.delete("id == 4")
+    with table.transaction() as transaction:
+        transaction.set_properties({"owner": "another"})
+    platform.apply(STREAM, [batch(2, [("u", row_of(5, "乙"))])])
+    assert [row["id"] for row in mirror(platform)] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    table.refresh()
+    assert table.properties["owner"] == "another"
+    assert platform.mark(STREAM) == PlatformMark(1, 2)
+    table.catalog.close()
+    platform.close()
+
+
+def test_a_commit_on_a_head_that_moved_is_refused_and_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _open(tmp_path, _Clock())
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
+    real = SqlCatalog.commit_table
+    moved: list[bool] = []
+
+    def commit(self: SqlCatalog, table: Table, *arguments: Any) -> Any:
+        if table.name()[-1] == "enterprise" and not moved:
+            moved.append(True)
+            other = _foreign(tmp_path)
+            other.delete("id == 4")
+            other.catalog.close()
+        return real(self, table, *arguments)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit)
+    loads = [batch(2, [("u", row_of(5, "乙"))])]
+    with pytest.raises(PlatformError) as conflict:
+        platform.apply(STREAM, loads)
+    assert not conflict.value.permanent
+    assert platform.mark(STREAM) == PlatformMark(1, 1)
+    assert platform.apply(STREAM, loads) == PlatformMark(1, 2)
+    assert sorted(row["id"] for row in mirror(platform)) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    platform.close()
+
+
+def test_a_commit_that_landed_but_was_reported_as_failed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = _open(tmp_path, _Clock())
+    real = SqlCatalog.commit_table
+
+    def commit(self: SqlCatalog, *arguments: Any) -> Any:
+        real(self, *arguments)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit)
+    assert platform.apply(STREAM, [batch(1, [("r", row_of(1))])]) == PlatformMark(1, 1)
+    assert platform.apply(STREAM, [batch(2, [("u", row_of(1, "乙"))])]) == PlatformMark(1, 2)
+    assert mirror(platform) == [row_of(1, "乙")]
+    assert ask(platform, "SELECT count(*) AS n FROM enterprise_changes") == [{"n": 2}]
+    platform.close()
+
+
+def test_a_full_disk_is_told_as_such_and_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = _open(tmp_path, _Clock())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(PlatformError) as refused:
+            platform.apply(STREAM, [batch(1, [("r", row_of(1))])])
+    assert (refused.value.code, refused.value.permanent) == ("FB-PLATFORM-DISK-FULL", False)
+    assert platform.apply(STREAM, [batch(1, [("r", row_of(1))])]) == PlatformMark(1, 1)
+    assert mirror(platform) == [row_of(1)]
+    platform.close()
+
+
+def test_a_data_file_that_was_cut_is_never_read_as_fewer_rows(tmp_path: Path) -> None:
+    platform = _open(tmp_path, _Clock())
+    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
+    other = pa.table({"x": [1]})
+    for path in _files(tmp_path):
+        if path.suffix == ".parquet":
+            pq.write_table(other, path)
+    with pytest.raises(PlatformError) as damaged:
+        mirror(platform)
+    assert damaged.value.code == "FB-PLATFORM-DAMAGED"
+    platform.close()
