@@ -10,6 +10,11 @@ from forebay_agent.capture.postgresql.sql import identifier, qualified
 from forebay_agent.capture.source import TableName, TableShape
 from forebay_agent.errors import PrivilegeMissing, TableMissing
 
+_IDENTITY = """
+SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint
+FROM pg_database WHERE datname = current_database()
+"""
+
 _RELATION = """
 SELECT c.oid::bigint, n.nspname::text, c.relkind::text, c.relname::text,
        has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT')
@@ -67,6 +72,20 @@ def find(session: Session, table: TableName) -> Relation | None:
     return Relation(oid, kind, TableName(schema, name), readable)
 
 
+def columns(session: Session, oid: int) -> dict[str, str]:
+    """Each column's type, as its origin."""
+    return dict(session.rows(_COLUMNS, (oid,)))
+
+
+def identity(session: Session) -> str:
+    """The cluster's system identifier and the database's oid; empty when the user may not ask for them."""
+    try:
+        ((system, database),) = session.rows(_IDENTITY)
+    except PrivilegeMissing:
+        return ""
+    return f"{system}/{database}"
+
+
 def describe(session: Session, table: TableName, as_text: frozenset[str]) -> TableShape:
     """Raises TableMissing, PrivilegeMissing."""
     relation = find(session, table)
@@ -74,11 +93,15 @@ def describe(session: Session, table: TableName, as_text: frozenset[str]) -> Tab
         raise TableMissing(f"there is no table or view {table}")
     if not relation.readable:
         raise PrivilegeMissing(f"the user may not read {table}", sql=grant_select(session, table))
-    columns = session.rows(_COLUMNS, (relation.oid,))
-    key = session.rows(_KEY.replace("indnkeyatts", "indnatts") if session.server_version < 110_000 else _KEY, (relation.oid,))
+    # included columns exist from 11 on, and with them the count of key columns
+    statement = _KEY if session.server_version >= 110_000 else _KEY.replace("indnkeyatts", "indnatts")
+    key = session.rows(statement, (relation.oid,))
     return TableShape(
         table,
-        tuple(carrying.describe(name, origin, as_text=name in as_text) for name, origin in columns),
+        tuple(
+            carrying.describe(name, origin, as_text=name in as_text)
+            for name, origin in columns(session, relation.oid).items()
+        ),
         tuple(key[0][0]) if key else (),
         str(relation.oid),
     )

@@ -54,8 +54,8 @@ class Charset:
         text = data.decode(self._codec)
         return text.translate(_EDITION_2022) if self._codec == "gb18030" else text
 
-    def decode_column(self, column: pa.BinaryArray) -> pa.StringArray:
-        """Raises Undecodable."""
+    def decode_column(self, column: pa.BinaryArray, *, reversible: bool) -> pa.StringArray:
+        """Raises Undecodable. reversible: the column is compared with, so `encode` must give the same bytes again."""
         joined = pc.binary_join_element_wise(pc.fill_null(column, b""), b"", b"\0").cast(pa.binary())
         data = joined.buffers()[2].to_pybytes() if len(joined) else b""
         if data.isascii():
@@ -64,5 +64,21 @@ class Charset:
             text = self.decode(data)
         except UnicodeDecodeError as error:
             raise Undecodable(data.count(b"\0", 0, error.start)) from None
+        if reversible and (again := self.encode(text)) != data:
+            pairs = zip(data.split(b"\0"), again.split(b"\0"), strict=True)
+            raise Undecodable(next(row for row, (one, other) in enumerate(pairs) if one != other))
         values = pc.split_pattern(pa.array([text]), "\0").flatten().slice(0, len(column))
         return pc.if_else(column.is_valid(), values, pa.scalar(None, pa.string()))
+
+
+def check_utf8(column: pa.StringArray) -> None:
+    """Raises Undecodable when a value is not UTF-8."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, value in enumerate(column.cast(pa.binary()).to_pylist()):
+            try:
+                (value or b"").decode()
+            except UnicodeDecodeError:
+                raise Undecodable(row) from None
+        raise

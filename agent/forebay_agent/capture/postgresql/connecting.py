@@ -26,7 +26,9 @@ APPLICATION: Final = "forebay-agent"
 PORT: Final = 5432
 OLDEST_VERSION: Final = 100_000
 _SSLMODES: Final = {"off": "disable", "preferred": "prefer", "required": "require", "verify": "verify-full"}
-_STATE: Final = re.compile(r":\s+([0-9A-Z]{5}):\s+(.*)")
+_STATE: Final = re.compile(
+    r": +[^:\s]+: +([0-9A-Z]{5}): +(.*)"
+)  # after the severity, which is in the server's language
 
 
 def connect(config: SourceConfig) -> psycopg.Connection[tuple[Any, ...]]:

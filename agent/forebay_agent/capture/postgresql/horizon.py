@@ -26,14 +26,15 @@ SELECT CASE WHEN pg_is_in_recovery() THEN 'standby'
             WHEN NOT current_setting('track_activities')::bool THEN 'untracked' END
 """
 _ACTIVITY = """
-SELECT format('%%s/%%s/%%s', pid, extract(epoch FROM backend_start)::numeric, extract(epoch FROM xact_start)::numeric),
-       coalesce(state = 'disabled', false)
+SELECT concat_ws('/', pid, backend_start, xact_start), coalesce(state = 'disabled', false)
 FROM pg_stat_activity
 WHERE datname = current_database() AND (xact_start IS NOT NULL OR state = 'disabled')
   AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
   AND pid <> pg_backend_pid() AND NOT (application_name = %s AND usename = current_user)
 """
-_PREPARED = "SELECT format('prepared/%%s/%%s', transaction, gid) FROM pg_prepared_xacts WHERE database = current_database()"
+_PREPARED = (
+    "SELECT concat_ws('/', 'prepared', transaction, gid) FROM pg_prepared_xacts WHERE database = current_database()"
+)
 _MOMENT = "SELECT pg_sleep(0.01)"
 
 
@@ -54,7 +55,7 @@ class OpenTransactions:
             return None
         self._session.rows(_MOMENT)
         activity = self._session.rows(_ACTIVITY, (APPLICATION,))
-        prepared = frozenset(row[0] for row in self._session.rows(_PREPARED.replace("%%", "%")))
+        prepared = frozenset(row[0] for row in self._session.rows(_PREPARED))
         if any(disabled for _, disabled in activity):
             return None  # a session that switched tracking off
         return self._succession.observed(frozenset(row[0] for row in activity), prepared)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -125,7 +125,7 @@ class Session:
 
     def copy(
         self, statement: str, schema: pa.Schema, uuids: Sequence[bool]
-    ) -> Iterator[tuple[pa.RecordBatch, tuple[int, int] | None]]:
+    ) -> Generator[tuple[pa.RecordBatch, tuple[int, int] | None]]:
         """The rows of a COPY … TO STDOUT (FORMAT BINARY) as (batch, where a value did not fit: row and column).
 
         Streamed; a reader that stops early cancels the statement.

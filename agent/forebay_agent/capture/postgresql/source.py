@@ -8,17 +8,16 @@ import pyarrow as pa
 
 from forebay_agent.capture import marks
 from forebay_agent.capture.postgresql import carrying, catalogue, sql
-from forebay_agent.capture.postgresql.charset import Undecodable
+from forebay_agent.capture.postgresql.charset import Undecodable, check_utf8
 from forebay_agent.capture.postgresql.examine import examine
 from forebay_agent.capture.postgresql.horizon import OpenTransactions
 from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.capture.postgresql.triggers import Triggers
 from forebay_agent.capture.source import ChangeTable, Finding, Horizon, RowRange, TableName, TableShape
 from forebay_agent.config.model import SourceConfig
-from forebay_agent.errors import SourceError, ValueUnrepresentable
+from forebay_agent.errors import ValueUnrepresentable
 
-_IDENTITY = "SELECT (SELECT system_identifier FROM pg_control_system()), oid::bigint FROM pg_database WHERE datname = current_database()"
-_CLOCK = "SELECT (extract(epoch FROM clock_timestamp())::numeric * 1000000)::bigint"
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 class PostgreSQLSource:
@@ -31,8 +30,7 @@ class PostgreSQLSource:
 
     def identity(self) -> str:
         """The cluster's system identifier and the database's oid; empty when the user may not ask for them."""
-        ((system, database),) = self._session.rows(_IDENTITY)
-        return f"{system}/{database}"
+        return catalogue.identity(self._session)
 
     def clock_us(self) -> int:
         clock: int = self._session.rows(_CLOCK)[0][0]
@@ -45,10 +43,13 @@ class PostgreSQLSource:
         return sql.copy(sql.select(shape, rows))
 
     def read(self, shape: TableShape, rows: RowRange) -> Iterator[pa.RecordBatch]:
-        return self._read(shape, self.query(shape, rows))
+        return self._read(shape, self.query(shape, rows), frozenset((*shape.key, *rows.order)))
 
     def horizon(self, shape: TableShape, column: str) -> Horizon:
-        highest = self._highest(shape, column)  # first, see Horizon
+        highest = None  # read first: see Horizon
+        statement = sql.copy(sql.select_highest(shape, column))
+        for batch in self._read(shape.with_columns((column,)), statement, frozenset((column,))):
+            (highest,) = marks.to_texts(batch, (column,), -1)
         return Horizon(highest, self._transactions.ids())
 
     def examine(self, shape: TableShape, cursor: str | None) -> list[Finding]:
@@ -70,24 +71,67 @@ class PostgreSQLSource:
         self._triggers.close()
         self._session.close()
 
-    def _highest(self, shape: TableShape, column: str) -> str | None:
-        only = shape.with_columns((column,))
-        newest = sql.select(only, RowRange((column,), limit=1), descending=True)
-        statement = newest.replace(" ORDER BY ", f" WHERE t.{sql.identifier(column)} IS NOT NULL ORDER BY ", 1)
-        highest = None
-        for batch in self._read(only, sql.copy(statement)):
-            (highest,) = marks.to_texts(batch, (column,), -1)
-        return highest
-
-    def _read(self, shape: TableShape, statement: str) -> Iterator[pa.RecordBatch]:
+    def _read(self, shape: TableShape, statement: str, compared: frozenset[str]) -> Iterator[pa.RecordBatch]:
+        """compared: columns whose values are compared with later, so that their text must lead back to their bytes."""
         schema = pa.schema([(column.name, column.arrow) for column in shape.columns])
-        charset = self._session.charset
-        text = [number for number, field in enumerate(schema) if charset and pa.types.is_string(field.type)]
         received = schema
-        for number in text:
-            received = received.set(number, pa.field(schema.field(number).name, pa.binary()))
+        if self._session.charset is not None:
+            received = pa.schema([(f.name, pa.binary() if pa.types.is_string(f.type) else f.type) for f in schema])
         uuids = [c.origin == carrying.UUID and not carrying.cast_needed(c) for c in shape.columns]
-        for batch, unfit in self._session.copy(statement, received, uuids):
-            if unfit is not None:
-                raise _unrepresentable(shape, batch, *unfit)
-            yield batch
+        received = _uuids_as_text(received, uuids)
+        batches = self._session.copy(statement, received, uuids)
+        try:
+            for batch, unfit in batches:
+                if unfit is not None:
+                    raise _unrepresentable(shape, batch, *unfit)
+                yield self._decoded(shape, batch, schema, compared)
+        finally:
+            batches.close()
+
+    def _decoded(
+        self, shape: TableShape, batch: pa.RecordBatch, schema: pa.Schema, compared: frozenset[str]
+    ) -> pa.RecordBatch:
+        charset = self._session.charset
+        if charset is None and not self._session.unchecked:
+            return batch
+        arrays = list(batch.columns)
+        for number, field in enumerate(schema):
+            try:
+                if charset is not None and arrays[number].type != field.type:
+                    arrays[number] = charset.decode_column(arrays[number], reversible=field.name in compared)
+                elif charset is None and pa.types.is_string(field.type):
+                    check_utf8(arrays[number])
+            except Undecodable as error:
+                raise self._undecodable(shape, batch, error.row, field.name) from None
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _undecodable(self, shape: TableShape, batch: pa.RecordBatch, row: int, column: str) -> ValueUnrepresentable:
+        return ValueUnrepresentable(
+            f"{shape.table}: {_place(shape, batch, row)}: column {column} holds bytes that are not of its character set",
+            remedy="Correct the value, or set `charset` in the source's file to what the text really is.",
+        )
+
+
+def _uuids_as_text(schema: pa.Schema, uuids: list[bool]) -> pa.Schema:
+    """The kernel writes uuids as ASCII text, whatever the character set is."""
+    return pa.schema([(f.name, pa.string() if uuid else f.type) for f, uuid in zip(schema, uuids, strict=True)])
+
+
+def _unrepresentable(shape: TableShape, batch: pa.RecordBatch, row: int, number: int) -> ValueUnrepresentable:
+    column = shape.columns[number]
+    return ValueUnrepresentable(
+        f"{shape.table}: {_place(shape, batch, row)}: column {column.name} ({column.origin}) holds a value that "
+        f"{column.arrow} cannot hold",
+        remedy=f'Carry the column as text: add "{column.name}" to `as_text` and reset the stream, or correct the value.',
+    )
+
+
+def _place(shape: TableShape, batch: pa.RecordBatch, row: int) -> str:
+    """Names a row by its key, which is never masked."""
+    try:
+        values = marks.to_texts(batch, shape.key, row)
+    except (KeyError, ValueError):  # the key is not among the columns, or is itself what does not fit
+        values = ()
+    if not values:
+        return f"row {row} of a batch"
+    return ", ".join(f"{name} = {value}" for name, value in zip(shape.key, values, strict=True))

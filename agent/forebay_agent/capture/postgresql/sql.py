@@ -45,7 +45,7 @@ def expression(column: Column) -> str:
     return identifier(column.name) + ("::text" if cast_needed(column) else "")
 
 
-def select(shape: TableShape, rows: RowRange, *, descending: bool = False) -> str:
+def select(shape: TableShape, rows: RowRange) -> str:
     """The SELECT of a range. Columns are qualified wherever the output column of the same name could be meant instead."""
     columns = ", ".join(expression(column) for column in shape.columns)
     statement = f"SELECT {columns} FROM {qualified(shape.table)} AS t"
@@ -53,11 +53,17 @@ def select(shape: TableShape, rows: RowRange, *, descending: bool = False) -> st
     if conditions:
         statement += " WHERE " + " AND ".join(conditions)
     if rows.order:
-        direction = " DESC" if descending else ""
-        statement += " ORDER BY " + ", ".join(f"t.{identifier(name)}{direction}" for name in rows.order)
+        statement += " ORDER BY " + ", ".join(f"t.{identifier(name)}" for name in rows.order)
     if rows.limit:
         statement += f" LIMIT {rows.limit:d}"
     return statement
+
+
+def select_highest(shape: TableShape, column: str) -> str:
+    """The greatest value of a column, as one row, which an index gives at once; no row where all are NULL."""
+    name = f"t.{identifier(column)}"
+    value = expression(shape.column(column))
+    return f"SELECT {value} FROM {qualified(shape.table)} AS t WHERE {name} IS NOT NULL ORDER BY {name} DESC LIMIT 1"
 
 
 def copy(select_statement: str) -> str:
