@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -29,12 +30,20 @@ def check_collector(config: AgentConfig, file: str, *, now: datetime | None = No
         yield Checked.of_error(_PLACE, "certificate", error)
         return
     yield _certificate(own, now)
-    for address in config.collector.addresses or own.addresses:
-        failure = diagnosis.handshake(address, own.authority, own)
-        if failure is not None:
-            yield Checked.of_error(_PLACE, "connection", failure, file=file, key="collector.addresses")
-        else:
+    yield from _addresses(config.collector.addresses or own.addresses, own, file)
+
+
+def _addresses(addresses: tuple[str, ...], own: Identity, file: str) -> Iterator[Checked]:
+    """One that answers is enough; the others are then worth a word only."""
+    failures = [(address, diagnosis.handshake(address, own.authority, own)) for address in addresses]
+    for address, failure in failures:
+        if failure is None:
             yield Checked.fine(_PLACE, "connection", f"{address} answers and takes this agent's certificate")
+            continue
+        checked = Checked.of_error(_PLACE, "connection", failure, file=file, key="collector.addresses")
+        if any(other is None for _, other in failures):
+            checked = replace(checked, severity=Severity.WARNING, exit_code=0)
+        yield checked
 
 
 def _certificate(own: Identity, now: datetime) -> Checked:

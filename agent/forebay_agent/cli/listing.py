@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TextIO
 
@@ -23,15 +23,15 @@ def print_json(value: object, out: TextIO) -> None:
     out.write("\n")
 
 
-def print_table(rows: Sequence[Row], columns: Sequence[str], out: TextIO) -> None:
-    """Prints the named columns under their names, numbers to the right."""
+def table(rows: Sequence[Row], columns: Sequence[str]) -> Iterator[str]:
+    """The named columns under their names, numbers to the right, line by line."""
     numeric = {name for name in columns if rows and all(isinstance(row[name], int | float | None) for row in rows)}
     texts = [[shown(row[name]) for name in columns] for row in rows]
     heads = [name.replace("_", " ").upper() for name in columns]
     widths = [max(width(line[place]) for line in [heads, *texts]) for place in range(len(columns))]
     for line in [heads, *texts]:
         cells = [_padded(text, widths[place], right=columns[place] in numeric) for place, text in enumerate(line)]
-        out.write("  ".join(cells).rstrip() + "\n")
+        yield "  ".join(cells).rstrip()
 
 
 def width(text: str) -> int:

@@ -42,13 +42,13 @@ def run(options: argparse.Namespace) -> int:
         print("no resets" if options.resets else "no streams yet")
         return 0
     if options.resets:
-        listing.print_table(rows, ["at", "stream", "who", "why", "new_epoch", "abandoned_batches"], sys.stdout)
+        print("\n".join(listing.table(rows, ["at", "stream", "who", "why", "new_epoch", "abandoned_batches"])))
         return 0
     now_us = time.time_ns() // 1000
     for row in rows:
         row["size"] = listing.size(row["bytes"])
         row["oldest"] = listing.span((now_us - row["oldest_at_us"]) / 1e6) if row["oldest_at_us"] else ""
-    listing.print_table(rows, ["stream", "epoch", "batches", "rows", "size", "oldest", "held"], sys.stdout)
+    print("\n".join(listing.table(rows, ["stream", "epoch", "batches", "rows", "size", "oldest", "held"])))
     return 0
 
 

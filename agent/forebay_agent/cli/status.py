@@ -1,11 +1,138 @@
-"""x"""
+"""`forebay-agent status`: how every stream stands, from what the running agent writes down each second."""
 
-SUMMARY = DESCRIPTION = EXAMPLES = ""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from forebay_agent.cli import listing, problems
+from forebay_agent.errors import StateFolderUnusable
+
+SUMMARY: Final = "say how every stream stands"
+DESCRIPTION: Final = """\
+Says whether the agent runs and is connected, how full the outbox is, and per stream its state, how long ago it last
+changed, what keeps it from going on, and the remedy."""
+EXAMPLES: Final = """\
+examples:
+  forebay-agent status                   all streams
+  forebay-agent status --troubled        only those that do not go on
+  forebay-agent status --json | jq '.streams[] | select(.code != "")'
+
+exit codes: 0 runs and every stream goes on, 1 it does not run, or a stream is held, 3 configuration
+"""
+
+STALE_SECONDS: Final = 30.0
+"""a running agent writes its status about every second"""
+
+_COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "waiting", "code")
 
 
-def add_arguments(p):
-    pass
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--troubled", action="store_true", help="only streams that do not go on")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(o):
-    return 0
+def run(options: argparse.Namespace) -> int:
+    from forebay_agent.config.load import load_agent
+    from forebay_agent.supervisor import STATUS_FILE
+
+    state = load_agent(options.config).state
+    told = _read(state / STATUS_FILE)
+    if told is None:
+        return problems.never_run(state, sys.stderr)
+    now_us = time.time_ns() // 1000
+    told["running"], told["why_not"] = _is_running(told, now_us)
+    if options.troubled:
+        told["streams"] = [stream for stream in told["streams"] if stream["code"]]
+    if options.json:
+        listing.print_json(told, sys.stdout)
+    else:
+        sys.stdout.write("\n".join(_lines(told, now_us)) + "\n")
+    held = any(stream["state"] == "held" for stream in told["streams"])
+    return 0 if told["running"] and not held else 1
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        told: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateFolderUnusable(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise StateFolderUnusable(f"{file} holds no status", remedy="Start the agent: it writes it anew.") from None
+    return told
+
+
+def _is_running(told: dict[str, Any], now_us: int) -> tuple[bool, str]:
+    pid = told["pid"]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False, f"process {pid} has ended"
+    except PermissionError:
+        pass  # it is there, and another user's
+    age = (now_us - told["written_at_us"]) / 1e6
+    if age > STALE_SECONDS:
+        return False, f"it has written no status for {listing.span(age)}"
+    return True, ""
+
+
+def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
+    def since(at_us: int) -> str:
+        return listing.span((now_us - at_us) / 1e6) if at_us else ""
+
+    if told["running"]:
+        yield f"agent {told['agent']} of {told['department']} runs (process {told['pid']}, {since(told['started_at_us'])})"
+    else:
+        yield f"agent {told['agent']} of {told['department']} DOES NOT RUN: {told['why_not']}"
+        yield f"  what follows stood {since(told['written_at_us'])} ago; remedy: systemctl start forebay-agent"
+    yield from _uplink(told["uplink"], since)
+    outbox = told["outbox"]
+    yield (
+        f"outbox     {outbox['batches']:,} batches, {listing.size(outbox['bytes'])} of {listing.size(outbox['cap_bytes'])}"
+        f"{', FULL: capture waits' if outbox['full'] else ''}; {listing.size(outbox['disk_free_bytes'])} free on the disk"
+    )
+    if told["configuration_refusal"]:
+        yield from problems.indented("REFUSED:", told["configuration_refusal"])
+        yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
+    yield ""
+    yield from _streams(told["streams"], since)
+
+
+def _uplink(uplink: dict[str, Any], since: Any) -> Iterator[str]:
+    if uplink["connected"]:
+        yield f"collector  connected to {uplink['address']} for {since(uplink['since_us'])}"
+        return
+    yield f"collector  NOT CONNECTED: {uplink['code']} {problems.visible(uplink['reason'])}".rstrip()
+    if uplink["remedy"]:
+        yield from problems.indented("remedy:", uplink["remedy"])
+
+
+def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
+    if not streams:
+        yield "no streams"
+        return
+    rows = [
+        {
+            **stream,
+            "changed": since(stream["last_change_at_us"]),
+            "polled": since(stream["last_poll_at_us"]),
+            "waiting": stream["sealed_seq"] - stream["durable_seq"],
+        }
+        for stream in streams
+    ]
+    yield from listing.table(rows, _COLUMNS)
+    for stream in streams:
+        if stream["code"] or stream["reason"]:
+            yield ""
+            yield f"{stream['stream']}: {stream['state']} {stream['code']}".rstrip()
+            yield from problems.indented("why:", stream["reason"])
+            if stream["remedy"]:
+                yield from problems.indented("remedy:", stream["remedy"])
