@@ -7,10 +7,11 @@ Names are percent-encoded (RFC 3986) to plain ASCII without `/`; a leading dot i
 from __future__ import annotations
 
 import hashlib
-from pathlib import PurePosixPath
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from forebay_wire import limits
 from forebay_wire.stream import StreamName
 
 SUFFIX: Final = ".batch"
@@ -29,9 +30,10 @@ def encode(name: str) -> str:
     return encoded
 
 
-def stream_folder(stream: StreamName) -> PurePosixPath:
-    return PurePosixPath(encode(stream.department), encode(stream.source), encode(stream.table))
+@lru_cache(maxsize=limits.MAX_STREAMS)
+def stream_folder(stream: StreamName) -> str:
+    return f"{encode(stream.department)}/{encode(stream.source)}/{encode(stream.table)}"
 
 
-def batch_file(stream: StreamName, epoch: int, seq: int) -> PurePosixPath:
-    return stream_folder(stream) / str(epoch) / f"{seq:012d}{SUFFIX}"
+def batch_file(stream: StreamName, epoch: int, seq: int) -> str:
+    return f"{stream_folder(stream)}/{epoch}/{seq:012d}{SUFFIX}"

@@ -75,8 +75,10 @@ class Assembly:
             return None
         header = self.started.header
         payload = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        batch = SealedBatch(header, payload)
+        vars(batch)["fields"] = self.started.fields  # read once already: where its cached property keeps them
         self.give_up()
-        return SealedBatch(header, payload)
+        return batch
 
     def give_up(self) -> None:
         """Forgets what was taken; parts are passed over until the next batch."""

@@ -36,6 +36,7 @@ from forebay_wire.v1 import upload_pb2
 
 STALL_S: Final = 300.0
 """How long the next part of a batch may take to come: 1 MiB over the slowest line that is worth having."""
+_LOOK_S: Final = 5.0
 _MOST_CHECKING: Final = 1_000
 
 
@@ -53,6 +54,15 @@ class Reception:
     stopping: asyncio.Event
 
 
+@dataclass(frozen=True, slots=True)
+class _Checking:
+    """A batch that is all here. wrong: what its digests say, when that is known."""
+
+    stream: StreamName
+    batch: SealedBatch
+    wrong: asyncio.Future[Refusal | None]
+
+
 class Connection:
     def __init__(
         self,
@@ -68,9 +78,8 @@ class Connection:
         self._assembly = Assembly()
         self._openers = Openers(reception.ledger, reception.lanes, agent.name, agent.department)
         self._streams: set[StreamName] = set()
-        self._checking: asyncio.Queue[tuple[SealedBatch, asyncio.Future[Refusal | None]] | None] = asyncio.Queue(
-            _MOST_CHECKING
-        )
+        self._checking: asyncio.Queue[_Checking | None] = asyncio.Queue(_MOST_CHECKING)
+        self._read_at = self._loop.time()
         self._unanswered = 0  # payload bytes
         self._committing = 0  # batches whose outcome is awaited
         self._settled = asyncio.Event()
@@ -81,7 +90,8 @@ class Connection:
         work = asyncio.gather(self._read(), self._place())
         sending = asyncio.ensure_future(self._send())
         admitted = asyncio.ensure_future(keep_admitted(self._context, self._reception.ledger))
-        tasks: list[asyncio.Future[Any]] = [work, sending, admitted]
+        flowing = asyncio.ensure_future(self._keep_flowing())
+        tasks: list[asyncio.Future[Any]] = [work, sending, admitted, flowing]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -97,7 +107,7 @@ class Connection:
             self._give_back(self._assembly.started.fields.payload_bytes)
         while not self._checking.empty():
             if item := self._checking.get_nowait():
-                self._give_back(len(item[0].payload))
+                self._give_back(len(item.batch.payload))
 
     # read
 
@@ -124,16 +134,14 @@ class Connection:
         while message is not grpc.aio.EOF:
             await self._take(message)
             await self._answers.has_room()
-            message = await self._next()
+            message = await self._context.read()
+            self._read_at = self._loop.time()
 
-    async def _next(self) -> Any:
-        if self._assembly.started is None:
-            return await self._context.read()
-        try:
-            return await asyncio.wait_for(self._context.read(), STALL_S)
-        except TimeoutError:
-            await self._context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no part of a batch for {STALL_S:.0f} s")
-            raise
+    async def _keep_flowing(self) -> None:
+        """Ends a call in which a batch is begun and not gone on with: it takes memory from all the others."""
+        while self._assembly.started is None or self._loop.time() - self._read_at < STALL_S:
+            await asyncio.sleep(_LOOK_S)
+        await self._context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no part of a batch for {STALL_S:.0f} s")
 
     async def _take(self, message: upload_pb2.UploadRequest) -> None:
         match message.WhichOneof("kind"):
@@ -213,7 +221,7 @@ class Connection:
             self._give_back(started.fields.payload_bytes)
             self._refusals.send(started.fields.stream, started.at, outcome)
             return
-        await self._checking.put((outcome, self._reception.checks.start(outcome)))
+        await self._checking.put(_Checking(started.stream, outcome, self._reception.checks.start(outcome)))
 
     def _cut_short(self) -> None:
         """A batch whose parts did not all come is refused."""
@@ -239,12 +247,10 @@ class Connection:
 
     async def _place(self) -> None:
         while (item := await self._checking.get()) is not None:
-            batch, checked = item
-            stream = batch.stream
             try:
-                await self._place_one(stream, batch, await checked)
+                await self._place_one(item.stream, item.batch, await item.wrong)
             except CollectorError as error:
-                self._answer(batch, Refusal(UNAVAILABLE, str(error)))
+                self._answer(item.stream, item.batch, Refusal(UNAVAILABLE, str(error)))
         while self._committing:
             self._settled.clear()
             await self._settled.wait()
@@ -256,41 +262,41 @@ class Connection:
             self._refusals.send_behind(stream, (batch.epoch, batch.seq))
             return
         if wrong is not None:
-            self._answer(batch, wrong)
+            self._answer(stream, batch, wrong)
             return
         lane = await self._reception.lanes.ready(stream)
         match lane.judge(batch):
             case Next():
                 accepted = lane.accept(batch)
-                self._await_outcome(accepted)
+                self._await_outcome(stream, accepted)
                 self._reception.committer.submit(Pending(Arrival(self._agent.name, stream, batch), accepted.outcome))
             case OnItsWay(accepted):
-                self._await_outcome(accepted)
+                self._await_outcome(stream, accepted)
             case Held():
                 same = await self._reception.lanes.is_held(batch)
                 differs = Refusal(CHAIN, f"epoch {batch.epoch} seq {batch.seq} differs from the batch that is held")
-                self._answer(batch, None if same else differs)
+                self._answer(stream, batch, None if same else differs)
             case Refusal() as refusal:
-                self._answer(batch, refusal)
+                self._answer(stream, batch, refusal)
 
-    def _await_outcome(self, accepted: Accepted) -> None:
+    def _await_outcome(self, stream: StreamName, accepted: Accepted) -> None:
         self._committing += 1
 
         def settled(outcome: asyncio.Future[Exception | None]) -> None:
             error = outcome.result()
             self._committing -= 1
             self._settled.set()
-            self._answer(accepted.batch, None if error is None else Refusal(UNAVAILABLE, str(error)))
+            self._answer(stream, accepted.batch, None if error is None else Refusal(UNAVAILABLE, str(error)))
 
         accepted.outcome.add_done_callback(settled)
 
     # answer
 
-    def _answer(self, batch: SealedBatch, refusal: Refusal | None) -> None:
+    def _answer(self, stream: StreamName, batch: SealedBatch, refusal: Refusal | None) -> None:
         """The batch is settled on this connection: durable, or refused."""
         self._give_back(len(batch.payload))
         if refusal is None:
-            self._answers.durable(batch.stream, batch)
+            self._answers.durable(stream, batch)
         else:
             self._refusals.send(batch.fields.stream, (batch.epoch, batch.seq), refusal)
 
