@@ -75,9 +75,13 @@ class Triggers:
         )
         function = f"{qualified(TableName(captured.schema, _named('_forebay_capture_', captured.name)))}()"
         body = _body(captured, changes, shape)
-        tag = "$forebay$" if "$forebay$" not in body else "$forebay_function$"
         role = identifier(catalogue.role(self._session))
         create_function = (
+            f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+            f"SET search_path = pg_catalog, pg_temp AS {_dollar_quoted(body)}"
+        )
+        install = (
+            *self._table_statements(changes, shape),
             create_function,
             f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC",
             _create_triggers(captured, function),
@@ -182,6 +186,14 @@ def _named(prefix: str, table: str) -> str:
     digest = hashlib.sha256(table.encode()).hexdigest()[:12]
     kept = name.encode()[: _NAME_BYTES - 1 - len(digest)].decode("utf-8", "ignore")
     return f"{kept}_{digest}"
+
+
+def _dollar_quoted(body: str) -> str:
+    """As people like to read functions; with a tag that no column name can end."""
+    tag, number = "$forebay$", 0
+    while tag in body:
+        tag, number = f"$forebay{number}$", number + 1
+    return f"{tag}{body}{tag}"
 
 
 def _body(captured: TableName, changes: TableName, shape: TableShape) -> str:
