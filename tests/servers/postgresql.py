@@ -127,6 +127,8 @@ class PostgreSQL:
     def start(cls, folder: Path | None = None, *, options: Sequence[str] = ()) -> Self:
         """Starts a server with an empty database. `options`: settings as `name=value`, over the ones above."""
         template, password = _template()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         own = _private_folder(folder)
         data = own / "data"
         subprocess.run(["cp", "-a", str(template), str(data)], check=True)

@@ -97,7 +97,7 @@ def _platform_rows(department: Department, platform: Path) -> list[Row]:
 
 
 def _table(department: Department, platform: Path, suffix: str):  # type: ignore[no-untyped-def]  # pyiceberg ships no types
-    catalog = SqlCatalog("foreign", uri=f"sqlite:///{platform / 'catalog.db'}", warehouse=str(platform / "warehouse"))
+    catalog = SqlCatalog("forebay", uri=f"sqlite:///{platform / 'catalog.db'}", warehouse=str(platform / "warehouse"))
     try:
         with contextlib.suppress(NoSuchNamespaceError):
             for namespace in catalog.list_namespaces((department.name, department.source)):

@@ -113,19 +113,24 @@ class Session:
 
 
 def _check_file(path: Path) -> None:
-    """What SQLite would only call "unable to open"."""
+    """What SQLite would only call "unable to open".
+
+    The file is never opened here: closing any descriptor of it would drop the POSIX locks of every other connection of
+    this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+    """
     try:
-        with path.open("rb"):
-            pass
-    except PermissionError as error:
-        raise SourceDenied(
-            f"{path}: the agent's user may not read the file: {error.strerror}",
-            remedy="Give the agent's user read access to the file and its folder.",
-        ) from None
+        path.stat()
     except OSError as error:
         raise SourceUnreachable(
             f"{path}: {error.strerror}", remedy="Correct the path of the source, or mount the disk that it is on."
         ) from None
+    if path.is_dir():
+        raise SourceUnreachable(f"{path}: is a folder", remedy="Correct the path of the source: it names a folder.")
+    if not os.access(path, os.R_OK):
+        raise SourceDenied(
+            f"{path}: the agent's user may not read the file",
+            remedy="Give the agent's user read access to the file and its folder.",
+        )
 
 
 def file_identity(path: Path) -> str:
