@@ -69,7 +69,9 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
         "Keep the file. Restore the state folder from a copy, or move it away, start, and `reset` the streams.",
     ),
     errors.StateFolderUnusable: Policy(
-        Reaction.STOP, 3, "Give the agent's user write access to the state folder, or free disk space."
+        Reaction.STOP,
+        3,
+        "Give the agent's user write access to the state folder (`[agent] state` in agent.toml), or free disk space.",
     ),
     errors.StateLost: Policy(
         Reaction.HOLD,
@@ -87,6 +89,10 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     ),
     errors.CertificateRefused: Policy(
         Reaction.RETRY, 4, "Enrol again with a new token: `forebay-agent enroll TOKENFILE`."
+    ),
+    errors.StreamUnknown: Policy(Reaction.HOLD, 1, "`forebay-agent status` lists the streams."),
+    errors.CommandTimeout: Policy(
+        Reaction.RETRY, 1, "Give it more time; `forebay-agent status` says what it waits for."
     ),
     errors.BatchRefused: Policy(
         Reaction.HOLD, 5, "Read the collector's reason; `forebay-collector batches --stream STREAM` shows its side."

@@ -16,6 +16,7 @@ from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import (
     AgentError,
     KeyMissing,
+    PrivilegeMissing,
     SourceDenied,
     SourceUnreachable,
     TableMissing,
@@ -26,7 +27,11 @@ from forebay_agent.transform import Transform
 SKEW_SECONDS: Final = 5.0
 """a database's clock that differs by more than this is worth a word"""
 
-_SOURCE_KEYS: Final[dict[type[AgentError], str]] = {SourceUnreachable: "host", SourceDenied: "password"}
+_SOURCE_KEYS: Final[dict[type[AgentError], str]] = {
+    SourceUnreachable: "host",
+    SourceDenied: "password",
+    PrivilegeMissing: "database",
+}
 _TABLE_KEYS: Final[dict[type[AgentError], str]] = {
     TableMissing: ".name",
     KeyMissing: ".key",
@@ -40,8 +45,7 @@ def check_source(config: SourceConfig, *, now: Callable[[], float] = time.time) 
     try:
         source = open_source(config)
     except AgentError as error:
-        key = "path" if config.kind == "sqlite" else _SOURCE_KEYS.get(type(error), "")
-        yield Checked.of_error(config.name, "connection", error, file=config.file, key=key)
+        yield Checked.of_error(config.name, "connection", error, file=config.file, key=_key_at_fault(config, error))
         return
     try:
         try:
@@ -100,6 +104,15 @@ def _no_key(place: str, table: TableConfig) -> Checked:
         file=table.file,
         key=f"{table.entry}.key",
     )
+
+
+def _key_at_fault(config: SourceConfig, error: AgentError) -> str:
+    """The setting that is most likely wrong; none where the dialect has a better remedy than its kind's own."""
+    if config.kind == "sqlite":
+        return "path"
+    if isinstance(error, SourceUnreachable) and error.remedy:
+        return ""
+    return _SOURCE_KEYS.get(type(error), "")
 
 
 def _triggers(place: str, installed: bool, table: TableConfig, install: tuple[str, ...]) -> Checked:

@@ -84,9 +84,10 @@ def _lines(checked: Checked) -> Iterator[str]:
 
 
 def _summary(found: list[Checked]) -> str:
-    counts = {
-        severity: sum(1 for checked in found if checked.severity == severity) for severity in ("error", "warning")
-    }
-    if not counts["error"]:
-        return f"nothing is in the way; {counts['warning']} warnings"
-    return f"{counts['error']} errors, {counts['warning']} warnings"
+    def counted(severity: str) -> str:
+        count = sum(1 for checked in found if checked.severity == severity)
+        return f"{count} {severity}{'' if count == 1 else 's'}"
+
+    if not any(checked.exit_code for checked in found):
+        return f"nothing is in the way; {counted('warning')}"
+    return f"{counted('error')}, {counted('warning')}"

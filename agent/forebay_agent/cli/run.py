@@ -21,6 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from forebay_agent import supervisor
+    from forebay_agent.supervisor import run as run_daemon
 
-    return supervisor.run(options.config)
+    return run_daemon(options.config)
