@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
 from forebay_collector.demo.processes import Daemon, free_port, program, run
 
 

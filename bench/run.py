@@ -154,8 +154,9 @@ def _secret(folder: Path, name: str, value: str) -> Path:
 @contextmanager
 def _mariadb(folder: Path, rows: Path) -> Iterator[Loaded]:
     with MariaDB.start(folder / "mariadb", options=["--innodb-buffer-pool-size=1G"]) as server:
-        connect = {"host": "127.0.0.1", "port": server.port, "user": server.user, "password": server.password}
-        with pymysql.connect(**connect, local_infile=True, charset="utf8mb4") as connection:
+        with pymysql.connect(
+            host="127.0.0.1", port=server.port, user=server.user, password=server.password, local_infile=True
+        ) as connection:
             connection.cursor().execute(f"CREATE DATABASE {DATABASE}")
             connection.select_db(DATABASE)
             legal_entity.load_mariadb(connection, rows)
@@ -173,7 +174,7 @@ def _mariadb(folder: Path, rows: Path) -> Iterator[Loaded]:
 
 @contextmanager
 def _postgresql(folder: Path, rows: Path) -> Iterator[Loaded]:
-    with PostgreSQL.start(folder / "postgresql", options=["-c", "shared_buffers=512MB"]) as server:
+    with PostgreSQL.start(folder / "postgresql", options=["shared_buffers=512MB"]) as server:
         conninfo = f"host=127.0.0.1 port={server.port} user={server.user} dbname={server.database}"
         with psycopg.connect(conninfo, password=server.password, autocommit=True) as connection:
             legal_entity.load_postgresql(connection, rows)
@@ -210,11 +211,29 @@ def _sqlite(folder: Path, rows: Path) -> Iterator[Loaded]:
 def _mirror(rows: int, rounds: int) -> list[Figure]:
     result = mirror.run(rows, rounds)
     print(json.dumps(result, indent=1), file=sys.stderr)
-    return [Figure(**figure) for figure in mirror.figures(result)]
+    figures = []
+    for what in ("bulk", "few"):
+        part = result[what]
+        seconds = part["commit_median_s"]
+        note = f"{part['keys']} keys: commit median {seconds} s, max {part['commit_max_s']} s; maintain max {part['maintain_max_s']} s"
+        cpu = result["cpu_s_per_million_rows"] if what == "bulk" else 0.0
+        figures.append(
+            Figure(
+                "mirror",
+                "iceberg",
+                part["keys"] / seconds,
+                cpu_s_per_million_rows=cpu,
+                peak_rss_mb=result["peak_rss_mb"],
+                note=note,
+            )
+        )
+    return figures
 
 
 def _print(figures: list[Figure]) -> None:
-    print(f"{'case':14} {'database':11} {'rows/s':>9} {'client':>9} {'ratio':>6} {'CPU s/M':>8} {'peak MB':>8} {'B/row':>6}")
+    print(
+        f"{'case':14} {'database':11} {'rows/s':>9} {'client':>9} {'ratio':>6} {'CPU s/M':>8} {'peak MB':>8} {'B/row':>6}"
+    )
     for each in figures:
         print(
             f"{each.case:14} {each.database:11} {each.rows_per_s:9,.0f} {each.client_rows_per_s:9,.0f} {each.ratio:6.2f} "

@@ -166,6 +166,18 @@ class CertificateRefused(AgentError):
     code = "FB-CERTIFICATE"
 
 
+class StreamUnknown(AgentError):
+    """This agent knows no such stream."""
+
+    code = "FB-STREAM-UNKNOWN"
+
+
+class CommandTimeout(AgentError):
+    """A command could not be finished in its time."""
+
+    code = "FB-COMMAND-TIMEOUT"
+
+
 class BatchRefused(AgentError):
     """The collector refuses a batch."""
 

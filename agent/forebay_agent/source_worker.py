@@ -49,6 +49,7 @@ FULL_SECONDS: Final = 5.0
 _GRACE_SECONDS: Final = 60.0
 _SETTLING_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
+_AGAIN_SECONDS: Final = 0.05
 _BACKOFF: Final = (0.5, 30.0)
 
 
@@ -134,7 +135,7 @@ class SourceWorker:
 
     def step(self) -> float:
         """One round: the jobs that were asked for, then every table that is due. -> seconds until the next is due."""
-        self._tick()
+        self.tick()
         while self._jobs and not self._stopping:
             self._run_job(*self._jobs.popleft())
         self._free_lanes_that_were_reset()
@@ -153,9 +154,7 @@ class SourceWorker:
         Raises: OutboxDamaged, StateFolderUnusable.
         """
         try:
-            pipeline = lane.pipeline or self._open(lane)
-            lane.pipeline = pipeline
-            more = pipeline.step()
+            more = self.opened(lane).step()
         except (OutboxDamaged, StateFolderUnusable):
             raise
         except AgentError as error:
@@ -176,13 +175,37 @@ class SourceWorker:
         for lane in self.lanes.values():
             while not self._stopping and self._clock.monotonic() < until:
                 more = self.poll(lane)
-                self._tick()
+                self.tick()
                 if lane.pipeline is None or self._board.of(lane.name).trouble is not None:
                     break
                 if lane.pipeline.waits:
                     time.sleep(_SETTLING_SECONDS)
                 elif not more:
                     break
+
+    def drain(self, until: float) -> None:
+        """A job: captures everything that is committed now, of every table that is in no trouble; ends at `until` on the
+        monotonic clock."""
+        for lane in sorted(self.lanes.values(), key=lambda lane: lane.table.priority):
+            self.poll_through(lane, until)
+
+    def poll_through(self, lane: Lane, until: float) -> None:
+        """Polls one table until nothing more is to be read and the capture waits for no transaction."""
+        while not self._stopping and self._clock.monotonic() < until:
+            self.tick()
+            if self.poll(lane):
+                continue
+            trouble = self._board.of(lane.name).capturing
+            if trouble is None and (lane.pipeline is None or not lane.pipeline.waits):
+                return
+            if trouble is not None and trouble.code != OutboxFull.code:
+                return
+            time.sleep(_AGAIN_SECONDS)
+
+    def opened(self, lane: Lane) -> StreamPipeline:
+        """The table's pipeline, opened when it is not. On the source's thread only. Raises what opening raises."""
+        lane.pipeline = lane.pipeline or self._open(lane)
+        return lane.pipeline
 
     def session(self) -> Source:
         """The source's session, opened when it is not. On the source's thread only. Raises what opening raises."""
@@ -193,10 +216,15 @@ class SourceWorker:
         return self._source
 
     @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    @property
     def _pulse(self) -> str:
         return f"source {self.config.name}"
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Says that the thread goes on; jobs say so as well."""
         patience = self.config.statement_timeout + self.config.connect_timeout
         self._pulses.tick(self._pulse, patience.total_seconds() + _GRACE_SECONDS)
 
@@ -213,7 +241,7 @@ class SourceWorker:
             self._board,
             self._clock,
             algorithm=self._algorithm,
-            tick=self._tick,
+            tick=self.tick,
             stopping=lambda: self._stopping,
         )
 

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from forebay_agent.config.watch import ConfigurationWatcher
 from forebay_agent.control import Control
 from forebay_agent.control.commands import Commands
 from forebay_agent.errors import AgentError, ConfigurationError, StateFolderUnusable
-from forebay_agent.health import HealthProbe
+from forebay_agent.health import Health
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.source_worker import SourceWorker
@@ -70,7 +70,7 @@ class Supervisor:
         self._clock = SystemClock()
         self._board = Board()
         self._pulses = Pulses(self._clock.monotonic)
-        self._probe = HealthProbe(config.state)
+        self._probe = Health(config.state)
         self._started_us = self._clock.now_us()
         self._refusal = ""
         self._stopping = threading.Event()
@@ -169,11 +169,11 @@ class Supervisor:
         )
 
     def _make_control(self) -> Control:
-        commands = Commands(self._all_workers, self._outbox, self._board)
+        commands = Commands(self._outbox, self._board, self._all_workers)
         return Control(self._config.state, self._config.collector, commands, self._beat, self._pulses, self._clock)
 
-    def _all_workers(self) -> Mapping[str, SourceWorker]:
-        return dict(self._workers)
+    def _all_workers(self) -> list[SourceWorker]:
+        return list(self._workers.values())
 
     def _priority_of(self, name: StreamName) -> int:
         for worker in list(self._workers.values()):
@@ -218,9 +218,11 @@ class Supervisor:
         self._refusal = "; ".join(str(problem) for problem in error.problems) or str(error)
         journal.error("configuration refused", reason=self._refusal)
 
-    def _beat(self) -> control_pb2.Heartbeat:
+    def _beat(self, number: int) -> control_pb2.Heartbeat:
         return control_pb2.Heartbeat(
-            health=self._probe.look(),
+            number=number,
+            sent_at_us=self._clock.now_us(),
+            health=self._probe.measure(),
             outbox=self._outbox_state(),
             streams=[state.to_proto() for state in self._board.all()],
             configuration_hash=self._config.hash,

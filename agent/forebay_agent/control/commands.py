@@ -1,124 +1,113 @@
-"""What the centre may ask of this agent, and how it is answered. Every answer ends in one part with `done`."""
+"""What each command does. Every command runs in a thread of its own; what reads a source runs as a job of that source."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Collection
+from concurrent.futures import CancelledError, wait
+from contextlib import closing
+from functools import partial
 from typing import Final
 
-from forebay_agent import comparison, journal
-from forebay_agent.errors import AgentError
+from forebay_agent import journal
+from forebay_agent.control import reading
+from forebay_agent.control.reading import Emit
+from forebay_agent.errors import AgentError, CommandTimeout, StreamUnknown
 from forebay_agent.outbox import Outbox
-from forebay_agent.source_worker import SourceWorker
-from forebay_agent.stream_state import HELD, Board
+from forebay_agent.source_worker import Lane, SourceWorker
+from forebay_agent.stream_state import Board
 from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import control_pb2
+from forebay_wire.v1 import batch_pb2, control_pb2
 
-KEYS_IN_A_PART: Final = 10_000
-DRAIN_SECONDS: Final = 300
+_DRAIN_SECONDS: Final = 300
 _LOOK_SECONDS: Final = 0.05
-_READING_SECONDS: Final = 24 * 3600.0
-
-
-class CommandRefused(AgentError):
-    """This agent cannot do what was asked."""
-
-    code = "FB-COMMAND"
 
 
 class Commands:
-    """Carries commands out. `workers`: the sources' threads as they are now."""
+    """workers: the sources' threads as they are now."""
 
-    def __init__(self, workers: Callable[[], Mapping[str, SourceWorker]], outbox: Outbox, board: Board) -> None:
-        self._workers = workers
+    def __init__(self, outbox: Outbox, board: Board, workers: Callable[[], Collection[SourceWorker]]) -> None:
         self._outbox = outbox
         self._board = board
+        self._workers = workers
 
-    def answers(self, command: control_pb2.Command) -> Iterator[control_pb2.CommandResult]:
-        """The parts of the answer; whatever goes wrong becomes the last one."""
+    def start(self, command: control_pb2.Command, emit: Emit) -> None:
+        """Begins a command; `emit` is called, from another thread, with its answer's parts."""
+        threading.Thread(target=self.execute, args=(command, emit), name="command", daemon=True).start()
+
+    def execute(self, command: control_pb2.Command, emit: Emit) -> None:
+        """Carries a command out to its end. Never raises: what goes wrong is the answer."""
         kind = command.WhichOneof("kind")
-        journal.info("command", kind=kind, id=command.command_id)
+        journal.info("command", kind=kind, command=command.command_id)
         try:
             if kind == "drain":
-                parts = self._drain(command.drain.timeout_seconds or DRAIN_SECONDS)
+                self._drain(command.drain.timeout_seconds or _DRAIN_SECONDS)
+                emit(control_pb2.CommandResult(command_id=command.command_id, done=True))
             elif kind == "source_digest":
-                parts = self._digest(StreamName.from_proto(command.source_digest.stream))
+                worker, lane = self._find(command.source_digest.stream)
+                job = partial(reading.source_digest, worker, lane, self._outbox, command.command_id, emit)
+                worker.ask(job).result()
             elif kind == "source_keys":
-                stream = StreamName.from_proto(command.source_keys.stream)
-                parts = self._keys(stream, frozenset(command.source_keys.buckets))
+                worker, lane = self._find(command.source_keys.stream)
+                buckets = tuple(command.source_keys.buckets)
+                job = partial(reading.source_keys, worker, lane, self._outbox, command.command_id, buckets, emit)
+                worker.ask(job).result()
             else:
-                raise CommandRefused(f"command {kind} is not known to this version")
-            for part in parts:
-                part.command_id = command.command_id
-                yield part
-        except WireError as error:
-            yield self._failed(command, error.code, str(error))
+                raise AgentError("this agent does not know the command", remedy="Install a newer forebay-agent.")
         except AgentError as error:
-            yield self._failed(command, error.code, str(error))
+            self._answer_error(command, error, emit)
+        except CancelledError:
+            self._answer_error(command, AgentError("the source's thread ended before it came to this"), emit)
         except Exception as error:
-            yield self._failed(command, AgentError.code, str(journal.unexpected(error)))
+            self._answer_error(command, journal.unexpected(error), emit)
 
-    def _failed(self, command: control_pb2.Command, code: str, reason: str) -> control_pb2.CommandResult:
-        journal.warning("command failed", id=command.command_id, code=code, reason=reason)
-        return control_pb2.CommandResult(command_id=command.command_id, done=True, code=code, reason=reason)
+    def _answer_error(self, command: control_pb2.Command, error: AgentError, emit: Emit) -> None:
+        journal.warning("command failed", command=command.command_id, code=error.code, reason=error)
+        emit(control_pb2.CommandResult(command_id=command.command_id, done=True, code=error.code, reason=str(error)))
 
-    def _drain(self, seconds: int) -> Iterator[control_pb2.CommandResult]:
-        """Captures what is committed now and waits until all of it that can go is durable."""
+    def _find(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane]:
+        try:
+            name = StreamName.from_proto(stream)
+        except WireError as error:
+            raise StreamUnknown(f"the command names no stream: {error}") from None
+        for worker in self._workers():
+            lane = worker.lanes.get(name)
+            if lane is not None:
+                return worker, lane
+        raise StreamUnknown(f"{name}: is not configured at this agent")
+
+    def _drain(self, seconds: float) -> None:
+        """Captures what is committed now, and waits until all of it is durable.
+
+        Raises: CommandTimeout; AgentError naming the streams that are in trouble, when all the others are drained.
+        """
         until = time.monotonic() + seconds
-        jobs = [worker.ask(lambda worker=worker: worker.catch_up(until)) for worker in self._workers().values()]  # type: ignore[misc]
-        for job in jobs:
-            job.result(max(until - time.monotonic(), 0.1))
-        targets = {state.name: self._outbox.stream(state.name).last for state in self._board.all()}
-        while True:
-            late = [name for name, target in targets.items() if not self._is_durable(name, target)]
-            if not late:
-                yield control_pb2.CommandResult(done=True)
-                return
-            if time.monotonic() > until:
-                raise CommandRefused(f"after {seconds} s not everything is durable: {', '.join(map(str, late[:5]))}")
-            time.sleep(_LOOK_SECONDS)
+        workers = list(self._workers())
+        jobs = [worker.ask(partial(worker.drain, until)) for worker in workers]
+        _, unfinished = wait(jobs, timeout=seconds)
+        if unfinished:
+            raise CommandTimeout(f"the sources were not read to their end within {seconds} s")
+        names = {name for worker in workers for name in worker.lanes}
+        with closing(self._outbox.reader()) as reader:
+            aims = {record.id: (record.name, record.last) for record in reader.streams() if record.name in names}
+            while aims:
+                for number, (name, aim) in list(aims.items()):
+                    first = reader.waiting(number, limit=1)
+                    if not first or (first[0].epoch, first[0].seq) > aim or self._held(name):
+                        del aims[number]
+                if not aims:
+                    break
+                if time.monotonic() > until:
+                    waits = ", ".join(str(name) for name, _ in aims.values())
+                    raise CommandTimeout(f"not durable within {seconds} s: {waits}")
+                time.sleep(_LOOK_SECONDS)
+        troubles = [state for state in self._board.all() if state.name in names and state.trouble is not None]
+        if troubles:
+            told = "; ".join(f"{state.name}: {state.trouble.reason}" for state in troubles if state.trouble)
+            raise AgentError(f"streams in trouble: {told}")
 
-    def _is_durable(self, name: StreamName, target: tuple[int, int]) -> bool:
-        state = self._board.of(name)
-        return target[1] == 0 or state.state == HELD or (state.epoch, state.durable_seq) >= target
-
-    def _digest(self, name: StreamName) -> Iterator[control_pb2.CommandResult]:
-        worker = self._worker(name)
-
-        def read() -> control_pb2.CommandResult:
-            record = self._outbox.stream(name)
-            total = comparison.table_digest(worker.session(), worker.lanes[name].table)
-            return control_pb2.CommandResult(
-                done=True,
-                epoch=record.epoch,
-                seq=record.next_seq - 1,
-                rows=total.count,
-                buckets=[
-                    control_pb2.BucketDigest(bucket=number, rows=rows, digest=digest) for number, rows, digest in total
-                ],
-            )
-
-        yield worker.ask(read).result(_READING_SECONDS)
-
-    def _keys(self, name: StreamName, buckets: frozenset[int]) -> Iterator[control_pb2.CommandResult]:
-        worker = self._worker(name)
-
-        def read() -> list[control_pb2.CommandResult]:
-            record = self._outbox.stream(name)
-            keys = comparison.keys_of_buckets(worker.session(), worker.lanes[name].table, buckets)
-            parts = []
-            while some := list(islice(keys, KEYS_IN_A_PART)):
-                told = [control_pb2.KeyDigest(key=key, digest=digest) for key, digest in some]
-                parts.append(control_pb2.CommandResult(epoch=record.epoch, seq=record.next_seq - 1, keys=told))
-            parts.append(control_pb2.CommandResult(done=True, epoch=record.epoch, seq=record.next_seq - 1))
-            return parts
-
-        yield from worker.ask(read).result(_READING_SECONDS)
-
-    def _worker(self, name: StreamName) -> SourceWorker:
-        for worker in self._workers().values():
-            if name in worker.lanes:
-                return worker
-        raise CommandRefused(f"{name} is not captured here")
+    def _held(self, name: StreamName) -> bool:
+        sending = self._board.of(name).sending
+        return sending is not None and sending.held

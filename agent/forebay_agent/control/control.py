@@ -1,7 +1,4 @@
-"""Control's thread: one long-lived call, heartbeats up, commands down and answered. Reconnects with growing pauses.
-
-Commands are carried out on a thread of their own, one after another, so that heartbeats go on meanwhile.
-"""
+"""The control thread: hello, heartbeats at their interval, commands."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 import grpc
 
@@ -25,31 +22,32 @@ from forebay_agent.diagnosis import explain
 from forebay_agent.errors import AgentError, CollectorUnreachable, StateFolderUnusable
 from forebay_agent.identity import Identity
 from forebay_agent.pulse import Pulses
-from forebay_agent.stream_state import Trouble
 from forebay_wire import PROTOCOL
 from forebay_wire.v1 import control_pb2, control_pb2_grpc
 
 PULSE: Final = "control"
+WELCOME_SECONDS: Final = 30.0
 _PULSE_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 1.0
-_MOST_WAITING: Final = 64
+_LOOK_SECONDS: Final = 0.5
+_ACKS_MISSED: Final = 4
+"""heartbeats without an acknowledgement after which the collector is taken to hang"""
 
-_Up = control_pb2.ControlRequest
+_Event: TypeAlias = control_pb2.ControlResponse | grpc.RpcError | None
+_Beat: TypeAlias = Callable[[int], control_pb2.Heartbeat]
 
 
 class Control:
-    """`run` is the thread's body; `stop` is called by others. beat: makes a heartbeat, but for number and time."""
+    """`run` is the thread's body. beat: makes the heartbeat of a number, without its certificate's expiry."""
 
     def __init__(
         self,
         state_folder: Path,
         config: CollectorConfig,
         commands: Commands,
-        beat: Callable[[], control_pb2.Heartbeat],
+        beat: _Beat,
         pulses: Pulses,
         clock: Clock,
     ) -> None:
-        self.trouble: Trouble | None = None
         self._folder = state_folder
         self._config = config
         self._commands = commands
@@ -58,21 +56,29 @@ class Control:
         self._clock = clock
         self._stopped = threading.Event()
         self._instance = uuid.uuid4().hex
-        self._number = 0
 
     def run(self) -> None:
-        """Talks until stopped. Raises StateFolderUnusable."""
+        """Keeps a connection until stopped. Raises StateFolderUnusable."""
         backoff = Backoff(self._config.backoff_first.total_seconds(), self._config.backoff_most.total_seconds())
         turn = 0
+        said = ""
         try:
             while not self._stopped.is_set():
-                self._pulses.tick(PULSE, _PULSE_SECONDS)
-                welcomed, failure = self._try(turn)
-                turn += 1
-                if welcomed:
-                    backoff.succeeded()
-                if failure is not None:
-                    self._show(failure)
+                self._tick()
+                try:
+                    own = identity.load(self._folder)
+                    own.check_dates()
+                    addresses = self._config.addresses or own.addresses
+                    if not addresses:
+                        raise CollectorUnreachable("no address of a collector is known")
+                    turn += 1
+                    self._connect(addresses[turn % len(addresses)], own, backoff)
+                except StateFolderUnusable:
+                    raise
+                except AgentError as error:
+                    if str(error) != said:
+                        journal.info("control waits", code=error.code, reason=error)
+                    said = str(error)
                     self._stopped.wait(backoff.next())
         finally:
             self._pulses.end(PULSE)
@@ -80,131 +86,96 @@ class Control:
     def stop(self) -> None:
         self._stopped.set()
 
-    def _try(self, turn: int) -> tuple[bool, AgentError | None]:
-        """One connection. -> whether the collector welcomed this agent, and why it ended."""
-        try:
-            own = identity.load(self._folder)
-            own.check_dates()
-            addresses = self._config.addresses or own.addresses
-            if not addresses:
-                raise CollectorUnreachable("no address of a collector is known")
-        except StateFolderUnusable:
-            raise
-        except AgentError as error:
-            return False, error
-        address = addresses[turn % len(addresses)]
+    def _connect(self, address: str, own: Identity, backoff: Backoff) -> None:
+        """One connection, until stopped. Raises why it ended before."""
         channel = open_channel(address, authority=own.authority, certificate=own.certificate, key=own.key)
-        call = _Call(self._commands)
+        events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        outgoing: queue.SimpleQueue[control_pb2.ControlRequest | None] = queue.SimpleQueue()
+        outgoing.put(control_pb2.ControlRequest(hello=self._hello(own)))
+        call = control_pb2_grpc.ControlServiceStub(channel).Control(_until_none(outgoing))
+        listener = threading.Thread(target=_listen, args=(call, events), name="control-answers", daemon=True)
+        listener.start()
         try:
-            return self._talk(control_pb2_grpc.ControlServiceStub(channel), call, own, address)
+            error = self._talk(events, outgoing, own, backoff)
+            if error is not None:
+                raise explain(error, address, own.authority, own)
         finally:
-            call.end()
+            outgoing.put(None)
+            call.cancel()
+            listener.join(5)
             channel.close()
 
     def _talk(
-        self, stub: control_pb2_grpc.ControlServiceStub, call: _Call, own: Identity, address: str
-    ) -> tuple[bool, AgentError | None]:
-        call.say(
-            _Up(
-                hello=control_pb2.AgentHello(
-                    agent=own.agent,
-                    department=own.department,
-                    version=__version__,
-                    hostname=socket.gethostname(),
-                    instance=self._instance,
-                    protocol=PROTOCOL,
-                )
-            )
-        )
-        answers = stub.Control(call.requests())
-        call.listen(answers)
+        self,
+        events: queue.SimpleQueue[_Event],
+        outgoing: queue.SimpleQueue[control_pb2.ControlRequest | None],
+        own: Identity,
+        backoff: Backoff,
+    ) -> grpc.RpcError | None:
+        """-> the call's end, None when stopped."""
         interval = self._config.heartbeat.total_seconds()
-        due = None
-        try:
-            while not self._stopped.is_set():
-                self._pulses.tick(PULSE, _PULSE_SECONDS)
-                failure = call.failure
-                if failure is not None:
-                    return due is not None, explain(failure, address, own.authority, own)
-                welcome = call.welcome
-                if welcome is not None and due is None:
-                    due = self._clock.monotonic()
-                    interval = min(interval, (welcome.heartbeat_interval_ms / 1000) or interval)
-                    self.trouble = None
-                if due is not None and self._clock.monotonic() >= due:
-                    due += interval
-                    call.say(_Up(heartbeat=self._heartbeat(own)))
-                self._stopped.wait(min(_LOOK_SECONDS, interval / 4))
-            return due is not None, None
-        finally:
-            answers.cancel()
-
-    def _heartbeat(self, own: Identity) -> control_pb2.Heartbeat:
-        self._number += 1
-        beat = self._beat()
-        beat.number = self._number
-        beat.sent_at_us = self._clock.now_us()
-        beat.certificate_expires_at_us = int(own.expires_at.timestamp() * 1_000_000)
-        return beat
-
-    def _show(self, failure: AgentError) -> None:
-        trouble = Trouble.of(failure)
-        if trouble != self.trouble:
-            journal.warning("control waits", code=trouble.code, reason=trouble.reason)
-        self.trouble = trouble
-
-
-class _Call:
-    """One call's queue upwards, and the thread that listens and carries commands out."""
-
-    def __init__(self, commands: Commands) -> None:
-        self.welcome: control_pb2.Welcome | None = None
-        self.failure: grpc.RpcError | None = None
-        self._commands = commands
-        self._up: queue.Queue[_Up | None] = queue.Queue(_MOST_WAITING)
-        self._orders: queue.SimpleQueue[control_pb2.Command | None] = queue.SimpleQueue()
-        self._ended = threading.Event()
-
-    def say(self, message: _Up) -> None:
-        """Waits while the queue is full; when the call has ended the message is dropped."""
-        while not self._ended.is_set():
+        expires = int(own.expires_at.timestamp() * 1_000_000)
+        number = acknowledged = 0
+        due: float | None = None  # no heartbeat before the welcome
+        began = self._clock.monotonic()
+        while not self._stopped.is_set():
+            self._tick()
+            now = self._clock.monotonic()
+            if due is None and now - began > WELCOME_SECONDS:
+                raise CollectorUnreachable(f"the collector has not answered the hello for {WELCOME_SECONDS:.0f} s")
+            if due is not None and now >= due:
+                if number - acknowledged >= _ACKS_MISSED:
+                    raise CollectorUnreachable(f"the collector has not answered {_ACKS_MISSED} heartbeats")
+                number += 1
+                beat = self._beat(number)
+                beat.certificate_expires_at_us = expires
+                outgoing.put(control_pb2.ControlRequest(heartbeat=beat))
+                due = now + interval
             try:
-                self._up.put(message, timeout=_LOOK_SECONDS)
-                return
-            except queue.Full:
-                continue
-
-    def requests(self) -> Iterator[_Up]:
-        while not self._ended.is_set():
-            try:
-                message = self._up.get(timeout=_LOOK_SECONDS)
+                event = events.get(timeout=_LOOK_SECONDS if due is None else max(0.0, min(_LOOK_SECONDS, due - now)))
             except queue.Empty:
                 continue
-            if message is None:
-                return
-            yield message
+            if not isinstance(event, control_pb2.ControlResponse):
+                return event
+            kind = event.WhichOneof("kind")
+            if kind == "welcome":
+                backoff.succeeded()
+                asked = event.welcome.heartbeat_interval_ms / 1000
+                interval = min(interval, asked) if asked else interval
+                due = now
+                journal.info("control connected", collector=event.welcome.collector_version)
+            elif kind == "heartbeat_ack":
+                acknowledged = event.heartbeat_ack.number
+            elif kind == "command":
+                self._commands.start(event.command, lambda part: outgoing.put(control_pb2.ControlRequest(result=part)))
+        return None
 
-    def listen(self, answers: grpc.CallIterator[control_pb2.ControlResponse]) -> None:
-        threading.Thread(target=self._listen, args=(answers,), name="control-answers", daemon=True).start()
-        threading.Thread(target=self._obey, name="control-commands", daemon=True).start()
+    def _hello(self, own: Identity) -> control_pb2.AgentHello:
+        return control_pb2.AgentHello(
+            agent=own.agent,
+            department=own.department,
+            version=__version__,
+            hostname=socket.gethostname(),
+            instance=self._instance,
+            protocol=PROTOCOL,
+        )
 
-    def end(self) -> None:
-        self._ended.set()
-        self._orders.put(None)
+    def _tick(self) -> None:
+        self._pulses.tick(PULSE, _PULSE_SECONDS)
 
-    def _listen(self, answers: grpc.CallIterator[control_pb2.ControlResponse]) -> None:
-        try:
-            for answer in answers:
-                kind = answer.WhichOneof("kind")
-                if kind == "welcome":
-                    self.welcome = answer.welcome
-                elif kind == "command":
-                    self._orders.put(answer.command)
-            self.failure = answers  # the collector ended the call; it is a grpc.Call too
-        except grpc.RpcError as error:
-            self.failure = error
 
-    def _obey(self) -> None:
-        while (command := self._orders.get()) is not None:
-            for part in self._commands.answers(command):
-                self.say(_Up(result=part))
+def _until_none(
+    outgoing: queue.SimpleQueue[control_pb2.ControlRequest | None],
+) -> Iterator[control_pb2.ControlRequest]:
+    while (request := outgoing.get()) is not None:
+        yield request
+
+
+def _listen(call: grpc.CallIterator[control_pb2.ControlResponse], events: queue.SimpleQueue[_Event]) -> None:
+    try:
+        for answer in call:
+            events.put(answer)
+    except grpc.RpcError as error:
+        events.put(error)
+    else:
+        events.put(cast(grpc.RpcError, call))

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from forebay_agent.clock import Clock, SystemClock
 from forebay_agent.config.model import OutboxConfig
-from forebay_agent.errors import AgentError, OutboxFull
+from forebay_agent.errors import AgentError, OutboxFull, StreamUnknown
 from forebay_agent.outbox import seen
 from forebay_agent.outbox.file import FILE_NAME, WAL_BYTES, check_whole, of_sqlite_error, open_for_writing
 from forebay_agent.outbox.reader import OutboxReader
@@ -188,13 +188,11 @@ class Outbox:
         self._set_hold(stream, Hold("", "", 0, 0, b""))
 
     def reset(self, name: StreamName, *, who: str, why: str) -> StreamRecord:
-        """Starts a stream anew, from any process; see `resetting`. Raises AgentError when there is no such stream."""
+        """Starts a stream anew, from any process; see `resetting`. Raises StreamUnknown."""
         with self._transaction() as connection:
             old = find(connection, name)
             if old is None:
-                raise AgentError(
-                    f"{name}: the outbox knows no such stream", remedy="`forebay-agent status` lists the streams."
-                )
+                raise StreamUnknown(f"{name}: the outbox knows no such stream")
             batches, size = reset(connection, old, at_us=self._clock.now_us(), who=who, why=why)
             new = find(connection, name)
         assert new is not None
