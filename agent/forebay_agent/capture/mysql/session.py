@@ -29,7 +29,6 @@ _DEFAULT_PORT: Final = 3306
 _UNKNOWN_VARIABLE: Final = 1193
 # a reader that waits for room in the outbox may leave a result unread for so long
 _UNREAD_SECONDS: Final = 3600
-# the server's own timeout comes first
 _GRACE_SECONDS: Final = 10
 
 
@@ -116,6 +115,7 @@ class Session:
             connection = self._connect()
             try:
                 self._settle(connection)
+                self._be_patient(connection)
             except (pymysql.MySQLError, OSError) as error:
                 connection._force_close()  # type: ignore[attr-defined]
                 raise faults.translate(error, f"preparing the session at {self.where}") from error
@@ -124,7 +124,7 @@ class Session:
 
     def _connect(self) -> pymysql.Connection[Any]:
         config = self._config
-        seconds = config.statement_timeout.total_seconds() + _GRACE_SECONDS
+        seconds = max(1, config.connect_timeout.total_seconds())
         password = config.password.reveal() if config.password is not None else ""
         settings: dict[str, Any] = {
             "user": config.user,
@@ -132,7 +132,7 @@ class Session:
             "database": config.database or None,
             "charset": "utf8mb4",
             "autocommit": True,
-            "connect_timeout": max(1, config.connect_timeout.total_seconds()),
+            "connect_timeout": seconds,
             "read_timeout": seconds,
             "write_timeout": seconds,
             "program_name": "forebay-agent",
@@ -173,6 +173,11 @@ class Session:
             except pymysql.MySQLError as error:
                 if faults.number_of(error) != _UNKNOWN_VARIABLE:  # servers before MySQL 5.7.8 and MariaDB 10.1
                     raise
+
+    def _be_patient(self, connection: Any) -> None:
+        """Until here the connect timeout held; from here on the server's own statement timeout comes first."""
+        connection._read_timeout = self._config.statement_timeout.total_seconds() + _GRACE_SECONDS
+        connection._write_timeout = connection._read_timeout
 
     def _doing(self, doing: str) -> str:
         return f"{doing or 'asking'} at {self.where}"
