@@ -21,7 +21,6 @@ APPLICATION_ID: Final = 0x46624F78  # "FbOx"
 PAGE_BYTES: Final = 16 << 10
 BUSY_SECONDS: Final = 15.0
 WAL_BYTES: Final = 64 << 20
-_MAGIC: Final = b"SQLite format 3\x00"
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -32,7 +31,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     try:
         if not path.exists():
             _make(path)
-        _check_header(path)
+        _check_size(path)
         connection = _connect(path)
     except OSError as error:
         raise of_os_error(error, path) from error
@@ -58,7 +57,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise StateFolderUnusable(f"{path}: there is no outbox; the agent has not run with this state folder")
     try:
-        _check_header(path)
+        _check_size(path)
         connection = _connect(path)
     except OSError as error:
         raise of_os_error(error, path) from error
@@ -146,11 +145,14 @@ def _make(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _check_header(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(len(_MAGIC))
-    if start != _MAGIC:
-        raise OutboxDamaged(f"{path}: the outbox is damaged: it does not start as an SQLite file does")
+def _check_size(path: Path) -> None:
+    """SQLite would take an empty file for a new one. Any other damage of the header it tells itself.
+
+    The file is never opened but by SQLite: closing it would drop the locks that this process's other connections hold
+    on it (POSIX), and the next process to end its connection would delete the log under them, with what is in it.
+    """
+    if path.stat().st_size < PAGE_BYTES:
+        raise OutboxDamaged(f"{path}: the outbox is damaged: shorter than its first page")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
