@@ -31,12 +31,12 @@ def to_json(stream: StreamName, result: Comparison, key: Sequence[str], seconds:
 
 def to_text(stream: StreamName, result: Comparison, key: Sequence[str], seconds: float) -> str:
     verdict = "equal" if result.equal else "NOT EQUAL"
+    counts = f"missing={len(result.missing)} extra={len(result.extra)} different={len(result.different)}"
     lines = [
         f"{stream}: {verdict}",
         f"  source    rows={result.source.rows} digest={result.source.digest.hex()}",
         f"  platform  rows={result.platform.rows} digest={result.platform.digest.hex()}",
-        f"  missing={len(result.missing)} extra={len(result.extra)} different={len(result.different)}"
-        f" in flight={result.in_flight} seconds={seconds:.1f}",
+        f"  {counts} in flight={result.in_flight} seconds={seconds:.1f}",
     ]
     for kind, keys in (("missing", result.missing), ("extra", result.extra), ("different", result.different)):
         lines += [f"  {kind:9} {_key_text(text, key)}" for text in keys]

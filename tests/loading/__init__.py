@@ -1,0 +1,1 @@
+"""A collector's loading side for tests: real ledger, archive and Iceberg platform, batches put in as receiving does."""
