@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -95,3 +96,8 @@ def pages(source: Source, shape: TableShape, order: Sequence[str], size: int) ->
         assert page.num_rows <= size
         yield page
         after = marks.to_texts(page, order, -1)
+
+
+def select_in(query: str) -> str:
+    """What a shown query selects: the SELECT itself, or the one that a COPY … TO STDOUT sends."""
+    return re.sub(r"\ACOPY \((.*)\) TO STDOUT.*\Z", r"\1", query, flags=re.DOTALL)
