@@ -65,7 +65,9 @@ def end_to_end(folder: Path, agent_config: Path, rows: int, seconds: float = 900
 
 def _loaded_rows(ledger: Path) -> int:
     with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=30)) as connection:
-        return int(connection.execute("SELECT COALESCE(SUM(rows), 0) FROM batch WHERE state = 'loaded'").fetchone()[0])
+        return int(
+            connection.execute("SELECT COALESCE(SUM(row_count), 0) FROM batch WHERE state = 'loaded'").fetchone()[0]
+        )
 
 
 def _cpu(pid: int) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.load import load
+from forebay_agent.memory import keep_small
 from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import checkpoint_of
 from forebay_agent.pulse import Pulses
@@ -20,7 +21,9 @@ from forebay_agent.stream_state import Board
 
 
 def main(folder: Path) -> None:
+    keep_small()
     config = load(folder)
+    config.state.mkdir()
     outbox = Outbox.open(config.state, config.outbox)
     clock = SystemClock()
     board = Board()

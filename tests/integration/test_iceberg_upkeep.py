@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from forebay_collector.platform.contract import PlatformError, PlatformMark
 from forebay_collector.platform.iceberg import IcebergPlatform, Upkeep
@@ -108,50 +109,61 @@ def test_without_hard_links_the_mirror_is_written_by_itself(tmp_path: Path, monk
     platform.close()
 
 
-def test_files_go_after_the_grace_and_no_sooner(tmp_path: Path) -> None:
+def test_files_go_after_the_grace_and_no_sooner_and_the_metadata_stays_small(tmp_path: Path) -> None:
     clock = _Clock()
-    platform = _open(tmp_path, clock, grace_s=300, orphan_age_s=10**9)
+    platform = _open(tmp_path, clock, keep_snapshots=2, grace_s=300, orphan_age_s=10**9)
     for seq in range(1, 10):
         platform.apply(STREAM, [batch(seq, [("u", row_of(number)) for number in range(5)])])
         platform.maintain(STREAM)
         clock.now += 10
     held = _foreign(tmp_path)
     before = _files(tmp_path)
-    clock.now += 200
-    platform.apply(STREAM, [batch(10, [("u", row_of(1, "乙"))])])
-    platform.maintain(STREAM)
-    assert len(held.scan().to_arrow()) == 5, "a reader of the snapshot before still finds its files"
-    assert before - _files(tmp_path) == set() or all(path.suffix == ".json" for path in before - _files(tmp_path))
+    for seq in range(10, 20):
+        clock.now += 10
+        platform.apply(STREAM, [batch(seq, [("u", row_of(1, "乙"))])])
+        platform.maintain(STREAM)
+    assert held.metadata.current_snapshot_id not in {known.snapshot_id for known in _snapshots(tmp_path)}
+    assert len(held.scan().to_arrow()) == 5, "a reader of a snapshot that is forgotten still finds its files"
+    assert {path for path in before - _files(tmp_path) if path.suffix != ".json"} == set()
     clock.now += 301
     while platform.maintain(STREAM):
         pass
-    after = _files(tmp_path)
-    assert len(after) < len(before) / 2
-    assert len(_foreign(tmp_path).metadata.snapshots) <= 3
-    assert len(_foreign(tmp_path).scan().to_arrow()) == 5
-    assert platform.mark(STREAM) == PlatformMark(1, 10)
+    assert len([path for path in _files(tmp_path) if path.suffix != ".json"]) < len(before) / 2
+    assert len(_snapshots(tmp_path)) <= 6
+    assert [row["name"] for row in mirror(platform)].count("乙") == 1
+    assert platform.mark(STREAM) == PlatformMark(1, 19)
     held.catalog.close()
     platform.close()
 
 
-def test_a_snapshot_that_is_being_read_here_outlives_its_grace(tmp_path: Path) -> None:
+def _snapshots(folder: Path) -> list[Snapshot]:
+    table = _foreign(folder)
+    table.catalog.close()
+    return table.metadata.snapshots
+
+
+def test_what_is_being_read_here_outlives_its_grace_and_goes_afterwards(tmp_path: Path) -> None:
     clock = _Clock()
-    platform = _open(tmp_path, clock, grace_s=0)
+    platform = _open(tmp_path, clock, keep_snapshots=1, grace_s=0)
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(5)])])
     platform.apply(STREAM, [batch(2, [("u", row_of(1, "乙"))])])
     reading = platform.read(STREAM)
     first = next(reading)
     for seq in range(3, 12):
-        platform.apply(STREAM, [batch(seq, [("d", row_of(number)) for number in range(5)])])
         clock.now += 10
+        platform.apply(STREAM, [batch(seq, [("du"[seq % 2], row_of(number)) for number in range(5)])])
         platform.maintain(STREAM)
+    kept = len(_files(tmp_path))
     assert first.num_rows + sum(part.num_rows for part in reading) == 5
+    clock.now += 10
+    platform.maintain(STREAM)
+    assert len(_files(tmp_path)) < kept
     platform.close()
 
 
 def test_files_of_a_load_that_died_are_swept_once_they_are_old(tmp_path: Path) -> None:
     clock = _Clock()
-    platform = _open(tmp_path, clock, grace_s=10**9)
+    platform = _open(tmp_path, clock, grace_s=300)
     platform.apply(STREAM, [batch(1, [("r", row_of(1))])])
     folder = next(path.parent for path in _files(tmp_path) if path.parent.name == "data")
     orphan, young = folder / "orphan.parquet", folder / "young.parquet"
@@ -161,6 +173,9 @@ def test_files_of_a_load_that_died_are_swept_once_they_are_old(tmp_path: Path) -
     named = _files(tmp_path) - {orphan}
     for path in named - {young}:
         os.utime(path, (clock.now - 10**6, clock.now - 10**6))
+    assert not platform.maintain(STREAM)
+    assert orphan.exists(), "a reader may have opened a snapshot that named it"
+    clock.now += 301
     assert platform.maintain(STREAM)
     assert _files(tmp_path) == named
     platform.close()
@@ -275,13 +290,16 @@ def test_a_full_disk_is_told_as_such_and_may_be_tried_again(tmp_path: Path, monk
     platform.close()
 
 
-def test_a_data_file_that_was_cut_is_never_read_as_fewer_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_file_is_told_as_such_and_never_read_as_fewer_rows(tmp_path: Path, damage: str) -> None:
     platform = _open(tmp_path, _Clock())
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
-    other = pa.table({"x": [1]})
     for path in _files(tmp_path):
         if path.suffix == ".parquet":
-            pq.write_table(other, path)
+            held = path.read_bytes()
+            path.write_bytes(held[: len(held) // 2])
+            if damage == "other":
+                pq.write_table(pa.table({"x": [1]}), path)
     with pytest.raises(PlatformError) as damaged:
         mirror(platform)
     assert damaged.value.code == "FB-PLATFORM-DAMAGED"

@@ -110,7 +110,7 @@ def run(folder: Path) -> str:
     spark = Spark.ready()
     home = folder / "platform"
     # whatever can be rewritten is
-    upkeep = Upkeep(deleted_share=0.0, small_rows=10_000, merge_files=2, expire_from=5, grace_s=0)
+    upkeep = Upkeep(deleted_share=0.0, small_rows=10_000, merge_files=2, grace_s=0)
     platform = IcebergPlatform(home, upkeep=upkeep)
     try:
         models = {stream: _load(platform, stream, seed) for seed, stream in enumerate((_PLAIN, _ODD))}

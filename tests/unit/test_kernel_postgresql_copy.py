@@ -261,7 +261,7 @@ def test_no_altered_byte_crashes_the_kernel(at: int, byte: int) -> None:
 
 def test_a_batch_ends_at_its_rows_or_bytes_and_the_next_begins_empty() -> None:
     decoder = CopyDecoder(INT, [False], most_rows=3)
-    full = []
+    full: list[bool] = []
     for _ in range(3):
         decoder.feed((b"" if full else HEADER) + row(bytes(4)))
         full.append(decoder.full)

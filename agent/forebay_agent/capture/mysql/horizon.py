@@ -18,6 +18,7 @@ they took their timestamps, and a Galera node those of other nodes: there nobody
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ TOLD_ENGINES: Final = {"", "innodb", "myisam", "aria", "memory", "csv", "archive
 """engines whose writes show in INNODB_TRX or last as long as their statement; a view has none"""
 
 _RENEWED_SECONDS: Final = 0.11
-_TRIES: Final = 30
+_TRIES: Final = 60
 _FIRST_TEMPORARY_NUMBER: Final = 1 << 48  # above: MySQL's placeholder of a transaction that only reads so far
 _RUNNING: Final = (
     "SELECT ID, USER, COMMAND FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() "
@@ -119,7 +120,7 @@ class OpenWork:
                     for connection, number, started, ours, reads, _ in rows
                     if not ours
                 ]
-            time.sleep(_RENEWED_SECONDS)
+            time.sleep(_RENEWED_SECONDS * random.uniform(1, 1.5))  # noqa: S311 - out of step with other readers
         raise SourceError(
             f"the list of open transactions at {self._session.where} is never fresh: another session reads INNODB_TRX "
             "more often than every 0.1 s",

@@ -21,6 +21,8 @@ from forebay_agent.errors import PrivilegeMissing, SourceError
 PURGED_AT_ONCE: Final = 10_000
 _CHANGES: Final = "_forebay_changes_"
 _NAME_CHARACTERS: Final = 64
+# a table is a file, whose name has 255 bytes with its ending, and takes 5 for what is no letter, digit or underscore
+_FILE_NAME_BYTES: Final = 240
 _DIGEST_CHARACTERS: Final = 12
 _OWN_COLUMNS: Final = (
     (CHANGE_ID, "bigint(20)"),
@@ -127,11 +129,18 @@ def _numbers_are_kept(session: Session) -> bool:
 
 
 def _named(prefix: str, table: str) -> str:
-    """Names have at most 64 characters: a long one is cut and told apart by a digest."""
-    if len(prefix) + len(table) <= _NAME_CHARACTERS:
+    """A name that is too long is cut and told apart by a digest."""
+    if _fits(prefix + table):
         return prefix + table
     digest = hashlib.sha256(table.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{prefix}{table[: _NAME_CHARACTERS - len(prefix) - 1 - _DIGEST_CHARACTERS]}_{digest}"
+    while not _fits(f"{prefix}{table}_{digest}"):
+        table = table[:-1]
+    return f"{prefix}{table}_{digest}"
+
+
+def _fits(name: str) -> bool:
+    plain = len(re.findall(r"[0-9A-Za-z_]", name))
+    return len(name) <= _NAME_CHARACTERS and plain + 5 * (len(name) - plain) <= _FILE_NAME_BYTES
 
 
 def _triggers(captured: TableName, changes: TableName, shape: TableShape) -> tuple[Trigger, ...]:

@@ -1,0 +1,69 @@
+"""A fleet of real processes for one test: agents and a collector over TLS, SQLite sources unless a test says otherwise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay_collector.demo.departments import ENTERPRISES, LOW_INCOME, Department
+from forebay_collector.demo.fleet import Fleet, Site
+from forebay_collector.demo.processes import program
+
+SMALL_ENTERPRISES = replace(ENTERPRISES, rows=200)
+SMALL_LOW_INCOME = replace(LOW_INCOME, rows=200)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path / "fleet")
+    yield made
+    for site in made.sites:
+        if site.writer.is_alive():
+            site.writer.stop()
+    made.stop()
+
+
+@pytest.fixture
+def site_of(fleet: Fleet) -> Callable[[Department], Site]:
+    """Adds a site over a SQLite file."""
+    return lambda department: fleet.add(department, "sqlite", None, 7)
+
+
+def assert_equal(fleet: Fleet, seconds: float = 40) -> None:
+    """Source and platform are equal, row for row, and no change stands twice in a history."""
+    differences = fleet.settle(seconds)
+    assert [difference.summary() for difference in differences] == ["" for _ in differences]
+    assert fleet.doubled() == 0
+
+
+def agent_status(site: Site) -> dict[str, Any]:
+    ended = subprocess.run(
+        [program("forebay-agent"), "--config", str(site.home), "status", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    # right after its start the agent has not said anything yet
+    told: dict[str, Any] = json.loads(ended.stdout) if ended.stdout else {}
+    return told
+
+
+def agent(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [program("forebay-agent"), "--config", str(site.home), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def collector(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*fleet.command, *arguments], capture_output=True, text=True, timeout=90, check=False)
