@@ -82,10 +82,13 @@ def size(count: int) -> str:
 
 
 def moment(at_us: int | None) -> str | None:
-    """Microseconds since 1970 as ISO 8601 in UTC; None for 0 or None."""
+    """Microseconds since 1970 as ISO 8601 in UTC; None for 0, None, or what is beyond the calendar."""
     if not at_us:
         return None
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat(timespec="milliseconds")
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)).isoformat(timespec="milliseconds")
+    except OverflowError:
+        return None
 
 
 def span(seconds: float | None) -> str | None:
