@@ -207,10 +207,10 @@ def test_query_shows_awkward_values_as_literals_that_run(
     for name in awkward:
         source_harness.execute("INSERT INTO t VALUES ('" + _literal(name, source_harness.kind) + "')")
     shape = source.shape(TableName.parse("t"))
-    names = [row[0] for row in rows_of(source, shape, RowRange(("name",)))]
+    names = [str(row[0]) for row in rows_of(source, shape, RowRange(("name",)))]
     assert len(names) == len(awkward)
     for place, name in enumerate(names):
-        rows = RowRange(("name",), after=(str(name),))
+        rows = RowRange(("name",), after=(name,))
         assert [row[0] for row in source_harness.rows(select_in(source.query(shape, rows)))] == names[place + 1 :]
         assert [row[0] for row in rows_of(source, shape, rows)] == names[place + 1 :]
 

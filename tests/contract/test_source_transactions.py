@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import cast
 
 import pytest
 
@@ -134,7 +133,7 @@ def changes_of(source: TriggerSource, changes: ChangeTable, after: str = "0") ->
 @pytest.fixture
 def triggered(source_harness: SourceHarness, source: Source, table: TableName) -> tuple[TriggerSource, TableShape]:
     assert offers_triggers(source)
-    return cast(TriggerSource, source), source.shape(table)
+    return source, source.shape(table)
 
 
 def test_triggers_write_every_change_and_a_changed_key_as_delete_and_insert(
@@ -254,18 +253,17 @@ def test_removing_leaves_the_table_as_it_was(
 
 def test_triggers_take_odd_names(source_harness: SourceHarness, source: Source, words: Dialect) -> None:
     assert offers_triggers(source)
-    trigger_source = cast(TriggerSource, source)
     name = """表 "n`a'm%s"""
     quoted = words.quoted(name)
     source_harness.execute(f"CREATE TABLE {quoted} ({quoted} {words.integer} PRIMARY KEY)")
-    shape = trigger_source.shape(TableName("", name))
-    changes = trigger_source.change_table(shape)
-    trigger_source.install(changes)
+    shape = source.shape(TableName("", name))
+    changes = source.change_table(shape)
+    source.install(changes)
     source_harness.execute(
         f"INSERT INTO {quoted} VALUES (1)", f"UPDATE {quoted} SET {quoted} = 2", f"DELETE FROM {quoted}"
     )
     narrow = changes.shape.with_columns((CHANGE_OP, name, CHANGE_ID))
-    assert [row[:2] for row in rows_of(trigger_source, narrow, RowRange((CHANGE_ID,)))] == [
+    assert [row[:2] for row in rows_of(source, narrow, RowRange((CHANGE_ID,)))] == [
         ("c", 1),
         ("d", 1),
         ("c", 2),

@@ -13,13 +13,14 @@ from typing import Final
 
 import pyarrow as pa
 
-from forebay_agent.errors import ConfigurationError
+from forebay_agent.errors import TableMisconfigured
 
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 _ISO: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(?:([ T])(\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)(Z|[+-]\d{2}:\d{2})?)?")
 
 
 def lowered(value: str, kind: pa.DataType, overlap: timedelta | int) -> str:
-    """`value` (text as in `marks`) less `overlap`, as text of the same form. Raises ConfigurationError where the column's
+    """`value` (text as in `marks`) less `overlap`, as text of the same form. Raises TableMisconfigured where the column's
     values cannot be moved by such an overlap."""
     if not overlap:
         return value
@@ -29,6 +30,8 @@ def lowered(value: str, kind: pa.DataType, overlap: timedelta | int) -> str:
             return format(max(less, Decimal(0)) if pa.types.is_unsigned_integer(kind) else less, "f")
         if pa.types.is_floating(kind):
             return repr(float(value) - overlap)
+        if pa.types.is_string(kind) and _INTEGER.fullmatch(value):  # seconds since 1970 in a column without a type
+            return str(int(value) - overlap)
     elif pa.types.is_date(kind):
         return _earlier_date(date.fromisoformat(value), overlap).isoformat()
     elif pa.types.is_timestamp(kind):
@@ -36,7 +39,7 @@ def lowered(value: str, kind: pa.DataType, overlap: timedelta | int) -> str:
         return moment.isoformat(" ", "microseconds")
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _lowered_text(value, overlap)
-    raise ConfigurationError(
+    raise TableMisconfigured(
         f"an overlap of {overlap} cannot be taken from values of type {kind}",
         key="overlap",
         remedy="Give seconds or a duration for dates and timestamps, a whole number for numbers.",
@@ -46,7 +49,7 @@ def lowered(value: str, kind: pa.DataType, overlap: timedelta | int) -> str:
 def _lowered_text(value: str, overlap: timedelta) -> str:
     parts = _ISO.fullmatch(value)
     if parts is None:
-        raise ConfigurationError(
+        raise TableMisconfigured(
             "the cursor column holds text that is no date or time in ISO form, so that no overlap can be taken from it",
             key="overlap",
             remedy="Remove the overlap, or use a cursor column of dates like 2026-01-31 or 2026-01-31 12:00:00.",

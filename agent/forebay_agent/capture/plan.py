@@ -142,8 +142,9 @@ def _check_leading_columns(table: TableConfig, key: tuple[str, ...], selected: t
 
 def _check_cursor(table: TableConfig, shape: TableShape) -> None:
     kind = shape.column(table.cursor).arrow
-    is_number = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
-    is_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_string(kind)
+    is_text = pa.types.is_string(kind)
+    is_number = is_text or pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
+    is_time = is_text or pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     if not (is_number or is_time or pa.types.is_binary(kind)):
         raise TableMisconfigured(
             f"{table.name}: column {table.cursor} ({kind}) cannot be a cursor",
