@@ -1,17 +1,16 @@
-"""Expiry: snapshots that nobody reads any more, the files that only they needed, and files that nobody ever named.
+"""Expiry: snapshots that nobody opens any more, and the files that nobody needs any more.
 
-A snapshot is due when the one that took its place is older than the grace: a reader may have opened it until then.
-Snapshots form a line, and a file that has left it never comes back, so what an expired snapshot has and the oldest
-remaining one has not, nobody has. A table with tags or branches of another writer is left alone.
+Snapshots form a line, and a file that has left it never comes back: what an expired snapshot has and the oldest
+remaining one has not is needless. A table with tags or branches of another writer is left alone.
 
-Files are removed after the commit that forgets their snapshots; a crash in between leaves orphans, which the sweep finds.
+Metadata and files go at different times. A snapshot is forgotten soon, since every commit reads and writes all of them;
+a file is removed only after the grace, since a reader may have opened the snapshot just before, and never while a reader
+in this process is older than the file's being needless. What is needless is remembered in memory only: after a restart
+the sweep, which compares the folders with the snapshots, finds it again.
 """
 
 from __future__ import annotations
 
-import itertools
-import logging
-from collections.abc import Container
 from pathlib import Path
 from typing import Final
 
@@ -24,34 +23,23 @@ from forebay_collector.platform.iceberg.head import ManifestEntries, referenced_
 from forebay_collector.platform.iceberg.snapshot import expire, remove_file
 from forebay_collector.platform.iceberg.upkeep import Upkeep
 
-_log = logging.getLogger(__name__)
 _FOLDERS: Final = ("data", "metadata")
 
 
-def expire_due(table: Table, entries: ManifestEntries, leased: Container[int], upkeep: Upkeep, now_ms: int) -> bool:
-    """Expires what is due and removes its files; whether anything was. Raises PlatformError."""
+def expire_due(table: Table, entries: ManifestEntries, upkeep: Upkeep) -> set[str]:
+    """Forgets the snapshots that are due; -> the files that only they needed. Raises PlatformError."""
     line = _line(table)
-    if line is None:
-        return False
-    horizon = now_ms - int(upkeep.grace_s * 1000)
-    due = []
-    for snapshot, successor in itertools.pairwise(line):
-        if successor.timestamp_ms > horizon or snapshot.snapshot_id in leased:
-            break
-        due.append(snapshot)
-    if len(due) < upkeep.expire_from:
-        return False
+    due = line[: -upkeep.keep_snapshots] if line is not None else []
+    if line is None or len(due) < upkeep.expire_from:
+        return set()
     due = due[: upkeep.expire_at_most]
-    oldest = line[len(due)]
     needless: set[str] = set()
     for snapshot in due:
         needless |= referenced_files(table, entries, snapshot.snapshot_id)
-    needless -= referenced_files(table, entries, oldest.snapshot_id)
+    needless -= referenced_files(table, entries, line[len(due)].snapshot_id)
     needless -= referenced_files(table, entries, line[-1].snapshot_id)
     expire(table, [snapshot.snapshot_id for snapshot in due])
-    for location in needless:
-        remove_file(table, location)
-    return True
+    return needless
 
 
 def _line(table: Table) -> list[Snapshot] | None:
@@ -62,19 +50,34 @@ def _line(table: Table) -> list[Snapshot] | None:
     return line
 
 
-def sweep(table: Table, entries: ManifestEntries, upkeep: Upkeep, now_s: float) -> bool:
-    """Removes files of the table's folders that no snapshot needs and that are old enough; whether there were any."""
+def orphans(table: Table, entries: ManifestEntries, upkeep: Upkeep, now: float) -> set[str]:
+    """Files of the table's folders that no snapshot needs and that are too old to be of a load under way."""
     named = {table.metadata_location, *(entry.metadata_file for entry in table.metadata.metadata_log)}
     named |= {statistics.statistics_path for statistics in table.metadata.statistics}
     for snapshot in table.metadata.snapshots:
         named |= referenced_files(table, entries, snapshot.snapshot_id)
     known = {local_path(location) for location in named}
-    removed = False
-    for name in _FOLDERS:
-        folder = Path(local_path(table.metadata.location)) / name
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if str(path) not in known and path.is_file() and now_s - path.stat().st_mtime > upkeep.orphan_age_s:
-                _log.info("%s: no snapshot needs it, removed", path)
-                path.unlink(missing_ok=True)
-                removed = True
-    return removed
+    folders = [Path(local_path(table.metadata.location)) / name for name in _FOLDERS]
+    held = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if str(path) not in known)
+    return {str(path) for path in held if path.is_file() and now - path.stat().st_mtime > upkeep.orphan_age_s}
+
+
+class Needless:
+    """The needless files of one table, and since when each is."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self.swept = float("-inf")
+
+    def add(self, locations: set[str], now: float) -> None:
+        """These are needless from now on, if they were not before."""
+        for location in locations:
+            self._since.setdefault(location, now)
+
+    def remove_due(self, table: Table, until: float, oldest_reader: float) -> bool:
+        """Removes those that are needless since `until` or longer, and since before any reader; whether there were any."""
+        due = [location for location, since in self._since.items() if since <= until and since < oldest_reader]
+        for location in due:
+            del self._since[location]
+            remove_file(table, location)
+        return bool(due)

@@ -1,33 +1,36 @@
-"""Which snapshots are being read in this process, so that expiry leaves their files alone."""
+"""Who reads which table in this process, and since when, so that the files stay that a reader may still open."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from uuid import UUID
 
 
 class Leases:
-    """Counts readers per snapshot id. Used by several threads."""
+    """The readers. `clock`: seconds since 1970. Used by several threads."""
 
-    def __init__(self) -> None:
-        self._held: Counter[int] = Counter()
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._held: dict[int, tuple[UUID, float]] = {}
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def reading(self, *snapshot_ids: int | None) -> Iterator[None]:
-        """Holds the snapshots while the body runs."""
-        ids = [snapshot_id for snapshot_id in snapshot_ids if snapshot_id is not None]
+    def reading(self, table: UUID) -> Iterator[None]:
+        """Holds the files of the table (its UUID), as it is before the body begins, while the body runs."""
         with self._lock:
-            self._held.update(ids)
+            number = next(self._numbers)
+            self._held[number] = (table, self._clock())
         try:
             yield
         finally:
             with self._lock:
-                self._held.subtract(ids)
-                self._held += Counter()
+                del self._held[number]
 
-    def __contains__(self, snapshot_id: object) -> bool:
+    def oldest(self, table: UUID) -> float:
+        """When the table's oldest reader began; infinity when there is none."""
         with self._lock:
-            return any(held == snapshot_id for held in self._held)
+            return min((began for held, began in self._held.values() if held == table), default=float("inf"))

@@ -1,4 +1,4 @@
-"""Upkeep of one table between loads: at most one compaction, one expiry and, now and then, one sweep per step."""
+"""Upkeep of one table between loads: at most one compaction and one expiry per step and, now and then, a sweep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Maintenance:
     deletes: Deletes
     leases: Leases
     clock: Callable[[], float]
-    _swept: dict[TableId, float] = field(default_factory=dict)
+    _needless: dict[TableId, expire.Needless] = field(default_factory=dict)
 
     def step(self, table_id: TableId) -> bool:
         """One bounded piece of work; whether there was any. Raises PlatformError, OSError."""
@@ -36,13 +36,13 @@ class Maintenance:
         files = compact.due(head.files, self.upkeep)
         if files:
             compact.rewrite(table, head, files, self.deletes, self.entries, int(now * 1000))
-        expired = expire.expire_due(table, self.entries, self.leases, self.upkeep, int(now * 1000))
-        swept = self._sweep_due(table_id, now) and expire.sweep(table, self.entries, self.upkeep, now)
+        needless = self._needless.setdefault(table_id, expire.Needless())
+        needless.add(expire.expire_due(table, self.entries, self.upkeep), now)
+        if now - needless.swept >= self.upkeep.sweep_every_s:
+            needless.swept = now
+            needless.add(expire.orphans(table, self.entries, self.upkeep, now), now)
+        # a reader that began while a file was still needed keeps it
+        oldest_reader = self.leases.oldest(table.metadata.table_uuid)
+        removed = needless.remove_due(table, now - self.upkeep.grace_s, oldest_reader)
         self.catalogue.keep(table_id, table)
-        return bool(files) or expired or swept
-
-    def _sweep_due(self, table_id: TableId, now: float) -> bool:
-        if now - self._swept.get(table_id, float("-inf")) < self.upkeep.sweep_every_s:
-            return False
-        self._swept[table_id] = now
-        return True
+        return bool(files) or removed

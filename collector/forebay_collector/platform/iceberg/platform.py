@@ -50,7 +50,7 @@ class IcebergPlatform:
             self._catalogue = Catalogue(folder)
         self._entries = ManifestEntries()
         self._search = MirrorSearch(cache_bytes)
-        self._leases = Leases()
+        self._leases = Leases(clock)
         self._writers = ThreadPoolExecutor(2, "iceberg-history")
         self._loading = Loading(
             self._catalogue, self._entries, self._search, self._writers, lambda: int(clock() * 1000)
@@ -98,9 +98,8 @@ class IcebergPlatform:
                         f"{stream}: the mirror has no column {missing[0]!r}", code="FB-PLATFORM-COLUMN", permanent=True
                     )
                 fields = tuple(held[name] for name in columns)
-            head = Head.of(table, self._entries)
-            with self._leases.reading(head.snapshot_id):
-                for file in head.files:
+            with self._leases.reading(table.metadata.table_uuid):
+                for file in Head.of(table, self._entries).files:
                     deleted = self._search.deletes.positions(table.io, file)
                     yield from reading.live_batches(table.io, file, fields, deleted)
 

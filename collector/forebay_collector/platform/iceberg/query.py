@@ -2,7 +2,7 @@
 
 Each query has a DuckDB of its own, in memory, with one view per table that the query mentions: the data files of the
 table's current snapshot, columns mapped by field id, less the positions that its delete files name. The query may read
-those very files and nothing else on the machine; it may not write, load, attach or set anything. The snapshots are held
+those very files and nothing else on the machine; it may not write, load, attach or set anything. The files are held
 until the answer has been read or let go.
 """
 
@@ -85,8 +85,8 @@ class Queries:
             for table_id in _mentioned(ids, query):
                 table = self._catalogue.load(table_id)
                 if table is not None:
+                    stack.enter_context(self._leases.reading(table.metadata.table_uuid))
                     head = Head.of(table, self._entries)
-                    stack.enter_context(self._leases.reading(head.snapshot_id))
                     paths += _add_view(connection, called[table_id], table, head)
             connection.execute(f"SET allowed_paths = [{', '.join(map(_text, paths))}]")
             connection.execute("SET enable_external_access = false")

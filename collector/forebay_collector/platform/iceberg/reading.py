@@ -43,8 +43,8 @@ class Deletes:
 
 
 def _read_positions(io: FileIO, delete: DataFile, path: str) -> pa.Array:
-    with io.new_input(delete.file_path).open() as source:
-        rows = pq.ParquetFile(source).read(columns=["file_path", "pos"])
+    with _opened(io, delete) as parquet:
+        rows = parquet.read(columns=["file_path", "pos"])
     mine = rows.filter(pc.equal(rows.column("file_path"), path)).column("pos")
     return sorted_once(mine.combine_chunks().cast(pa.int64()))
 
@@ -107,14 +107,17 @@ def live_batches(
 @contextlib.contextmanager
 def _opened(io: FileIO, file: DataFile) -> Iterator[pq.ParquetFile]:
     with io.new_input(file.file_path).open() as source:
-        parquet = pq.ParquetFile(source)
+        try:
+            parquet = pq.ParquetFile(source)
+        except pa.ArrowInvalid as error:
+            raise _damaged(file, str(error)) from error
         if parquet.metadata.num_rows != file.record_count:
-            raise PlatformError(
-                f"{file.file_path} holds {parquet.metadata.num_rows} rows, its manifest says {file.record_count}",
-                code="FB-PLATFORM-DAMAGED",
-                permanent=True,
-            )
+            raise _damaged(file, f"{parquet.metadata.num_rows} rows, its manifest says {file.record_count}")
         yield parquet
+
+
+def _damaged(file: DataFile, why: str) -> PlatformError:
+    return PlatformError(f"{file.file_path} is damaged: {why}", code="FB-PLATFORM-DAMAGED", permanent=True)
 
 
 def _names(parquet: pq.ParquetFile, fields: Sequence[NestedField]) -> list[str | None]:
