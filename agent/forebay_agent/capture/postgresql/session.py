@@ -45,7 +45,7 @@ _SETTINGS: Final = (
 _WAIT_MS: Final = 1_000
 _SILENCE_SECONDS: Final = 30.0
 _CANCEL_SECONDS: Final = 5.0
-_TEXT_TYPES: Final = ("text", "varchar", "bpchar", "name", "unknown")
+_TEXT_TYPES: Final = ("text", "varchar", "bpchar", "name")
 
 
 class Session:
