@@ -99,7 +99,7 @@ class CursorCapture:
             if checkpoint.low is not None:  # emptied
                 yield self._piece(empty(self._table.shape), checkpoint.advanced(low=None), None)
             return
-        if bound == checkpoint.low and (self._table.config.unique_cursor or self._table.monotonic() < self._rest_until):
+        if bound == checkpoint.low and (self._reads_once() or self._table.monotonic() < self._rest_until):
             return
         yield from self._window(checkpoint.advanced(through=bound, after=None), bound)
 
@@ -116,6 +116,10 @@ class CursorCapture:
             f"transactions {', '.join(sorted(pending.waits_for)[:5])}"
         )
 
+    def _reads_once(self) -> bool:
+        """Nothing can arrive at or below a settled bound, so that no window reaches back."""
+        return self._table.config.unique_cursor and self._told
+
     def _overlap(self) -> timedelta | int:
         configured = self._table.config.overlap
         kind = self._table.shape.column(self._column).arrow
@@ -129,7 +133,7 @@ class CursorCapture:
         """The window from checkpoint.low to `through`, from checkpoint.after on. At its end `low` is `through`."""
         began = self._table.monotonic()
         low = checkpoint.low
-        unique = self._table.config.unique_cursor and self._told
+        unique = self._reads_once()
         overlap = timedelta(0) if unique else self._overlap()
         key = () if unique else tuple(name for name in self._table.shape.key if name != self._column)
         order = (self._column, *key)
