@@ -1,4 +1,4 @@
-"""Small files that must survive a power cut: written beside, synced, renamed."""
+"""Small files that are replaced as a whole: written beside, then renamed; synced where they must survive a power cut."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import os
 from pathlib import Path
 
 
-def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replaces the file as a whole; when it returns, content and name are on the disk. Raises OSError."""
+def write(path: Path, content: bytes, *, mode: int = 0o600, synced: bool = True) -> None:
+    """Replaces the file as a whole; when it returns, content and name are on the disk, if `synced`. Raises OSError."""
     new = path.with_name(f".{path.name}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            os.fsync(file.fileno())
     new.replace(path)
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -30,6 +30,7 @@ from forebay_agent.errors import AgentError, ConfigurationError, StateFolderUnus
 from forebay_agent.health import Health
 from forebay_agent.memory import keep_small
 from forebay_agent.outbox import Outbox
+from forebay_agent.policy import remedy_of
 from forebay_agent.pulse import Pulses
 from forebay_agent.source_worker import SourceWorker
 from forebay_agent.stream_state import Board
@@ -102,7 +103,7 @@ class Supervisor:
         finally:
             self._end()
         for name, error in self._dead:
-            journal.error("thread died", thread=name, reason=_reason(error))
+            journal.error("thread died", thread=name, reason=_reason(error), remedy=_remedy(error))
         return 1 if self._dead else 0
 
     def _round(self) -> None:
@@ -264,7 +265,8 @@ class Supervisor:
             "streams": [{**_plain(state.to_proto()), "stream": str(state.name)} for state in self._board.all()],
         }
         try:
-            durable.write(self._config.state / STATUS_FILE, json.dumps(told, ensure_ascii=False).encode(), mode=0o644)
+            content = json.dumps(told, ensure_ascii=False).encode()
+            durable.write(self._config.state / STATUS_FILE, content, mode=0o644, synced=False)
         except OSError as error:
             journal.warning("status cannot be written", reason=error.strerror or type(error).__name__)
 
@@ -296,6 +298,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, AgentError):
         return f"{error.code}: {error}"
     return str(journal.unexpected(error)) if isinstance(error, Exception) else type(error).__name__
+
+
+def _remedy(error: BaseException) -> str:
+    return remedy_of(error if isinstance(error, AgentError) else AgentError())
 
 
 @contextmanager

@@ -54,13 +54,13 @@ def check_fit(record: StreamRecord, first: WaitingBatch | None, find: Find, mark
         held = find(*mark.at)
         if held is not None and held.chain == mark.chain:
             return
-    confirmed_more = mark.at < ((first.epoch, first.seq) if first else record.last)
+    behind = mark.at < ((first.epoch, first.seq) if first else record.last)
     if mark.at > record.last:
         raise StateLost(
             f"{record.name}: the collector holds {mark}; this agent has sealed up to epoch {record.last[0]} seq"
             f" {record.last[1]}"
         )
-    if confirmed_more:
+    if behind:
         raise CollectorBehind(
             f"{record.name}: the collector holds {mark}, less than it has confirmed to this agent before"
         )
