@@ -183,6 +183,25 @@ class PostgreSQL:
                 return
         raise RuntimeError(f"PostgreSQL did not start:\n{self.log()[-2000:]}")
 
+    def restart_as_standby_of(self, primary: PostgreSQL) -> None:
+        """Becomes a hot standby: a copy of the primary, with its users and passwords, that follows its log."""
+        self._end()
+        shutil.rmtree(self.data)
+        command = [
+            binary("pg_basebackup"),
+            "-d",
+            primary.conninfo(),
+            "-D",
+            str(self.data),
+            "-R",
+            "--no-sync",
+            "-c",
+            "fast",
+        ]
+        subprocess.run(command, cwd=self.folder, check=True, stdout=subprocess.DEVNULL, **_account())
+        self.password = primary.password
+        self.restart()
+
     def kill(self) -> None:
         """SIGKILL to the server and all its processes, as by `kill -9`."""
         if self._process is None:

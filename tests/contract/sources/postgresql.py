@@ -30,7 +30,8 @@ class PostgreSQLHarness:
         self.database = database or f"test_{secrets.token_hex(6)}"
         self._open: list[PostgreSQLSource] = []
         self._roles: list[str] = []
-        server.create_database(self.database, encoding=encoding, locale=locale)
+        if not database:
+            server.create_database(self.database, encoding=encoding, locale=locale)
 
     def config(self, **changes: object) -> SourceConfig:
         config = SourceConfig(

@@ -38,6 +38,7 @@ _SETTINGS: Final = (
     "SET standard_conforming_strings TO on",
     "SET xmloption TO 'content'",
     "SET quote_all_identifiers TO off",
+    "SET default_transaction_isolation TO 'read committed'",
     "SET enable_sort TO off",
     "SET enable_bitmapscan TO off",
     "SET max_parallel_workers_per_gather TO 0",

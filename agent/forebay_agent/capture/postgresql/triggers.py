@@ -8,7 +8,8 @@ on the change table. It writes the shared columns only.
     truncate        BEFORE TRUNCATE: `d` of every row there is
 
 Where the installer owns the captured table the triggers are ENABLE ALWAYS, so that rows which a replication applies are
-seen too. What they do not see: TRUNCATE, DETACH or DROP of a single partition. Creating a trigger waits for open writers
+seen too. What they do not see: TRUNCATE, DETACH or DROP of a single partition. After a change, `lastval()` of the writer's
+session names the change table's sequence (`currval` and RETURNING are as ever). Creating a trigger waits for open writers
 and keeps new ones waiting, for `_LOCK_SECONDS` at most.
 """
 
