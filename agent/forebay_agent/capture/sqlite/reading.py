@@ -4,8 +4,8 @@ An open SELECT holds a read lock: in rollback-journal mode no writer can commit 
 cut. So where an index gives the order, each batch is a statement of its own that goes on after the last row, and nothing
 is held while the reader is busy elsewhere. Where SQLite must sort (or there is no order) one statement stays open.
 
-Rows come in groups of `GROUP_ROWS`, which bounds what is held as Python objects, and are handed on as batches of about
-`BATCH_BYTES`.
+Rows come in groups of at most `GROUP_ROWS`, fewer where rows are wide, which bounds what is held as Python objects, and
+are handed on as batches of about `BATCH_BYTES`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from forebay_agent.capture.sqlite.values import Transposer
 from forebay_agent.errors import KeyMissing, SourceError
 
 GROUP_ROWS: Final = 512
+GROUP_BYTES: Final = 1 << 20
+_FIRST_GROUP_ROWS: Final = 16
 BATCH_BYTES: Final = 8 << 20
 BATCH_ROWS: Final = 16_384
 _SORTS: Final = "USE TEMP B-TREE FOR ORDER BY"
@@ -42,6 +44,7 @@ class Reading:
         self._rows = rows
         self._encoding = encoding
         self._transposer = Transposer(shape, layout, encoding, rows.order)
+        self._group_rows = _FIRST_GROUP_ROWS
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Raises ValueUnrepresentable, KeyMissing (NULL in an order column), StatementTimeout, SourceError."""
@@ -92,14 +95,17 @@ class Reading:
             while True:
                 try:
                     with self._session.classified(doing):
-                        rows = cursor.fetchmany(GROUP_ROWS)
+                        rows = cursor.fetchmany(self._group_rows)
                 except (sqlite3.Error, UnicodeDecodeError) as error:
                     self._find_undecodable(statement, given)
                     raise SourceError(f"{self._session.path}: {doing}: {error.__class__.__name__}") from None
                 if not rows:
                     return
                 given += len(rows)
-                yield self._transposer.batch(rows)
+                group = self._transposer.batch(rows)
+                fitting = GROUP_BYTES * len(rows) // max(group.nbytes, 1)
+                self._group_rows = max(1, min(GROUP_ROWS, 4 * self._group_rows, fitting))
+                yield group
         finally:
             cursor.close()
 
