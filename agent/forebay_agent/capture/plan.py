@@ -52,7 +52,10 @@ def describe(source: Source, table: TableConfig) -> TableShape:
                 file=table.file,
                 key=f"{table.entry}.{setting}",
             )
-    taken = [name for name in names if name in CHANGE_NAMES and name not in table.exclude]
+    selected = tuple(
+        name for name in names if (not table.columns or name in table.columns) and name not in table.exclude
+    )
+    taken = [name for name in selected if name in CHANGE_NAMES]
     if taken:
         raise TableMisconfigured(
             f"{table.name} has a column named {taken[0]}, a name that Forebay itself uses",
@@ -60,9 +63,6 @@ def describe(source: Source, table: TableConfig) -> TableShape:
             key=f"{table.entry}.exclude",
             remedy=f"Exclude {', '.join(taken)}, or share a view that names it otherwise.",
         )
-    selected = tuple(
-        name for name in names if (not table.columns or name in table.columns) and name not in table.exclude
-    )
     _check_mode(table, key)
     _check_leading_columns(table, key, selected)
     shape = full.with_columns(selected)
