@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import literal_column, select
+from sqlalchemy import ColumnElement, literal_column, select, tuple_
 
 from forebay_collector.ledger import Ledger, tables
 from forebay_collector.ledger.records import StreamRecord
+from forebay_collector.platform.contract import PlatformMark
 from forebay_wire.seal import parse_header
 from forebay_wire.v1 import batch_pb2
 
@@ -47,11 +48,27 @@ def waiting(ledger: Ledger, stream: StreamRecord, size: GroupSize) -> tuple[list
 
     Raises LedgerUnavailable, LedgerDamaged; Malformed, LimitExceeded for a header that cannot be read.
     """
+    # a literal: the partial index on durable batches is used for nothing else
+    return _taken(ledger, stream, tables.batch.c.state == literal_column("'durable'"), size)
+
+
+def lost(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, size: GroupSize) -> list[Waiting]:
+    """Batches that the ledger knows as loaded and that a platform with this mark does not hold, up to the size.
+
+    Raises as `waiting`.
+    """
+    batch = tables.batch.c
+    beyond = tuple_(batch.epoch, batch.seq) > tuple_(mark.epoch, mark.seq)
+    return _taken(ledger, stream, (batch.state == literal_column("'loaded'")) & beyond, size)[0]
+
+
+def _taken(
+    ledger: Ledger, stream: StreamRecord, which: ColumnElement[bool], size: GroupSize
+) -> tuple[list[Waiting], bool]:
     batch = tables.batch.c
     query = (
         select(batch.header, batch.received_at, batch.attempts)
-        # a literal: the partial index on durable batches is used for nothing else
-        .where(batch.stream_id == stream.id, batch.state == literal_column("'durable'"))
+        .where(batch.stream_id == stream.id, which)
         .order_by(batch.epoch, batch.seq)
         .limit(MOST_BATCHES + 1)
     )

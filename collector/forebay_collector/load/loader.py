@@ -4,7 +4,8 @@
 
 **The platform's own commit carries the mark.** A crash after `apply` and before `mark_loaded` is settled at the next
 start: what the platform says that it holds is marked as loaded. Nothing depends on it being settled, though: a platform
-passes over batches that it has.
+passes over batches that it has. A platform that holds **less** than the ledger says (it was restored from an old copy,
+or its folder is gone) is brought up from the archive first, without the ledger's marks moving back.
 
 A failure is classified by `policy.py`. Tried again: the step returns and the schedule comes back after a growing pause;
 the attempts are counted at the batch, in the ledger. Not tried again, or tried often enough: the batch goes into
@@ -21,7 +22,7 @@ from typing import Final
 
 from forebay_collector.archive import Archive
 from forebay_collector.errors import LedgerDamaged, LedgerUnavailable
-from forebay_collector.ledger import Ledger
+from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.load import group, policy
 from forebay_collector.load.group import GroupSize, Waiting
 from forebay_collector.load.open import Opener
@@ -62,13 +63,30 @@ class Loader:
         self._told = told
         self._size = size
         self._policies = policies
+        self._behind: set[StreamName] = set()  # the platform holds less than the ledger says
 
     def settle(self) -> None:
-        """Brings the ledger up to what the platform's own commits say. Raises LedgerUnavailable, PlatformError."""
+        """Brings the ledger up to what the platform's own commits say, and a platform that lost batches up to the ledger.
+
+        What cannot be brought up now is tried again before the stream's next load. Raises LedgerUnavailable, LedgerDamaged,
+        PlatformError.
+        """
         for stream in self._ledger.streams.listing():
             mark = self._platform.mark(stream.name)
-            if (mark.epoch, mark.seq) > stream.loaded and self._mark(stream.name, mark):
-                _LOG.info("%s: the platform holds up to %d/%d; the ledger follows", stream.name, mark.epoch, mark.seq)
+            if (mark.epoch, mark.seq) > stream.loaded:
+                if self._mark(stream.name, mark):
+                    _LOG.info(
+                        "%s: the platform holds up to %d/%d; the ledger follows", stream.name, mark.epoch, mark.seq
+                    )
+            elif group.lost(self._ledger, stream, mark, self._size):
+                self._behind.add(stream.name)
+                try:
+                    self._bring_up(stream)
+                except (LedgerUnavailable, LedgerDamaged):
+                    raise
+                except Exception as error:
+                    failure = policy.classify(error)
+                    _LOG.error("%s: the platform lost batches: %s: %s", stream.name, failure.code, failure.reason)
 
     def load_step(self, stream: StreamName) -> bool:
         """Loads the stream's next group, if one is ready; whether something was loaded. Raises as `step`."""
@@ -83,6 +101,13 @@ class Loader:
         chosen = group.ready(taken, more, self._ledger.database.clock(), self._size)
         if not chosen:
             return Step()
+        if stream in self._behind:
+            try:
+                self._bring_up(record)
+            except (LedgerUnavailable, LedgerDamaged):
+                raise
+            except Exception as error:
+                return self._failed(stream, chosen[0], error)
         if len(chosen) == 1 or chosen[0].attempts > 1:
             return self._one_by_one(stream, chosen)
         try:
@@ -106,6 +131,14 @@ class Loader:
             _LOG.warning("%s: upkeep of the platform failed: %s: %s", stream, failure.code, failure.reason)
             return False
 
+    def _bring_up(self, stream: StreamRecord) -> None:
+        """Loads again what the ledger knows as loaded and the platform does not hold. Raises what a load raises."""
+        while chosen := group.lost(self._ledger, stream, self._platform.mark(stream.name), self._size):
+            first, last = chosen[0].at, chosen[-1].at
+            _LOG.warning("%s: the platform lost %d/%d to %d/%d; loading them again", stream.name, *first, *last)
+            self._put(stream.name, self._open(stream.name, chosen))
+        self._behind.discard(stream.name)
+
     def _one_by_one(self, stream: StreamName, chosen: Sequence[Waiting]) -> Step:
         for number, waiting in enumerate(chosen):
             try:
@@ -121,6 +154,9 @@ class Loader:
         return [self._opener.open(stream, *waiting.at) for waiting in chosen]
 
     def _apply(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> None:
+        self._mark(stream, self._put(stream, batches))
+
+    def _put(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> PlatformMark:
         last = PlatformMark(batches[-1].epoch, batches[-1].seq)
         reached = self._platform.apply(stream, batches)
         if reached < last:
@@ -129,7 +165,7 @@ class Loader:
                 code="FB-PLATFORM-MARK",
                 permanent=False,
             )
-        self._mark(stream, last)
+        return last
 
     def _mark(self, stream: StreamName, mark: PlatformMark) -> bool:
         moved = self._ledger.batches.mark_loaded(stream, mark.epoch, mark.seq)
