@@ -88,7 +88,11 @@ def _reachable(folder: Path) -> bool:
 
 @functools.cache
 def _template() -> tuple[Path, str]:
-    """An initialised data folder and the owner's password."""
+    return _initialised()
+
+
+def _initialised() -> tuple[Path, str]:
+    """A data folder, deleted when the process ends, and the owner's password."""
     folder = _private_folder(None)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     password = secrets.token_urlsafe(12)
@@ -124,9 +128,10 @@ class PostgreSQL:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, folder: Path | None = None, *, options: Sequence[str] = ()) -> Self:
-        """Starts a server with an empty database. `options`: settings as `name=value`, over the ones above."""
-        template, password = _template()
+    def start(cls, folder: Path | None = None, *, options: Sequence[str] = (), fresh: bool = False) -> Self:
+        """Starts a server with an empty database. `options`: settings as `name=value`, over the ones above. fresh: with a
+        system identifier of its own, which copies of one data folder share."""
+        template, password = _initialised() if fresh else _template()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         own = _private_folder(folder)
