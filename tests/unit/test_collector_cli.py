@@ -90,6 +90,7 @@ def test_without_a_command_the_help_names_every_command(capsys: pytest.CaptureFi
         ["verify"],
         ["verify", "a/b/c", "--all"],
         ["token", "--department", "d", "--agent", "a", "--expires", "0x"],
+        ["serve", "--role", "receive,dance"],
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_is_wrong(

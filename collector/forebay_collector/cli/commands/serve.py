@@ -11,23 +11,35 @@ examples:
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
+
+_ROLES: Final = ("receive", "load")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--role",
-        action="append",
-        choices=("receive", "load"),
-        help="do only this; may be given more than once (default: everything)",
+        type=_roles,
+        default=_ROLES,
+        metavar="ROLE[,ROLE]",
+        help="do only this: receive, load (default: everything)",
     )
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
     from forebay_collector.pipeline import Role
-    from forebay_collector.serve import ALL_ROLES, serve
+    from forebay_collector.serve import serve
 
-    serve(office.settings(), frozenset(map(Role, arguments.role)) if arguments.role else ALL_ROLES)
+    serve(office.settings(), frozenset(map(Role, arguments.role)))
     return FINE
+
+
+def _roles(text: str) -> tuple[str, ...]:
+    roles = tuple(text.split(","))
+    unknown = [role for role in roles if role not in _ROLES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no role; there are {', '.join(_ROLES)}")
+    return roles
