@@ -62,11 +62,14 @@ def test_a_prepared_xa_transaction_whose_connection_is_gone_stays_open(table: My
     writer = table.session()
     for statement in ("XA START 'x'", "INSERT INTO t (at) VALUES (NOW(6))", "XA END 'x'", "XA PREPARE 'x'"):
         writer.execute(statement)
-    before = open_ids(source)
-    writer.close()
-    time.sleep(0.3)
-    assert before & open_ids(source)
-    table.execute("XA COMMIT 'x'")
+    try:
+        before = open_ids(source)
+        writer.close()
+        time.sleep(0.3)
+        assert before & open_ids(source)
+    finally:
+        writer.close()
+        table.execute("XA COMMIT 'x'")
     assert open_ids(source) == frozenset()
 
 
@@ -92,7 +95,7 @@ def test_a_statement_that_waits_for_a_lock_before_its_transaction_begins_is_open
     locker, writer = table.session(), table.session()
     locker.execute("LOCK TABLES t WRITE")
     writer.execute("BEGIN")
-    insert = threading.Thread(target=writer.execute, args=("INSERT INTO t (at) VALUES (NOW(6))",))
+    insert = threading.Thread(target=writer.execute, args=("INSERT INTO t (at) VALUES (NOW(6))",), daemon=True)
     insert.start()
     time.sleep(0.3)
     # the locked table cannot be read: what is open is looked at by another table's horizon

@@ -27,6 +27,7 @@ class MySQLHarness:
         self.server = server
         self.database = database or f"test_{secrets.token_hex(6)}"
         self._open: list[Source] = []
+        self._sessions: list[_Session] = []
         self._users: list[str] = []
         server.execute(f"CREATE DATABASE `{self.database}` CHARACTER SET utf8mb4")
 
@@ -52,7 +53,9 @@ class MySQLHarness:
         self.server.execute(*statements, database=self.database)
 
     def session(self) -> OtherSession:
-        return _Session(self.server.connect(self.database, autocommit=False))
+        session = _Session(self.server.connect(self.database, autocommit=False))
+        self._sessions.append(session)
+        return session
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         return self.server.execute(query, database=self.database)
@@ -68,7 +71,13 @@ class MySQLHarness:
     def close(self) -> None:
         for source in self._open:
             source.close()
-        self.server.execute(f"DROP DATABASE `{self.database}`", *(f"DROP USER {user}@'%'" for user in self._users))
+        for session in self._sessions:  # a test that failed leaves its locks
+            session.close()
+        self.server.execute(
+            "SET SESSION lock_wait_timeout = 20",
+            f"DROP DATABASE `{self.database}`",
+            *(f"DROP USER {user}@'%'" for user in self._users),
+        )
 
     def _secret(self, user: str, password: str) -> Secret:
         file = Path(self.server.home, f"password-of-{user}")
@@ -91,4 +100,5 @@ class _Session:
         self._connection.rollback()
 
     def close(self) -> None:
-        self._connection.close()
+        if self._connection.open:
+            self._connection.close()
