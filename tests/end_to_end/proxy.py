@@ -23,7 +23,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def swallow_answers(self) -> None:
         """From now on nothing that the collector answers arrives."""
@@ -35,13 +36,20 @@ class Proxy:
             for end in pair:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+        for pair in self._pairs:
+            for end in pair:
                 end.close()
         self._pairs.clear()
         self._swallow.clear()
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
+        self._threads[0].join(10)
         self.cut()
+        for thread in self._threads:
+            thread.join(10)
 
     def _accept(self) -> None:
         while True:
@@ -55,8 +63,10 @@ class Proxy:
                 client.close()
                 continue
             self._pairs.append((client, server))
-            threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+            for source, sink, upwards in ((client, server, True), (server, client, False)):
+                thread = threading.Thread(target=self._pass, args=(source, sink, upwards), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _pass(self, source: socket.socket, sink: socket.socket, upwards: bool) -> None:
         with contextlib.suppress(OSError):

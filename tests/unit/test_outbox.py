@@ -159,11 +159,11 @@ def test_a_batch_larger_than_the_cap_goes_alone(tmp_path: Path) -> None:
 
 
 def test_the_disk_keeps_its_reserve(tmp_path: Path) -> None:
-    free = 10_000
-    room = Room(tmp_path, 1 << 30, 5_000, lambda _: free)
+    free = 10 << 20
+    room = Room(tmp_path, 1 << 30, 5 << 20, lambda _: free)
     with closing(Outbox.open(tmp_path, CONFIG, room=room)) as outbox:
         record, _ = fill(outbox, 1)
-        free = 5_100
+        free = (5 << 20) + 100
         with pytest.raises(OutboxFull):
             outbox.put(record, chained(1, link=record.link), "{}", schema=SCHEMA)
 

@@ -1,4 +1,9 @@
-"""Room: whether another batch may be put into the outbox."""
+"""Room: whether another batch may be put into the outbox.
+
+A batch is written to SQLite's log and later, from there, to the file, which grows unless it has free pages within. Some
+room must stay even then, since deleting what the collector took writes to the log as well: a disk that is full to the
+last byte could never be emptied.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from forebay_agent.errors import OutboxFull
+
+DELETING_BYTES: Final = 256 << 10
+"""what stays free in any case, to delete with"""
 
 
 def free_disk(folder: Path) -> int:
@@ -24,13 +33,15 @@ class Room:
     reserve: int
     free: Callable[[Path], int] = free_disk
 
-    def check(self, held: int, more: int) -> None:
-        """Raises OutboxFull when `more` bytes beside the `held` ones would pass the cap or touch the reserve. A batch
-        larger than the cap is let in alone, so that a small cap slows the stream but never stops it for good."""
+    def check_cap(self, held: int, more: int) -> None:
+        """Raises OutboxFull when `more` bytes beside the `held` ones would pass the cap. A batch larger than the cap is let
+        in alone, so that a small cap slows the stream but never stops it for good."""
         if held and held + more > self.cap:
             raise OutboxFull(f"the outbox holds {held:,} bytes of at most {self.cap:,}: capture waits")
+
+    def check_disk(self, more: int) -> None:
+        """Raises OutboxFull when files that grow by `more` bytes would touch the reserve."""
         free = self.free(self.folder)
-        if free - more < self.reserve:
-            raise OutboxFull(
-                f"{self.folder}: {free:,} bytes free on the disk, {self.reserve:,} stay free: capture waits"
-            )
+        stays = max(self.reserve, DELETING_BYTES)
+        if free - more < stays:
+            raise OutboxFull(f"{self.folder}: {free:,} bytes free on the disk, {stays:,} stay free: capture waits")

@@ -11,9 +11,9 @@ from typing import Final, Self
 
 from forebay_agent.clock import Clock, SystemClock
 from forebay_agent.config.model import OutboxConfig
-from forebay_agent.errors import AgentError, OutboxFull, StreamUnknown
+from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StreamUnknown
 from forebay_agent.outbox import seen
-from forebay_agent.outbox.file import FILE_NAME, WAL_BYTES, check_whole, of_sqlite_error, open_for_writing
+from forebay_agent.outbox.file import FILE_NAME, PAGE_BYTES, WAL_BYTES, check_whole, of_sqlite_error, open_for_writing
 from forebay_agent.outbox.reader import OutboxReader
 from forebay_agent.outbox.records import START, Hold, OutboxState, SeenChanges, StreamRecord, Superseded
 from forebay_agent.outbox.resetting import find, reset
@@ -94,7 +94,13 @@ class Outbox:
     def check_room(self, more: int = 0) -> None:
         """Raises OutboxFull when there is no room for `more` bytes."""
         try:
-            self._room.check(self._bytes, more)
+            self._room.check_cap(self._bytes, more)
+            try:
+                self._room.check_disk(self._growth(more))
+            except OutboxFull:  # a log that was carried over to the file is room again
+                with self._lock, self._failures():
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._room.check_disk(self._growth(more))
         except OutboxFull:
             self._full = True
             raise
@@ -164,6 +170,14 @@ class Outbox:
 
     def delete(self, durable: Mapping[int, tuple[int, int]]) -> int:
         """Deletes, by StreamRecord.id, every batch up to and including (epoch, seq): the collector has them. -> how many."""
+        try:
+            return self._delete(durable)
+        except OutboxFull:  # others filled the disk: what the log holds makes room within it
+            with self._lock, self._failures():
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            return self._delete(durable)
+
+    def _delete(self, durable: Mapping[int, tuple[int, int]]) -> int:
         gone, size = 0, 0
         with self._transaction() as connection:
             for stream, (epoch, seq) in durable.items():
@@ -260,7 +274,23 @@ class Outbox:
 
     def _bound_log(self) -> None:
         """Readers can keep SQLite from starting its log over; from WAL_BYTES on we wait for them instead."""
-        log = self._path.with_name(f"{self._path.name}-wal")
-        if log.exists() and log.stat().st_size > WAL_BYTES:
+        if self._log_bytes() > WAL_BYTES:
             with self._lock, self._failures():
                 self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    def _growth(self, more: int) -> int:
+        """Bytes by which log and file may grow when `more` bytes are put and all of the log is carried over."""
+        with self._lock, self._failures():
+            pages: int = self._connection.execute("PRAGMA page_count").fetchone()[0]
+            free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        try:
+            promised = max(0, pages * PAGE_BYTES - self._path.stat().st_size)
+        except FileNotFoundError:
+            raise OutboxDamaged(f"{self._path}: the outbox vanished while the agent was running") from None
+        return more + promised + max(0, more - free * PAGE_BYTES)
+
+    def _log_bytes(self) -> int:
+        try:
+            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
