@@ -17,6 +17,7 @@ Rows have the op, the time and, as `change:<id>`, the position that the trigger 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Final, TypeGuard
 
@@ -28,7 +29,7 @@ from forebay_agent.capture.captured import Captured, Checkpoint
 from forebay_agent.capture.settled import Settled
 from forebay_agent.capture.source import CHANGE_AT, CHANGE_ID, CHANGE_OP, ChangeTable, RowRange, Source, TriggerSource
 from forebay_agent.capture.table import START, CapturedTable, empty
-from forebay_agent.errors import PrivilegeMissing, TriggerMissing
+from forebay_agent.errors import PrivilegeMissing, SourceError, StatementTimeout, TriggerMissing
 from forebay_wire.columns import CHANGE_FIELDS
 
 TRIGGER: Final = "trigger"
@@ -52,6 +53,7 @@ class TriggerCapture:
         self._table = table
         self._source = source
         self._settled = Settled()
+        self._purged: str | None = None
         self.waiting = ""
 
     def poll(self, checkpoint: Checkpoint) -> Iterator[Captured]:
@@ -66,8 +68,7 @@ class TriggerCapture:
                 yield Captured(self._table.finished(empty(self._table.shape), "r", "trigger:gone"), checkpoint)
             self._install(changes)
             self._settled = Settled()
-        if checkpoint.phase == TRIGGER and checkpoint.low is not None and self._table.config.purge:
-            self._source.purge(changes, checkpoint.low)
+        self._purge(changes, checkpoint)
         self._observe(changes)
         if not self._settled.known:
             return
@@ -88,6 +89,16 @@ class TriggerCapture:
                 sql=";\n".join(changes.install) + ";",
             )
         self._source.install(changes)
+
+    def _purge(self, changes: ChangeTable, checkpoint: Checkpoint) -> None:
+        """Once per advance of the checkpoint, so that an idle table is never written to. A purge that fails for the
+        moment (another session holds a lock) is left to the next poll; capture goes on."""
+        passed = checkpoint.low
+        if checkpoint.phase != TRIGGER or passed in (None, _NONE_YET, self._purged) or not self._table.config.purge:
+            return
+        with contextlib.suppress(SourceError, StatementTimeout):
+            self._source.purge(changes, passed)
+            self._purged = passed
 
     def _observe(self, changes: ChangeTable) -> None:
         horizon = self._source.horizon(changes.shape, CHANGE_ID)
