@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.measure import peak_rss_mb
 from forebay_collector.demo.processes import Daemon, free_port, program, run
 
 
@@ -55,8 +56,8 @@ def end_to_end(folder: Path, agent_config: Path, rows: int, seconds: float = 900
             took,
             _cpu(agent.process.pid),
             _cpu(collector.process.pid) - collector_before,
-            _peak_mb(agent.process.pid),
-            _peak_mb(collector.process.pid),
+            peak_rss_mb(agent.process.pid),
+            peak_rss_mb(collector.process.pid),
         )
     finally:
         agent.stop()
@@ -73,10 +74,3 @@ def _loaded_rows(ledger: Path) -> int:
 def _cpu(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
-
-
-def _peak_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

@@ -7,16 +7,24 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Wall and CPU seconds (user + system), peak resident memory in MiB, and what the command printed."""
+    """Wall and CPU seconds (user + system), and what the command printed."""
 
     seconds: float
     cpu_seconds: float
-    peak_rss_mb: float
     output: str
+
+
+def peak_rss_mb(pid: int) -> float:
+    """The peak resident memory of a process since it began its program, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def account(command: Sequence[str], *, environment: Mapping[str, str] | None = None, keep: bool = False) -> Account:
@@ -32,4 +40,4 @@ def account(command: Sequence[str], *, environment: Mapping[str, str] | None = N
         process.stdout.close()
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} exited {process.returncode}")
-    return Account(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
+    return Account(seconds, usage.ru_utime + usage.ru_stime, output)

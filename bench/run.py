@@ -101,7 +101,7 @@ def _database(folder: Path, loaded: Loaded, rows: int, runs: int) -> list[Figure
         client_speed,
         speed / client_speed,
         spent.cpu_seconds / rows * 1e6,
-        spent.peak_rss_mb,
+        told["peak_mb"],
         bytes_per_row,
         f"client CPU {client.cpu_seconds / rows * 1e6:.2f} s/M",
     )

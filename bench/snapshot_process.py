@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
+from bench.measure import peak_rss_mb
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.load import load
 from forebay_agent.memory import keep_small
@@ -42,7 +44,9 @@ def main(folder: Path) -> None:
     reader = outbox.reader()
     batches, size = reader.totals()
     reader.close()
-    print(json.dumps({"rows": checkpoint.rows, "seconds": seconds, "bytes": size, "batches": batches}))
+    # what wait4 tells of a child includes what its parent held when it was forked
+    peak = peak_rss_mb(os.getpid())
+    print(json.dumps({"rows": checkpoint.rows, "seconds": seconds, "bytes": size, "batches": batches, "peak_mb": peak}))
     worker.stop()
     worker.run()
     outbox.close()

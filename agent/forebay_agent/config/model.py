@@ -79,7 +79,7 @@ class SourceConfig:
     statement_timeout: timedelta = timedelta(seconds=300)
     connect_timeout: timedelta = timedelta(seconds=10)
     poll_interval: timedelta = timedelta(seconds=1)
-    batch_rows: int = 50_000
+    batch_rows: int = 25_000
     tables: tuple[TableConfig, ...] = ()
 
 

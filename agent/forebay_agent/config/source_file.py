@@ -47,7 +47,7 @@ def read_source(top: Section) -> model.SourceConfig | None:
         statement_timeout=top.duration("statement_timeout", timedelta(seconds=300), least=timedelta(seconds=1)),
         connect_timeout=top.duration("connect_timeout", timedelta(seconds=10), least=timedelta(seconds=1)),
         poll_interval=top.duration("poll_interval", timedelta(seconds=1), least=timedelta(milliseconds=10)),
-        batch_rows=top.integer("batch_rows", 50_000, 1, limits.MAX_ROWS),
+        batch_rows=top.integer("batch_rows", 25_000, 1, limits.MAX_ROWS),
         tables=tuple(table for entry in tables if (table := read_table(entry)) is not None),
     )
     top.finish()

@@ -111,7 +111,7 @@ cdef class CopyDecoder:
         self.pending = NULL
         self.count = 0
 
-    def __init__(self, object schema, uuids, int64_t most_rows=50_000, size_t most_bytes=8 << 20):
+    def __init__(self, object schema, uuids, int64_t most_rows=50_000, size_t most_bytes=4 << 20):
         cdef int number
         if self.targets != NULL or len(uuids) != len(schema) or not 0 < len(schema) < 0x7fff:
             raise ValueError("wants a schema of some columns, and for each whether it is a uuid")

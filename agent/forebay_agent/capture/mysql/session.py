@@ -21,7 +21,7 @@ from forebay_agent.kernel.mysql_text import TextRows
 if TYPE_CHECKING:
     from forebay_agent.kernel.mysql_text import Kind
 
-BATCH_BYTES: Final = 8 << 20
+BATCH_BYTES: Final = 4 << 20
 BATCH_ROWS: Final = 50_000
 ROW_BYTES: Final = 256 << 20
 _RECEIVE_BYTES: Final = 1 << 20
