@@ -207,9 +207,6 @@ def test_a_connection_that_the_server_ended_is_made_again(mysql_harness: MySQLHa
     ],
     ids=lambda value: str(value),
 )
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # the driver leaves a refused socket to Python
 def test_a_connection_that_cannot_be_made_has_its_kind(
     mysql_harness: MySQLHarness, changes: dict[str, object], kind: type[errors.AgentError]
 ) -> None:

@@ -56,7 +56,7 @@ _QUOTES_A_VALUE: Final = {*_VALUE, 1062, 1265, 1406, 1586}
 
 def number_of(error: BaseException) -> int:
     """The vendor's number; 0 when the driver gives none."""
-    first = error.args[0] if error.args else 0
+    first = error.args[0] if error.args and isinstance(error, pymysql.MySQLError) else 0
     return first if isinstance(first, int) else 0
 
 

@@ -6,9 +6,10 @@ socket. A stream that is given up in the middle costs the connection; the next s
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pymysql
 from pymysql.constants import COMMAND, CR
@@ -139,11 +140,11 @@ class Session:
             "local_infile": False,
         }
         if config.socket:
-            settings |= {"unix_socket": config.socket, "ssl_disabled": True}
+            settings |= {"ssl_disabled": True}
         else:
             settings |= {"host": config.host, "port": config.port or _DEFAULT_PORT, **_tls(config)}
         try:
-            return pymysql.connect(**settings)
+            return _opened_by_file(config.socket, settings) if config.socket else pymysql.connect(**settings)
         except (pymysql.MySQLError, OSError) as error:
             raise faults.translate(error, f"connecting to {self.where} as {config.user}") from error
 
@@ -193,9 +194,24 @@ class Session:
             connection._force_close()  # type: ignore[attr-defined]
 
 
+def _opened_by_file(path: str, settings: dict[str, Any]) -> pymysql.Connection[Any]:
+    """Over a Unix socket of our own, since the driver leaves the one that it is refused on open."""
+    file = socket.socket(socket.AF_UNIX)
+    try:
+        file.settimeout(settings["connect_timeout"])
+        file.connect(path)
+        connection: Any = pymysql.connect(**settings, defer_connect=True)
+        connection._secure = True  # nobody listens in on it
+        connection.connect(file)
+    except BaseException:
+        file.close()
+        raise
+    return cast("pymysql.Connection[Any]", connection)
+
+
 def _received(connection: Any, rows: TextRows) -> Iterator[TextRows]:
     """Feeds the kernel until the result set ends; yields it for each batch, and for the last rows."""
-    reader, socket = connection._rfile, connection._sock
+    reader, incoming = connection._rfile, connection._sock
     buffer = bytearray(_RECEIVE_BYTES)
     read_ahead = reader.peek()
     reader.read(len(read_ahead))
@@ -215,7 +231,7 @@ def _received(connection: Any, rows: TextRows) -> Iterator[TextRows]:
         if end == len(buffer):  # one row that is longer than the buffer
             buffer.extend(bytes(len(buffer)))
         with memoryview(buffer) as room:
-            count = socket.recv_into(room[end:])
+            count = incoming.recv_into(room[end:])
         if not count:
             raise pymysql.OperationalError(CR.CR_SERVER_LOST, "the server closed the connection within a result")
         end += count
