@@ -114,8 +114,8 @@ class Supervisor:
                 self._apply(load(self._folder))
             except ConfigurationError as error:
                 self._refused(error)
-        self._watcher.step(_ROUND_SECONDS)
         self._write_status()
+        self._watcher.step(_ROUND_SECONDS)
         late = self._pulses.late()
         if late:
             journal.error("no progress", loops=", ".join(late))

@@ -15,7 +15,8 @@ from forebay_agent import identity
 from forebay_collector.identity.authority import Authority, key_pem, new_key, pem
 from forebay_collector.identity.names import subject
 from forebay_wire.digest import GENESIS
-from forebay_wire.seal import SealedBatch, check_digests
+from forebay_wire.schema import TableSchema
+from forebay_wire.seal import SealedBatch, check_digests, open_batch
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2, upload_pb2, upload_pb2_grpc
 from tests.receiving.batches import DEPARTMENT
@@ -39,6 +40,7 @@ class Script(upload_pb2_grpc.UploadServiceServicer):
     taken: dict[StreamName, list[SealedBatch]] = field(default_factory=dict)
     came: list[tuple[StreamName, int, int]] = field(default_factory=list)
     schemas: list[bytes] = field(default_factory=list)
+    schema_bytes: dict[bytes, bytes] = field(default_factory=dict)
     connections: int = 0
     calls: list[Any] = field(default_factory=list)
 
@@ -56,6 +58,7 @@ class Script(upload_pb2_grpc.UploadServiceServicer):
                 yield Response(marks=upload_pb2.Marks(marks=marks, window_bytes=self.window))
             elif kind == "schema":
                 self.schemas.append(request.schema.fingerprint)
+                self.schema_bytes[request.schema.fingerprint] = request.schema.arrow_schema
             elif kind == "batch_start":
                 header, payload = request.batch_start.header, b""
             elif kind == "batch_part":
@@ -92,6 +95,16 @@ class Script(upload_pb2_grpc.UploadServiceServicer):
         if self.answers:
             yield Response(durable=upload_pb2.Durable(**at, chain=batch.chain))  # type: ignore[arg-type]
 
+    def rows(self, name: StreamName, epoch: int = 0) -> list[dict[str, Any]]:
+        """Every row taken of a stream (of one epoch), opened with the schemas that came."""
+        opened: list[dict[str, Any]] = []
+        for batch in list(self.taken.get(name, [])):
+            if epoch in (0, batch.epoch):
+                fingerprint = batch.fields.schema_fingerprint
+                schema = TableSchema.parse(self.schema_bytes[fingerprint], fingerprint)
+                opened += open_batch(batch, schema).to_pylist()
+        return opened
+
     def seqs(self, name: StreamName) -> list[tuple[int, int]]:
         return [(batch.epoch, batch.seq) for batch in self.taken.get(name, [])]
 
@@ -103,13 +116,19 @@ class ScriptedCollector:
         folder.mkdir()
         self.script = script
         self._authority = Authority.create(folder)
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Serves, on the port that it had before."""
         certificate, key = self._authority.server_certificate(["127.0.0.1:0"])
-        self._server = grpc.server(ThreadPoolExecutor(8))
-        upload_pb2_grpc.add_UploadServiceServicer_to_server(script, self._server)
+        options = (("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 5_000))
+        self._server = grpc.server(ThreadPoolExecutor(8), options=options)
+        upload_pb2_grpc.add_UploadServiceServicer_to_server(self.script, self._server)
         credentials = grpc.ssl_server_credentials(
             [(key_pem(key), pem(certificate))], pem(self._authority.certificate), require_client_auth=True
         )
-        self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        self.port = self._server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
         self._server.start()
 
     @property
@@ -137,8 +156,11 @@ class ScriptedCollector:
         for call in calls:
             call.cancel()
 
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+
     def __enter__(self) -> ScriptedCollector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.stop(0).wait()
+        self.stop()
