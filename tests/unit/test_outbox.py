@@ -145,6 +145,8 @@ def test_a_full_outbox_refuses_keeps_nothing_of_it_and_goes_on_when_there_is_roo
         with pytest.raises(OutboxFull):
             outbox.put(record, third, '{"rows":3}', schema=SCHEMA)
         assert outbox.state().full
+        outbox.check_room()  # the look before the next try: the batch still waits
+        assert outbox.state().full
         assert outbox.stream(STREAM) == record
         outbox.delete({record.id: (1, 1)})
         record = outbox.put(record, third, '{"rows":3}', schema=SCHEMA)

@@ -147,7 +147,7 @@ class Source(Protocol):
 
     def read(self, shape: TableShape, rows: RowRange) -> Iterator[pa.RecordBatch]:
         """The rows as record batches of exactly `shape`'s columns and types, a bounded number of bytes at a time
-        (about 8 MiB), streamed: never the whole result in memory. Raises ValueUnrepresentable naming table, key and
+        (about 4 to 8 MiB), streamed: never the whole result in memory. Raises ValueUnrepresentable naming table, key and
         column (not the value) when a value does not fit its column's type."""
 
     def horizon(self, shape: TableShape, column: str) -> Horizon:

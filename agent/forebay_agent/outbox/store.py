@@ -92,7 +92,11 @@ class Outbox:
         return record
 
     def check_room(self, more: int = 0) -> None:
-        """Raises OutboxFull when there is no room for `more` bytes."""
+        """Raises OutboxFull when there is no room for `more` bytes.
+
+        `full` ends when a batch finds room, not when a look that asks for none does: capture looks before every try,
+        and a batch that found no room still waits.
+        """
         try:
             self._room.check_cap(self._bytes, more)
             try:
@@ -104,7 +108,8 @@ class Outbox:
         except OutboxFull:
             self._full = True
             raise
-        self._full = False
+        if more:
+            self._full = False
 
     def put(
         self,

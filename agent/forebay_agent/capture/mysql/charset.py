@@ -4,7 +4,7 @@
 also holds for columns declared gbk or gb2312, whose user-defined characters the server's own tables lack. Such columns are
 read as bytes and decoded here, strictly: bytes that stand for no character are an error, never `?`.
 
-GBK is decoded as GB18030, of which it is a part. Python's codec follows the 2000 edition; `_EDITION_2022` moves the 18
+GBK is decoded as GB18030, of which it is a part. Python's codec follows the 2000 edition; `gb18030.EDITION_2022` moves the 18
 codes that the mandatory 2022 edition took out of the private use area.
 """
 
@@ -16,6 +16,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forebay_agent.capture.gb18030 import EDITION_2000, EDITION_2022
 from forebay_agent.capture.mysql.types import ColumnType
 
 _GB18030: Final = "gb18030"
@@ -24,15 +25,6 @@ _DECLARED_ANYTHING: Final = {"latin1", "ascii"}
 _DECLARED_CHINESE: Final = {"gbk", "gb2312"}
 # no byte below this one is a part of a longer code in GB18030
 _SEPARATORS: Final = range(0x30)
-
-_EDITION_2022: Final = dict(
-    zip(
-        (*range(0xE78D, 0xE797), 0xE81E, 0xE826, 0xE82B, 0xE82C, 0xE832, 0xE843, 0xE854, 0xE864),
-        (0xFE10, 0xFE12, 0xFE11, *range(0xFE13, 0xFE1A), *range(0x9FB4, 0x9FBC)),
-        strict=True,
-    )
-)
-_EDITION_2000: Final = {new: old for old, new in _EDITION_2022.items()}
 
 
 class Undecodable(Exception):
@@ -57,7 +49,7 @@ def overrides(codec: str, kind: ColumnType) -> bool:
 
 def encode(text: str, codec: str) -> bytes:
     """The bytes that were decoded to this text. Raises UnicodeEncodeError."""
-    return (text.translate(_EDITION_2000) if codec == _GB18030 else text).encode(codec)
+    return (text.translate(EDITION_2000) if codec == _GB18030 else text).encode(codec)
 
 
 def decode(values: pa.BinaryArray, codec: str, *, reversible: bool) -> pa.StringArray:
@@ -106,7 +98,7 @@ def _joined(values: pa.BinaryArray, separator: bytes) -> bytes:
 
 def _decode(data: bytes, codec: str) -> str:
     text = data.decode(codec)
-    return text.translate(_EDITION_2022) if codec == _GB18030 else text
+    return text.translate(EDITION_2022) if codec == _GB18030 else text
 
 
 def _one_by_one(values: pa.BinaryArray, codec: str, *, reversible: bool) -> pa.StringArray:

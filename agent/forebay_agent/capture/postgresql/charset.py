@@ -15,13 +15,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forebay_agent.capture.gb18030 import EDITION_2000, EDITION_2022
+
 _GB18030: Final = frozenset({"gbk", "gb2312", "gb18030", "cp936"})
-_EDITION_2022: Final = {
-    0xE78D: 0xFE10, 0xE78E: 0xFE12, 0xE78F: 0xFE11, 0xE790: 0xFE13, 0xE791: 0xFE14, 0xE792: 0xFE15, 0xE793: 0xFE16,
-    0xE794: 0xFE17, 0xE795: 0xFE18, 0xE796: 0xFE19, 0xE81E: 0x9FB4, 0xE826: 0x9FB5, 0xE82B: 0x9FB6, 0xE82C: 0x9FB7,
-    0xE832: 0x9FB8, 0xE843: 0x9FB9, 0xE854: 0x9FBA, 0xE864: 0x9FBB,
-}  # fmt: skip
-_BACK: Final = {new: old for old, new in _EDITION_2022.items()}
 
 
 class Undecodable(ValueError):
@@ -47,12 +43,12 @@ class Charset:
 
     def encode(self, text: str) -> bytes:
         """Raises UnicodeEncodeError."""
-        return (text.translate(_BACK) if self._codec == "gb18030" else text).encode(self._codec)
+        return (text.translate(EDITION_2000) if self._codec == "gb18030" else text).encode(self._codec)
 
     def decode(self, data: bytes) -> str:
         """Raises UnicodeDecodeError."""
         text = data.decode(self._codec)
-        return text.translate(_EDITION_2022) if self._codec == "gb18030" else text
+        return text.translate(EDITION_2022) if self._codec == "gb18030" else text
 
     def decode_column(self, column: pa.BinaryArray, *, reversible: bool) -> pa.StringArray:
         """Raises Undecodable. reversible: the column is compared with, so `encode` must give the same bytes again."""
