@@ -106,6 +106,24 @@ class TriggerMissing(AgentError):
     code = "FB-TRIGGER-MISSING"
 
 
+class LogGap(AgentError):
+    """The database's log no longer holds what was not captured yet."""
+
+    code = "FB-LOG-GAP"
+
+
+class LogUnfit(AgentError):
+    """The database does not write its log in a way that changes can be captured from."""
+
+    code = "FB-LOG-UNFIT"
+
+
+class LogUnreadable(AgentError):
+    """The log holds something that cannot be understood: nothing of it is guessed."""
+
+    code = "FB-LOG-UNREADABLE"
+
+
 class ValueUnrepresentable(AgentError):
     """A value cannot be carried exactly in its column's type."""
 

@@ -53,6 +53,13 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     errors.TriggerMissing: Policy(
         Reaction.HOLD, 3, "Run the SQL that `forebay-agent tables` prints, or set `install = true`."
     ),
+    errors.LogGap: Policy(
+        Reaction.HOLD, 1, "Take the tables anew: `forebay-agent snapshot STREAM --reason …`; keep the log for longer."
+    ),
+    errors.LogUnfit: Policy(Reaction.HOLD, 4, "Ask the DBA to run the SQL that `forebay-agent check` prints."),
+    errors.LogUnreadable: Policy(
+        Reaction.HOLD, 1, "Report the position; then take the tables anew: `forebay-agent snapshot STREAM --reason …`."
+    ),
     errors.ValueUnrepresentable: Policy(
         Reaction.HOLD, 1, "Carry the column as text: add it to `as_text` and reset the stream, or correct the value."
     ),
