@@ -1,0 +1,195 @@
+"""PostgreSQL's logical replication stream (output plugin pgoutput) -> Arrow record batches.
+
+A `LogScanner` reads one replication connection; a `TableDecoder` per followed table collects its changes:
+
+    decoder = TableDecoder(schema, places=[0, 1, 3], width=4, keys=[0])
+    scanner = LogScanner()
+    match scanner.drain(libpq.copy_functions(), libpq.address(pgconn), wait_ms=200):
+        case MESSAGE: ...   # scanner.message: a Relation message is answered with scanner.register(message, decoder)
+        case FULL: ...      # decoder.take() of each table in log order
+
+Both are used by one thread; `drain`, `feed` and `replay` run without the interpreter's lock. Malformed input raises ValueError
+that names the message's type and LSN, and leaves no part of a row behind; the scanner is then of no more use (what the
+decoders hold of messages before is whole). Messages: PostgreSQL manual, "Logical Replication Message Formats", protocol
+versions 1 to 4, values in text format.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+# What `drain`, `feed` and `replay` came to.
+WAITING: Final[int]
+"""drain: the time is over, or a signal came. feed: the message is done with. replay: all messages are done with."""
+FULL: Final[int]
+"""One table holds `most_rows` rows, or all hold `most_bytes` bytes, at a transaction's end where one came before a quarter more."""
+UNFIT: Final[int]
+"""A value that does not fit its column came last: see `TableDecoder.unfit`. Comes again until that table's rows are taken."""
+MESSAGE: Final[int]
+"""`LogScanner.message` is for the caller: nothing was done with it."""
+SEGMENT: Final[int]
+"""A stream segment has ended, or grew to `segment_bytes`: `take_segment`. Comes again until it is taken."""
+REPLY: Final[int]
+"""The server asks for a standby status update at once."""
+ENDED: Final[int]
+"""drain: the server ended the COPY; libpq holds its result."""
+LOST: Final[int]
+"""drain: the connection broke; libpq holds the reason."""
+
+# Forms: how a column's text becomes what `::text` gives, where it is not what the type's output function gives.
+AS_SENT: Final[int]
+TRUE_FALSE: Final[int]
+"""boolean as text: t, f -> true, false"""
+WITH_NETMASK: Final[int]
+"""inet as text: 10.0.0.1 -> 10.0.0.1/32, ::1 -> ::1/128"""
+
+class TableDecoder:
+    """The changes of one table, in log order, as columns.
+
+    schema: the captured columns' types: bool, int32, int64, float32, float64, decimal128, date32, timestamp[us] with or
+    without UTC, string, binary (from bytea's hex); string is the bytes as they come, not checked to be UTF-8. places: per
+    captured column, its number (from 0) among the columns of the Relation message. width: how many columns that message has.
+    keys: numbers (in `schema`) of the key's columns; at least one, unless only inserts come. forms: per captured column, one
+    of the forms above; all AS_SENT when empty.
+
+    Rows. Insert: `c`. Update: `u`; when the old key (or old row) came as well and a key column differs in any byte: `d` with
+    the old key (with the old row under REPLICA IDENTITY FULL; else NULL beside the key) and then `c`. Delete: `d` likewise.
+    A value that was not sent because it is TOASTed and unchanged is taken from the old row where that has it, else it is
+    NULL and its column named in `_absent`. A key column whose value came in no way is malformed: the caller follows only
+    tables whose replica identity holds the key (flag 1 of the Relation message's columns).
+
+    Raises: ValueError when the arguments do not fit together, or a type is none of these.
+    """
+
+    def __init__(
+        self, schema: pa.Schema, places: Sequence[int], width: int, keys: Sequence[int], forms: Sequence[int] = ()
+    ) -> None: ...
+    @property
+    def rows(self) -> int:
+        """Rows decoded and not yet taken."""
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes of Arrow they are."""
+
+    @property
+    def unfit(self) -> tuple[int, int] | None:
+        """(row, column of `schema`) of the first value not yet taken whose text is not of its column's type or does not fit it: infinity,
+        BC, years beyond 9999, NaN or too many digits in a numeric. NULL stands for it. The caller refuses the batch."""
+
+    @property
+    def absent(self) -> list[tuple[int, int]]:
+        """(row, column of `schema`) of each value of the rows not yet taken that is absent, in order. Empty for nearly all
+        tables; `take` puts the names into `_absent`."""
+
+    def take(self) -> pa.RecordBatch:
+        """The rows: `schema`'s fields, then `forebay_wire.columns.CHANGE_FIELDS`. `_position`: the commit's LSN as
+        `0/16B3748`; `_committed_at`: its time; `_absent`: names, NULL where none. Starts the next batch, and frees what this one used."""
+
+class LogScanner:
+    """Reads the stream of one replication connection, from START_REPLICATION on (protocol versions 1 to 4).
+
+    most_rows, most_bytes: when it is FULL. segment_bytes: when a part of a stream segment is handed out before its end.
+
+    Done without the caller: Begin, Commit, Origin, Type, Insert, Update, Delete, Relation messages equal to the registered
+    one (byte by byte, without the xid of a streamed transaction), keepalives that ask for no reply.
+
+    Stops with MESSAGE: any other Relation (`R`), Truncate (`T`), logical decoding message (`M`), Stream Commit (`c`), Stream Abort (`A`),
+    two-phase (`b` `P` `K` `r` `p`), and every type that it does not know. A change of a relation that was not registered is
+    malformed: the server sends the Relation message first.
+
+    Streamed transactions (protocol 2 and later). Between Stream Start and Stream Stop messages are kept as they are,
+    whatever their type, and handed out with SEGMENT; the caller puts them aside by xid. At Stream Abort it forgets them, or,
+    when the two xids of that message differ, remembers the second as aborted. At Stream Commit:
+
+        scanner.begin_streamed(message, aborted)
+        for frames in segments:
+            at = 0
+            while at < len(frames):
+                stop, at = scanner.replay(frames, at)     # FULL, UNFIT, MESSAGE as from drain, or WAITING at the end
+        scanner.end_streamed()
+    """
+
+    most_rows: int
+    most_bytes: int
+
+    def __init__(self, most_rows: int = 25_000, most_bytes: int = ..., segment_bytes: int = ...) -> None: ...
+
+    # Where it stands. LSNs are integers; times are microseconds since 1970.
+    @property
+    def open(self) -> bool:
+        """Whether a transaction has begun whose Commit has not come."""
+
+    @property
+    def in_segment(self) -> bool:
+        """Whether a stream segment has begun and not ended."""
+
+    @property
+    def xid(self) -> int:
+        """The current transaction's, or the last one's; likewise `final_lsn` and `committed_at`. 0 before the first."""
+
+    @property
+    def final_lsn(self) -> int:
+        """Its commit record's LSN, which is its rows' position."""
+
+    @property
+    def committed_at(self) -> int: ...
+    @property
+    def commit_end(self) -> int:
+        """The end LSN of the last transaction that was finished: what may be acknowledged once it is durable. 0 before the first."""
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were finished, those of other tables and empty ones too."""
+
+    @property
+    def changes(self) -> int:
+        """How many Insert, Update and Delete messages came, of skipped tables too."""
+
+    @property
+    def keepalive_end(self) -> int:
+        """The last keepalive's end of WAL: everything that was committed before it was sent. 0 before the first."""
+
+    @property
+    def lsn(self) -> int:
+        """The LSN of the last message (the WAL start of its XLogData)."""
+
+    @property
+    def message(self) -> bytes | None:
+        """After MESSAGE: the message, from its type byte on, without the xid that streamed transactions add; until the next
+        `drain`, `feed` or `replay`."""
+
+    def register(self, message: bytes, decoder: TableDecoder | None) -> None:
+        """From here on the changes of the relation that this Relation message describes go to the decoder, or are skipped
+        (None). Takes the place of what was registered for it. Raises ValueError when the message is no Relation message or
+        has another number of columns than the decoder."""
+
+    def forget(self, relation: int) -> None:
+        """A relation is no longer registered; its next Relation message stops with MESSAGE. Unknown ones are ignored. The
+        server sends the message again only after the relation changed: to stop following, register it with None."""
+
+    def drain(self, libpq: tuple[int, int, int, int], connection: int, wait_ms: int) -> int:
+        """Reads and decodes until there is a reason to stop, or `wait_ms` have passed since the call (0: only what has already arrived).
+
+        libpq: the addresses of PQgetCopyData, PQfreemem, PQconsumeInput and PQsocket; connection: of a PGconn in state COPY
+        BOTH. Raises ValueError when malformed, MemoryError when one column would take 2 GiB.
+        """
+
+    def feed(self, message: bytes, lsn: int = 0, streamed: bool = False) -> int:
+        """Decodes one message, from its type byte on (without XLogData's header). lsn: where it stands, for errors and
+        `lsn`. streamed: with the xid of a streamed transaction after the type byte; it is decoded like any other and not
+        kept. Raises as `drain`."""
+
+    def take_segment(self) -> tuple[int, bytes]:
+        """(xid of the top transaction, messages) since the last call: frames for `replay`, each 4 bytes length, 8 bytes
+        LSN (little-endian), message with xid."""
+
+    def begin_streamed(self, message: bytes, aborted: Iterable[int] = ()) -> None:
+        """Begins the transaction of a Stream Commit message (`c`); messages of the xids in `aborted` are left out."""
+
+    def replay(self, frames: bytes, start: int = 0) -> tuple[int, int]:
+        """Decodes frames from this offset until there is a reason to stop; -> (reason, offset after the last message)."""
+
+    def end_streamed(self) -> None:
+        """Ends the transaction that `begin_streamed` began, as Commit does."""
