@@ -13,26 +13,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, cast
 
-import pyarrow as pa
-
 from forebay_agent.capture.captured import Capture, Captured, Checkpoint
-from forebay_agent.capture.source import Column, TableShape
+from forebay_agent.capture.source import TableShape
 from forebay_agent.clock import Clock
-from forebay_agent.errors import AgentError, CollectorBehind, OutboxDamaged, StateLost, ValueUnrepresentable
+from forebay_agent.errors import AgentError, CollectorBehind, OutboxDamaged, StateLost
 from forebay_agent.outbox import Outbox, SeenChanges, StreamRecord, Superseded
 from forebay_agent.reread import drop_unchanged
+from forebay_agent.sealing import Sealing
 from forebay_agent.stream_state import SNAPSHOT, STREAMING, Board
 from forebay_agent.transform import Transform
-from forebay_wire import schema as wire_schema
-from forebay_wire.columns import CHANGE_NAMES
 from forebay_wire.digest import DigestAlgorithm
-from forebay_wire.errors import LimitExceeded
-from forebay_wire.seal import SealedBatch, seal
+from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
-
-MOST_ROWS: Final = 50_000
-MOST_BYTES: Final = 32 << 20
-"""rows and Arrow bytes of one batch"""
 
 TURN_SECONDS: Final = 10.0
 """a step leaves off after so long, at a piece's end, for the source's other tables"""
@@ -73,10 +65,9 @@ class StreamPipeline:
         self._sealer = sealer
         self._board = board
         self._clock = clock
-        self._algorithm = algorithm
         self._tick = tick
         self._stopping = stopping
-        self.transform = opened.transform_of(opened.shape)
+        self._sealing = Sealing(name, opened.shape, opened.transform_of, clock, algorithm)
         self._record = outbox.stream(name)
 
     def step(self) -> bool:
@@ -89,7 +80,7 @@ class StreamPipeline:
             and what captures and transforms raise.
         """
         self._record = self._outbox.stream(self.name)
-        _refuse_unfit(self._record)
+        refuse_unfit(self._record)
         self._outbox.check_room()
         checkpoint = checkpoint_of(self._record)
         self._show_record(checkpoint)
@@ -106,6 +97,11 @@ class StreamPipeline:
             last_poll_at_us=self._clock.now_us(),
         )
         return left_off
+
+    @property
+    def transform(self) -> Transform:
+        """As the rows sealed last needed it."""
+        return self._sealing.transform
 
     @property
     def waits(self) -> str:
@@ -139,7 +135,7 @@ class StreamPipeline:
 
     def _keep(self, captured: Captured) -> None:
         """On the sealer's thread: one piece, from rows as read to durable batches."""
-        rows = self._transformed(captured.rows)
+        rows = self._sealing.transformed(captured.rows)
         schema = self.transform.schema
         record = self._record
         changes = SeenChanges(forget_all=True) if captured.snapshot else None
@@ -156,7 +152,15 @@ class StreamPipeline:
                 changes = None
         before = checkpoint_of(record)
         checkpoint = captured.checkpoint.advanced(rows=before.rows + rows.num_rows)
-        batches = self._sealed(rows, captured) if rows.num_rows or captured.last_of_snapshot else []
+        batches: list[SealedBatch] = []
+        if rows.num_rows or captured.last_of_snapshot:
+            batches = self._sealing.sealed(
+                rows,
+                record.link,
+                ends_transaction=captured.ends_transaction,
+                snapshot=captured.snapshot,
+                last_of_snapshot=captured.last_of_snapshot,
+            )
         if not batches and checkpoint == before and (changes is None or changes.forget_all):
             return
         self._record = self._outbox.put(
@@ -169,37 +173,6 @@ class StreamPipeline:
                 position=batches[-1].fields.last_position,
                 last_change_at_us=batches[-1].fields.last_committed_at_us or self._clock.now_us(),
             )
-
-    def _transformed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        if [column.name for column in self.transform.shape.columns] != rows.schema.names[: -len(CHANGE_NAMES)]:
-            self.transform = self.opened.transform_of(grown(self.transform.shape, rows.schema))
-        return self.transform.apply(rows)
-
-    def _sealed(self, rows: pa.RecordBatch, captured: Captured) -> list[SealedBatch]:
-        batches: list[SealedBatch] = []
-        link = self._record.link
-        parts = list(split(rows))
-        try:
-            for number, part in enumerate(parts, start=1):
-                last = number == len(parts)
-                batch = seal(
-                    self.name,
-                    link,
-                    self.transform.schema,
-                    part,
-                    captured_at_us=self._clock.now_us(),
-                    ends_transaction=captured.ends_transaction and last,
-                    snapshot=captured.snapshot,
-                    last_of_snapshot=captured.last_of_snapshot and last,
-                    algorithm=self._algorithm,
-                )
-                batches.append(batch)
-                link = link.after(batch)
-        except LimitExceeded as error:
-            raise ValueUnrepresentable(
-                f"{self.name}: cannot be sealed: {error}", remedy="Exclude the column that holds such large values."
-            ) from error
-        return batches
 
     def _show_record(self, checkpoint: Checkpoint) -> None:
         if self._board.of(self.name).epoch not in (0, self._record.epoch):
@@ -228,28 +201,7 @@ def checkpoint_of(record: StreamRecord) -> Checkpoint:
         raise OutboxDamaged(f"{record.name}: the outbox holds a checkpoint that cannot be read") from error
 
 
-def grown(before: TableShape, rows: pa.Schema) -> TableShape:
-    """The shape of rows that were captured after columns had been added."""
-    columns = []
-    for field in rows:
-        if field.name not in CHANGE_NAMES:
-            told = field.metadata or {}
-            origin, carried = told.get(wire_schema.ORIGIN, b""), told.get(wire_schema.CARRIED, b"exact")
-            columns.append(Column(field.name, origin.decode(), field.type, carried.decode()))
-    return TableShape(before.table, tuple(columns), before.key, before.identity)
-
-
-def split(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """The rows in order, in parts of at most MOST_ROWS and about MOST_BYTES."""
-    if rows.num_rows <= 1 or (rows.num_rows <= MOST_ROWS and rows.nbytes <= MOST_BYTES):
-        yield rows
-        return
-    middle = rows.num_rows // 2
-    yield from split(rows.slice(0, middle))
-    yield from split(rows.slice(middle))
-
-
-def _refuse_unfit(record: StreamRecord) -> None:
+def refuse_unfit(record: StreamRecord) -> None:
     """What is captured now could never be taken by the collector."""
     if record.hold is None:
         return
