@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from forebay_agent import journal
 from forebay_agent.backoff import Backoff
+from forebay_agent.capture.log import LogSource
 from forebay_agent.capture.plan import describe, open_capture
 from forebay_agent.capture.source import Source
 from forebay_agent.capture.sources import open_source
@@ -29,6 +30,8 @@ from forebay_agent.errors import (
     SourceUnreachable,
     StateFolderUnusable,
 )
+from forebay_agent.log.pipeline import LogPipeline
+from forebay_agent.log.stream import LOG
 from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import Opened, StreamPipeline
 from forebay_agent.policy import Reaction, policy_of
@@ -47,7 +50,6 @@ FULL_SECONDS: Final = 5.0
 """at most, between tries to find room in the outbox"""
 
 _GRACE_SECONDS: Final = 60.0
-_SETTLING_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
 _BACKOFF: Final = (0.5, 30.0)
@@ -100,6 +102,24 @@ class SourceWorker:
         self._stopping = False
         for lane in self.lanes.values():
             board.update(lane.name, mode=lane.table.mode)
+        self._polled = [lane for lane in self.lanes.values() if lane.table.mode != LOG]
+        logged = [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]
+        self._log: LogPipeline | None = None
+        self._log_due = 0.0
+        self._log_backoff = Backoff(*_BACKOFF)
+        if logged:
+            self._log = LogPipeline(
+                config,
+                department,
+                logged,
+                lambda: cast("LogSource", self.session()),
+                outbox,
+                self._sealer,
+                board,
+                clock,
+                algorithm,
+                tick=self.tick,
+            )
 
     def run(self) -> None:
         """Polls until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
@@ -140,12 +160,15 @@ class SourceWorker:
             self._run_job(*self._jobs.popleft())
         self._free_lanes_that_were_reset()
         now = self._clock.monotonic()
-        for lane in sorted(self.lanes.values(), key=lambda lane: (lane.table.priority, lane.due)):
+        if self._log is not None and self._log_due <= now and not self._stopping:
+            self._poll_log(self._log)
+        for lane in sorted(self._polled, key=lambda lane: (lane.table.priority, lane.due)):
             if lane.due <= now and not self._stopping:
                 self.poll(lane)
             if self._jobs:
                 return 0.0
-        wait = min((lane.due for lane in self.lanes.values()), default=now + _LOOK_SECONDS) - self._clock.monotonic()
+        dues = [lane.due for lane in self._polled] + ([self._log_due] if self._log is not None else [])
+        wait = min(dues, default=now + _LOOK_SECONDS) - self._clock.monotonic()
         return min(max(wait, 0.0), _LOOK_SECONDS)
 
     def poll(self, lane: Lane) -> bool:
@@ -170,27 +193,20 @@ class SourceWorker:
         lane.due = self._clock.monotonic() + (0.0 if more else self.config.poll_interval.total_seconds())
         return more
 
-    def catch_up(self, until: float) -> None:
-        """Polls every table until what is committed now is in the outbox, or is in trouble. On the source's thread."""
-        for lane in self.lanes.values():
-            while not self._stopping and self._clock.monotonic() < until:
-                more = self.poll(lane)
-                self.tick()
-                if lane.pipeline is None or self._board.of(lane.name).trouble is not None:
-                    break
-                if lane.pipeline.waits:
-                    time.sleep(_SETTLING_SECONDS)
-                elif not more:
-                    break
-
     def drain(self, until: float) -> None:
         """A job: captures everything that is committed now, of every table that is in no trouble; ends at `until` on the
         monotonic clock."""
-        for lane in sorted(self.lanes.values(), key=lambda lane: lane.table.priority):
+        if self._log is not None:
+            self._drain_log(self._log, until)
+        for lane in sorted(self._polled, key=lambda lane: lane.table.priority):
             self.poll_through(lane, until)
 
     def poll_through(self, lane: Lane, until: float) -> None:
         """Polls one table until nothing more is to be read and the capture waits for no transaction."""
+        if lane.table.mode == LOG:
+            if self._log is not None:
+                self._drain_log(self._log, until)
+            return
         while not self._stopping and self._clock.monotonic() < until:
             self.tick()
             if self.poll(lane):
@@ -228,6 +244,55 @@ class SourceWorker:
         patience = self.config.statement_timeout + self.config.connect_timeout
         self._pulses.tick(self._pulse, patience.total_seconds() + _GRACE_SECONDS)
 
+    def _poll_log(self, log: LogPipeline) -> None:
+        """One round of the log. A trouble is shown, and waited for, here."""
+        try:
+            more = log.step()
+        except (OutboxDamaged, StateFolderUnusable, MemoryError):
+            raise
+        except AgentError as error:
+            self._log_trouble(log, error)
+            return
+        except Exception as error:
+            self._log_trouble(log, journal.unexpected(error))
+            return
+        self._log_backoff.succeeded()
+        # an open log waits for news by itself
+        self._log_due = self._clock.monotonic() + (0.0 if more or log.listening else _LOOK_SECONDS)
+
+    def _drain_log(self, log: LogPipeline, until: float) -> None:
+        while not self._stopping and self._clock.monotonic() < until:
+            try:
+                log.drain(until, lambda: self._stopping)
+                return
+            except OutboxFull as error:
+                self._log_trouble(log, error)
+                time.sleep(_AGAIN_SECONDS)
+            except (OutboxDamaged, StateFolderUnusable, MemoryError):
+                raise
+            except AgentError as error:
+                self._log_trouble(log, error)
+                return
+            except Exception as error:
+                self._log_trouble(log, journal.unexpected(error))
+                return
+
+    def _log_trouble(self, log: LogPipeline, error: AgentError) -> None:
+        """What keeps the whole log from going on; one table's own trouble is the pipeline's."""
+        if isinstance(error, SourceUnreachable | SourceDenied):
+            self._unreachable(error)
+            return
+        for lane in self.lanes.values():
+            if lane.table.mode == LOG and not log.is_parked(lane.name):
+                self._show(lane, error)
+        if policy_of(error).reaction is Reaction.RETRY:
+            pause = self._log_backoff.next()
+            if isinstance(error, OutboxFull):
+                pause = min(pause, FULL_SECONDS)
+        else:
+            pause = HELD_SECONDS
+        self._log_due = self._clock.monotonic() + pause
+
     def _open(self, lane: Lane) -> StreamPipeline:
         source = self.session()
         shape = describe(source, lane.table)
@@ -247,11 +312,7 @@ class SourceWorker:
 
     def _trouble(self, lane: Lane, error: AgentError) -> None:
         if isinstance(error, SourceUnreachable | SourceDenied):
-            self._close_session()
-            pause = self._source_backoff.next()
-            for each in self.lanes.values():
-                self._show(each, error)
-                each.due = self._clock.monotonic() + pause
+            self._unreachable(error)
             return
         self._show(lane, error)
         if policy_of(error).reaction is Reaction.RETRY:
@@ -263,6 +324,15 @@ class SourceWorker:
             lane.pipeline = None  # what is mended shows when the table is described anew
             lane.held_in_epoch = self._outbox.stream(lane.name).epoch
         lane.due = self._clock.monotonic() + pause
+
+    def _unreachable(self, error: AgentError) -> None:
+        """Delays all of the source's tables."""
+        self._close_session()
+        pause = self._source_backoff.next()
+        self._log_due = self._clock.monotonic() + pause
+        for each in self.lanes.values():
+            self._show(each, error)
+            each.due = self._clock.monotonic() + pause
 
     def _show(self, lane: Lane, error: AgentError) -> None:
         trouble = Trouble.of(error)
@@ -290,6 +360,8 @@ class SourceWorker:
     def _close_session(self) -> None:
         for lane in self.lanes.values():
             lane.pipeline = None
+        if self._log is not None:
+            self._log.close()
         source, self._source = self._source, None
         if source is not None:
             source.close()

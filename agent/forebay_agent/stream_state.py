@@ -38,7 +38,8 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """One stream. `capturing` and `sending` are its troubles on either side of the outbox; `waits` says what a capture
-    that is in no trouble waits for. Times in microseconds since 1970, 0: never."""
+    that is in no trouble waits for. Times in microseconds since 1970, 0: never. log_hours_left: until the database forgets
+    what was not captured, None: it does not, or cannot tell."""
 
     name: StreamName
     mode: str = ""
@@ -55,6 +56,8 @@ class StreamState:
     rows_captured: int = 0
     last_change_at_us: int = 0
     last_poll_at_us: int = 0
+    log_hours_left: float | None = None
+    log_bytes_behind: int = 0
 
     @property
     def trouble(self) -> Trouble | None:
@@ -88,6 +91,8 @@ class StreamState:
             last_change_at_us=self.last_change_at_us,
             last_poll_at_us=self.last_poll_at_us,
             snapshot_done=1.0 if self.phase == STREAMING else 0.0,
+            log_hours_left=self.log_hours_left,
+            log_bytes_behind=self.log_bytes_behind,
         )
 
 

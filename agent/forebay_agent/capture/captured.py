@@ -19,7 +19,9 @@ class Checkpoint:
     It holds key and cursor values as text; columns used as key or cursor are therefore never masked.
     """
 
-    phase: str = "start"  # start, snapshot, then the mode's own: cursor, trigger
+    phase: str = (
+        "start"  # start, snapshot, then the mode's own: cursor, trigger, log; parked: the log went on without it
+    )
     source: str = ""  # Source.identity()
     table: str = ""  # TableShape.identity
     plan: str = ""  # what `after`, `low` and `through` are values of: mode, key, cursor; another plan starts anew
@@ -28,6 +30,7 @@ class Checkpoint:
     low: str | None = None  # cursor: everything up to here was captured; trigger: last change id captured
     through: str | None = None  # cursor: upper bound of the window being read
     rows: int = 0  # rows captured in this epoch
+    parked: str = ""  # log: code of the trouble that parked it, and its text
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))

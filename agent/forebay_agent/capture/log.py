@@ -1,7 +1,7 @@
 """The contract between a database's log and log capture.
 
 A dialect that offers mode log implements `LogSource` beside `Source`, and a `LogReader` that speaks its replication
-protocol. What is captured of it, and when, is decided by `forebay_agent.log_pipeline` and `capture.chunks`, which know no
+protocol. What is captured of it, and when, is decided by `forebay_agent.log.pipeline` and `capture.chunks`, which know no
 database. All of it is used by the source's one thread.
 
 Two texts say where something stands. A *log checkpoint* is the dialect's own and opaque to all others: a reader opened at

@@ -21,7 +21,7 @@ from forebay_agent.config.model import TableConfig
 from forebay_agent.errors import ColumnMissing, KeyMissing, TableMisconfigured
 from forebay_wire.columns import CHANGE_NAMES
 
-MODES = ("snapshot", "cursor", "trigger")
+MODES = ("snapshot", "cursor", "trigger", "log")
 
 
 def describe(source: Source, table: TableConfig) -> TableShape:
@@ -115,7 +115,7 @@ def _check_mode(table: TableConfig, key: tuple[str, ...]) -> None:
             key=f"{table.entry}.cursor",
             remedy='Name a column that grows with every change (cursor = "updated_at"), or use another mode.',
         )
-    if table.mode != "snapshot" and not key:
+    if table.mode in ("cursor", "trigger") and not key:
         raise KeyMissing(f"{table.name} has no primary key and none is configured; mode {table.mode} needs one")
 
 

@@ -74,7 +74,15 @@ class CapturedTable:
         """The checkpoint with this server's and table's identity; set back to its start when mode, key or cursor column are
         no longer those that its values belong to. Raises TableReplaced when it was taken from another server or of another
         table of this name; an identity that is not known (empty) matches."""
+        self.refuse_another(checkpoint, self.shape)
         server, table = self.source.identity(), self.shape.identity
+        if checkpoint.plan not in ("", self._plan):
+            checkpoint = checkpoint.advanced(phase=START, after=None, low=None, through=None)
+        return checkpoint.advanced(source=server or checkpoint.source, table=table or checkpoint.table, plan=self._plan)
+
+    def refuse_another(self, checkpoint: Checkpoint, shape: TableShape) -> None:
+        """Raises TableReplaced when server or table are not those that the checkpoint was taken from."""
+        server, table = self.source.identity(), shape.identity
         if checkpoint.source and server and checkpoint.source != server:
             raise TableReplaced(
                 f"{self.shape.table} was captured from server {checkpoint.source}; this is server {server}",
@@ -83,9 +91,6 @@ class CapturedTable:
             )
         if checkpoint.table and table and checkpoint.table != table:
             raise TableReplaced(f"{self.shape.table} was dropped and created again since it was captured")
-        if checkpoint.plan not in ("", self._plan):
-            checkpoint = checkpoint.advanced(phase=START, after=None, low=None, through=None)
-        return checkpoint.advanced(source=server or checkpoint.source, table=table or checkpoint.table, plan=self._plan)
 
     @property
     def _plan(self) -> str:

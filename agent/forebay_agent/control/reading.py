@@ -18,6 +18,7 @@ from forebay_agent.capture.table import CapturedTable
 from forebay_agent.errors import AgentError, KeyMissing
 from forebay_agent.outbox import Outbox
 from forebay_agent.source_worker import Lane, SourceWorker
+from forebay_agent.transform import Transform
 from forebay_wire.canonical import TableDigest, bucket, canonical_rows, digests, key_text, select
 from forebay_wire.columns import Op
 from forebay_wire.v1 import control_pb2
@@ -67,13 +68,10 @@ def source_keys(
 
 def _pieces(worker: SourceWorker, lane: Lane) -> Iterator[tuple[list[bytes], list[pa.Array], list[bytes]]]:
     """The table in pieces: key digests, key columns, row digests."""
-    pipeline = worker.opened(lane)
-    source, shape = worker.session(), pipeline.transform.shape
-    table = CapturedTable(
-        source, shape, lambda: describe(source, lane.table), lane.table, worker.config.batch_rows, time.monotonic
-    )
-    table.follow()
-    transform = pipeline.opened.transform_of(table.shape)
+    source = worker.session()
+    shape = describe(source, lane.table)
+    table = CapturedTable(source, shape, lambda: shape, lane.table, worker.config.batch_rows, time.monotonic)
+    transform = Transform(shape, lane.table)
     schema = transform.schema
     if not schema.key:
         raise KeyMissing(f"{lane.name} has no key: its rows cannot be compared one by one")

@@ -24,27 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/batch.proto\x12\nforebay.v1\";\n\x06Stream\x12\x12\n\ndepartment\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\"U\n\x08OpCounts\x12\x16\n\x0esnapshot_reads\x18\x01 \x01(\r\x12\x0f\n\x07inserts\x18\x02 \x01(\r\x12\x0f\n\x07updates\x18\x03 \x01(\r\x12\x0f\n\x07\x64\x65letes\x18\x04 \x01(\r\".\n\x0cSnapshotPart\x12\x10\n\x08snapshot\x18\x01 \x01(\r\x12\x0c\n\x04last\x18\x02 \x01(\x08\"\xc2\x04\n\x0b\x42\x61tchHeader\x12\"\n\x06stream\x18\x01 \x01(\x0b\x32\x12.forebay.v1.Stream\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x1a\n\x12schema_fingerprint\x18\x04 \x01(\x0c\x12\x0c\n\x04rows\x18\x05 \x01(\r\x12!\n\x03ops\x18\x06 \x01(\x0b\x32\x14.forebay.v1.OpCounts\x12\x16\n\x0e\x66irst_position\x18\x07 \x01(\t\x12\x15\n\rlast_position\x18\x08 \x01(\t\x12\x1d\n\x15\x66irst_committed_at_us\x18\t \x01(\x03\x12\x1c\n\x14last_committed_at_us\x18\n \x01(\x03\x12\x16\n\x0e\x63\x61ptured_at_us\x18\x0b \x01(\x03\x12 \n\x05\x63odec\x18\x0c \x01(\x0e\x32\x11.forebay.v1.Codec\x12\x15\n\rdictionary_id\x18\r \x01(\t\x12\x11\n\traw_bytes\x18\x0e \x01(\x04\x12\x15\n\rpayload_bytes\x18\x0f \x01(\x04\x12\x18\n\x10\x65nds_transaction\x18\x10 \x01(\x08\x12/\n\rsnapshot_part\x18\x11 \x01(\x0b\x32\x18.forebay.v1.SnapshotPart\x12\x35\n\x10\x64igest_algorithm\x18\x12 \x01(\x0e\x32\x1b.forebay.v1.DigestAlgorithm\x12\x16\n\x0epayload_digest\x18\x13 \x01(\x0c\x12\x16\n\x0eprevious_chain\x18\x14 \x01(\x0c\x12\r\n\x05\x63hain\x18\x1f \x01(\x0c\"W\n\x06Schema\x12\"\n\x06stream\x18\x01 \x01(\x0b\x32\x12.forebay.v1.Stream\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12\x14\n\x0c\x61rrow_schema\x18\x03 \x01(\x0c\"X\n\nDictionary\x12\"\n\x06stream\x18\x01 \x01(\x0b\x32\x12.forebay.v1.Stream\x12\x15\n\rdictionary_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c*k\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43ODEC_ARROW_ZSTD\x10\x01\x12\x14\n\x10\x43ODEC_FRAME_ZSTD\x10\x02\x12\x1f\n\x1b\x43ODEC_FRAME_ZSTD_DICTIONARY\x10\x03*j\n\x0f\x44igestAlgorithm\x12 \n\x1c\x44IGEST_ALGORITHM_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44IGEST_ALGORITHM_SM3\x10\x01\x12\x1b\n\x17\x44IGEST_ALGORITHM_SHA256\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/batch.proto\x12\nforebay.v1\";\n\x06Stream\x12\x12\n\ndepartment\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05table\x18\x03 \x01(\t\"U\n\x08OpCounts\x12\x16\n\x0esnapshot_reads\x18\x01 \x01(\r\x12\x0f\n\x07inserts\x18\x02 \x01(\r\x12\x0f\n\x07updates\x18\x03 \x01(\r\x12\x0f\n\x07\x64\x65letes\x18\x04 \x01(\r\"X\n\x08KeyRange\x12\x10\n\x08\x61t_least\x18\x01 \x01(\t\x12\x14\n\x0chas_at_least\x18\x02 \x01(\x08\x12\x0f\n\x07through\x18\x03 \x01(\t\x12\x13\n\x0bhas_through\x18\x04 \x01(\x08\"f\n\x0cSnapshotPart\x12\x10\n\x08snapshot\x18\x01 \x01(\r\x12\x0c\n\x04last\x18\x02 \x01(\x08\x12\x11\n\tfirst_seq\x18\x03 \x01(\x04\x12#\n\x05range\x18\x04 \x01(\x0b\x32\x14.forebay.v1.KeyRange\"\xc2\x04\n\x0b\x42\x61tchHeader\x12\"\n\x06stream\x18\x01 \x01(\x0b\x32\x12.forebay.v1.Stream\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x1a\n\x12schema_fingerprint\x18\x04 \x01(\x0c\x12\x0c\n\x04rows\x18\x05 \x01(\r\x12!\n\x03ops\x18\x06 \x01(\x0b\x32\x14.forebay.v1.OpCounts\x12\x16\n\x0e\x66irst_position\x18\x07 \x01(\t\x12\x15\n\rlast_position\x18\x08 \x01(\t\x12\x1d\n\x15\x66irst_committed_at_us\x18\t \x01(\x03\x12\x1c\n\x14last_committed_at_us\x18\n \x01(\x03\x12\x16\n\x0e\x63\x61ptured_at_us\x18\x0b \x01(\x03\x12 \n\x05\x63odec\x18\x0c \x01(\x0e\x32\x11.forebay.v1.Codec\x12\x15\n\rdictionary_id\x18\r \x01(\t\x12\x11\n\traw_bytes\x18\x0e \x01(\x04\x12\x15\n\rpayload_bytes\x18\x0f \x01(\x04\x12\x18\n\x10\x65nds_transaction\x18\x10 \x01(\x08\x12/\n\rsnapshot_part\x18\x11 \x01(\x0b\x32\x18.forebay.v1.SnapshotPart\x12\x35\n\x10\x64igest_algorithm\x18\x12 \x01(\x0e\x32\x1b.forebay.v1.DigestAlgorithm\x12\x16\n\x0epayload_digest\x18\x13 \x01(\x0c\x12\x16\n\x0eprevious_chain\x18\x14 \x01(\x0c\x12\r\n\x05\x63hain\x18\x1f \x01(\x0c\"W\n\x06Schema\x12\"\n\x06stream\x18\x01 \x01(\x0b\x32\x12.forebay.v1.Stream\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\x0c\x12\x14\n\x0c\x61rrow_schema\x18\x03 \x01(\x0c\"X\n\nDictionary\x12\"\n\x06stream\x18\x01 \x01(\x0b\x32\x12.forebay.v1.Stream\x12\x15\n\rdictionary_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c*k\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43ODEC_ARROW_ZSTD\x10\x01\x12\x14\n\x10\x43ODEC_FRAME_ZSTD\x10\x02\x12\x1f\n\x1b\x43ODEC_FRAME_ZSTD_DICTIONARY\x10\x03*j\n\x0f\x44igestAlgorithm\x12 \n\x1c\x44IGEST_ALGORITHM_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44IGEST_ALGORITHM_SM3\x10\x01\x12\x1b\n\x17\x44IGEST_ALGORITHM_SHA256\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forebay_wire.v1.batch_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CODEC']._serialized_start=994
-  _globals['_CODEC']._serialized_end=1101
-  _globals['_DIGESTALGORITHM']._serialized_start=1103
-  _globals['_DIGESTALGORITHM']._serialized_end=1209
+  _globals['_CODEC']._serialized_start=1140
+  _globals['_CODEC']._serialized_end=1247
+  _globals['_DIGESTALGORITHM']._serialized_start=1249
+  _globals['_DIGESTALGORITHM']._serialized_end=1355
   _globals['_STREAM']._serialized_start=38
   _globals['_STREAM']._serialized_end=97
   _globals['_OPCOUNTS']._serialized_start=99
   _globals['_OPCOUNTS']._serialized_end=184
-  _globals['_SNAPSHOTPART']._serialized_start=186
-  _globals['_SNAPSHOTPART']._serialized_end=232
-  _globals['_BATCHHEADER']._serialized_start=235
-  _globals['_BATCHHEADER']._serialized_end=813
-  _globals['_SCHEMA']._serialized_start=815
-  _globals['_SCHEMA']._serialized_end=902
-  _globals['_DICTIONARY']._serialized_start=904
-  _globals['_DICTIONARY']._serialized_end=992
+  _globals['_KEYRANGE']._serialized_start=186
+  _globals['_KEYRANGE']._serialized_end=274
+  _globals['_SNAPSHOTPART']._serialized_start=276
+  _globals['_SNAPSHOTPART']._serialized_end=378
+  _globals['_BATCHHEADER']._serialized_start=381
+  _globals['_BATCHHEADER']._serialized_end=959
+  _globals['_SCHEMA']._serialized_start=961
+  _globals['_SCHEMA']._serialized_end=1048
+  _globals['_DICTIONARY']._serialized_start=1050
+  _globals['_DICTIONARY']._serialized_end=1138
 # @@protoc_insertion_point(module_scope)

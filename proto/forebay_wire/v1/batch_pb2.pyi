@@ -120,26 +120,72 @@ class OpCounts(_message.Message):
 Global___OpCounts: _TypeAlias = OpCounts  # noqa: Y015
 
 @_typing.final
+class KeyRange(_message.Message):
+    """KeyRange is a part of a table by the first column of its key, bounds included. Bounds are texts: integers and decimals in
+    digits, dates YYYY-MM-DD, timestamps YYYY-MM-DD HH:MM:SS.ffffff (in UTC where the column has a zone). Columns of other
+    types have no ranges: their order would depend on a collation.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    HAS_AT_LEAST_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    HAS_THROUGH_FIELD_NUMBER: _builtins.int
+    at_least: _builtins.str
+    has_at_least: _builtins.bool
+    through: _builtins.str
+    has_through: _builtins.bool
+    def __init__(
+        self,
+        *,
+        at_least: _builtins.str = ...,
+        has_at_least: _builtins.bool = ...,
+        through: _builtins.str = ...,
+        has_through: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "has_at_least", b"has_at_least", "has_through", b"has_through", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyRange: _TypeAlias = KeyRange  # noqa: Y015
+
+@_typing.final
 class SnapshotPart(_message.Message):
-    """SnapshotPart says that the batch is part of a snapshot of the table."""
+    """SnapshotPart says that the batch is part of a snapshot of the table, or of a range of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    FIRST_SEQ_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
     snapshot: _builtins.int
     """counts the snapshots of this stream within the epoch, from 1"""
     last: _builtins.bool
     """the snapshot's last batch: what it did not name is no longer in the source"""
+    first_seq: _builtins.int
+    """of a ranged snapshot: rows of the range that were last told of before this seq of the epoch, and that the snapshot did
+    not name, are no longer in the source. At most the seq of the snapshot's first batch; less where changes that were told
+    of while the first rows were being read kept those out of the snapshot
+    """
+    @_builtins.property
+    def range(self) -> Global___KeyRange:
+        """absent: the snapshot is of the whole table"""
+
     def __init__(
         self,
         *,
         snapshot: _builtins.int = ...,
         last: _builtins.bool = ...,
+        first_seq: _builtins.int = ...,
+        range: Global___KeyRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_seq", b"first_seq", "last", b"last", "range", b"range", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -227,6 +227,8 @@ class StreamState(_message.Message):
     LAST_CHANGE_AT_US_FIELD_NUMBER: _builtins.int
     LAST_POLL_AT_US_FIELD_NUMBER: _builtins.int
     SNAPSHOT_DONE_FIELD_NUMBER: _builtins.int
+    LOG_HOURS_LEFT_FIELD_NUMBER: _builtins.int
+    LOG_BYTES_BEHIND_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     mode: _builtins.str
     guarantee: _builtins.str
@@ -243,6 +245,10 @@ class StreamState(_message.Message):
     last_change_at_us: _builtins.int
     last_poll_at_us: _builtins.int
     snapshot_done: _builtins.float
+    log_hours_left: _builtins.float
+    """mode log: hours until the database forgets what was not captured; not set: it does not, or cannot tell"""
+    log_bytes_behind: _builtins.int
+    """mode log: bytes of the log between what is durable at the agent and its end"""
     @_builtins.property
     def stream(self) -> _batch_pb2.Stream: ...
     def __init__(
@@ -264,12 +270,16 @@ class StreamState(_message.Message):
         last_change_at_us: _builtins.int = ...,
         last_poll_at_us: _builtins.int = ...,
         snapshot_done: _builtins.float = ...,
+        log_hours_left: _builtins.float | None = ...,
+        log_bytes_behind: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left", "log_hours_left", b"log_hours_left", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "durable_seq", b"durable_seq", "epoch", b"epoch", "guarantee", b"guarantee", "last_change_at_us", b"last_change_at_us", "last_poll_at_us", b"last_poll_at_us", "loaded_seq", b"loaded_seq", "mode", b"mode", "position", b"position", "reason", b"reason", "remedy", b"remedy", "rows_captured", b"rows_captured", "sealed_seq", b"sealed_seq", "snapshot_done", b"snapshot_done", "state", b"state", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left", "code", b"code", "durable_seq", b"durable_seq", "epoch", b"epoch", "guarantee", b"guarantee", "last_change_at_us", b"last_change_at_us", "last_poll_at_us", b"last_poll_at_us", "loaded_seq", b"loaded_seq", "log_bytes_behind", b"log_bytes_behind", "log_hours_left", b"log_hours_left", "mode", b"mode", "position", b"position", "reason", b"reason", "remedy", b"remedy", "rows_captured", b"rows_captured", "sealed_seq", b"sealed_seq", "snapshot_done", b"snapshot_done", "state", b"state", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__log_hours_left: _TypeAlias = _typing.Literal["log_hours_left"]  # noqa: Y015
+    _WhichOneofArgType__log_hours_left: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_hours_left) -> _WhichOneofReturnType__log_hours_left | None: ...
 
 Global___StreamState: _TypeAlias = StreamState  # noqa: Y015
 

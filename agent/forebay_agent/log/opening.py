@@ -1,0 +1,183 @@
+"""Opening the log of a source: which streams can follow it, from where, and what becomes of those that cannot.
+
+never captured            -> start: a snapshot beside the log
+followed up to now        -> goes on where it was
+not followed meanwhile    -> its next epoch, with a new snapshot: changes went by unseen
+parked                    -> stays so until it is taken anew
+the log no longer holds what was not captured (a gap) -> every stream that needed it is parked with the gap's bounds;
+                          those at their start begin at the log's end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from forebay_agent.capture.log import LogReader, LogSource
+from forebay_agent.capture.plan import describe
+from forebay_agent.capture.snapshot import SNAPSHOT
+from forebay_agent.capture.table import START, CapturedTable
+from forebay_agent.clock import Clock
+from forebay_agent.config.model import SourceConfig, TableConfig
+from forebay_agent.errors import (
+    AgentError,
+    LogGap,
+    SourceDenied,
+    SourceUnreachable,
+    StatementTimeout,
+    TableMisconfigured,
+)
+from forebay_agent.log.putting import AGENT
+from forebay_agent.log.stream import LOG, LogStream, parking
+from forebay_agent.outbox import LogRecord, NewEpoch, Outbox, StreamPut
+from forebay_agent.pipeline import checkpoint_of, refuse_unfit
+from forebay_agent.sealing import Sealing
+from forebay_agent.transform import Transform
+from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.stream import StreamName
+
+_PASSING: Final = (SourceUnreachable, SourceDenied, StatementTimeout)
+_GUARANTEE: Final = (
+    "Sees every committed change in the order of commits, deletes included, from the database's own log."
+)
+_NO_KEY: Final = (
+    " The table has no key: the platform keeps its history only, an interrupted copy begins again, and what changed while a"
+    " copy began may stand in it twice."
+)
+_NO_SNAPSHOT: Final = (
+    " Rows that were there before are not copied (snapshot = false): the mirror holds what changed since."
+)
+
+
+_NOWHERE: Final = LogRecord("", frozenset())
+
+
+@dataclass(slots=True)
+class Opened:
+    """reader: None when no stream can follow. troubles: streams that could not be opened at all."""
+
+    streams: list[LogStream] = field(default_factory=list)
+    troubles: dict[StreamName, AgentError] = field(default_factory=dict)
+    reader: LogReader | None = None
+    log: LogRecord = _NOWHERE
+
+
+class Opening:
+    """Opens; holds nothing open itself."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        department: str,
+        tables: Sequence[tuple[StreamName, TableConfig]],
+        outbox: Outbox,
+        clock: Clock,
+        algorithm: DigestAlgorithm,
+    ) -> None:
+        self._config = config
+        self._department = department
+        self._tables = tables
+        self._outbox = outbox
+        self._clock = clock
+        self._algorithm = algorithm
+
+    def open(self, source: LogSource) -> Opened:
+        """Describes every table, opens the reader, and keeps in the outbox, before anything is read, where it begins.
+
+        Raises: what concerns the source as a whole. A table's own trouble is in `troubles`, or parks its stream.
+        """
+        if not hasattr(source, "open_log"):
+            raise TableMisconfigured(
+                "mode log is not offered for this kind of database",
+                file=self._config.file,
+                key="table.mode",
+                remedy='Use mode = "trigger" or mode = "cursor".',
+            )
+        self._outbox.discard_open(self._department, self._config.name)
+        log = self._outbox.log(self._department, self._config.name)
+        opened = Opened()
+        puts: list[StreamPut] = []
+        for name, table in self._tables:
+            try:
+                opened.streams.append(self._stream(source, name, table, log, puts))
+            except _PASSING:
+                raise
+            except AgentError as error:
+                opened.troubles[name] = error
+        self._open_reader(source, opened, log, puts)
+        if opened.reader is not None:
+            followed = frozenset(stream.name.table for stream in opened.streams if not stream.parked)
+            opened.log = LogRecord(opened.reader.checkpoint, followed)
+            self._outbox.put_log(self._department, self._config.name, puts, opened.log, open=False)
+        return opened
+
+    def trouble_of(self, source: LogSource, name: StreamName) -> AgentError | None:
+        """Whether a stream that could not be opened still cannot."""
+        table = next(table for each, table in self._tables if each == name)
+        try:
+            self._stream(source, name, table, self._outbox.log(self._department, self._config.name), [])
+        except _PASSING:
+            raise
+        except AgentError as error:
+            return error
+        return None
+
+    def _open_reader(self, source: LogSource, opened: Opened, log: LogRecord | None, puts: list[StreamPut]) -> None:
+        followed = [stream for stream in opened.streams if not stream.parked]
+        if not followed:
+            return
+        beginning = [stream for stream in followed if stream.checkpoint.phase == START]
+        goes_on = log is not None and len(beginning) < len(followed)
+        try:
+            checkpoint = log.checkpoint if log is not None and goes_on else None
+            opened.reader = source.open_log([stream.log_table for stream in followed], checkpoint)
+        except LogGap as gap:
+            puts += [_parked(stream, gap) for stream in followed if stream.checkpoint.phase != START]
+            if beginning:
+                opened.reader = source.open_log([stream.log_table for stream in beginning], None)
+            else:
+                self._outbox.put_log(self._department, self._config.name, puts, log or _NOWHERE, open=False)
+                puts.clear()
+
+    def _stream(
+        self, source: LogSource, name: StreamName, table: TableConfig, log: LogRecord | None, puts: list[StreamPut]
+    ) -> LogStream:
+        record = self._outbox.stream(name)
+        refuse_unfit(record)
+        shape = describe(source, table)
+        captured = CapturedTable(
+            source, shape, lambda: describe(source, table), table, self._config.batch_rows, self._clock.monotonic
+        )
+        before = checkpoint_of(record)
+        checkpoint = captured.claim(before)
+        sealing = Sealing(name, shape, lambda shape: Transform(shape, table), self._clock, self._algorithm)
+        stream = LogStream(name, table, captured, sealing, record, checkpoint)
+        why = ""
+        if before.plan not in ("", checkpoint.plan) and record.next_seq > 1:
+            why = "mode, key or cursor of the table's entry changed"
+        elif checkpoint.phase in (SNAPSHOT, LOG) and (log is None or name.table not in log.tables):
+            why = "the log went on while this table was not followed"
+        if why:
+            stream.checkpoint = checkpoint = captured.claim(type(checkpoint)())
+            after = replace(record.next_epoch(), checkpoint=checkpoint.to_json())
+            epoch = NewEpoch(after.epoch, record.next_seq, record.checkpoint, AGENT, why)
+            puts.append(StreamPut(record, after, (), (), (epoch,)))
+            stream.record = after
+        return stream
+
+    def guarantee(self, stream: LogStream) -> str:
+        """What mode log can and cannot see of the table."""
+        return (
+            _GUARANTEE
+            + ("" if stream.captured.shape.key else _NO_KEY)
+            + ("" if stream.config.snapshot else _NO_SNAPSHOT)
+        )
+
+
+def _parked(stream: LogStream, gap: LogGap) -> StreamPut:
+    stream.checkpoint = parking(stream.checkpoint, gap)
+    after = replace(stream.record, checkpoint=stream.checkpoint.to_json())
+    put = StreamPut(stream.record, after, (), (), ())
+    stream.record = after
+    return put

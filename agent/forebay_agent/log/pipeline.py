@@ -1,0 +1,345 @@
+"""Log capture of one source: one reader for all its tables in mode log, and their snapshots interleaved with it.
+
+    reader.read -> pieces -> (sealer's thread) transform, seal, one outbox transaction with the log checkpoint
+                              next piece is read meanwhile; then the outbox's checkpoint is acknowledged to the database
+
+`step` is one round on the source's thread. After an error the pipeline is closed and opened anew from the outbox's log
+checkpoint: nothing that was in flight counts. Only a full outbox is waited for with everything in place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import Final
+
+import pyarrow as pa
+
+from forebay_agent.capture.chunks import CHUNK_BYTES
+from forebay_agent.capture.log import EventKind, LogPiece, LogReader, LogRows, LogSource, TableEvent
+from forebay_agent.capture.pace import Pace
+from forebay_agent.capture.source import TableName
+from forebay_agent.capture.table import empty
+from forebay_agent.clock import Clock
+from forebay_agent.config.model import SourceConfig, TableConfig
+from forebay_agent.errors import AgentError, OutboxFull, SourceError
+from forebay_agent.log.opening import Opening
+from forebay_agent.log.putting import Anew, LogSealer, Rows, Work
+from forebay_agent.log.snapshots import Snapshots
+from forebay_agent.log.stream import LOG, LogStream, error_of, parking
+from forebay_agent.outbox import LogRecord, Outbox, Superseded
+from forebay_agent.stream_state import Board, Trouble
+from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.stream import StreamName
+
+PIECE_ROWS: Final = 25_000
+PIECE_BYTES: Final = 16 << 20
+HELD_SECONDS: Final = 30.0
+"""between looks at a stream that waits for a person"""
+
+_LOOK_SECONDS: Final = 1.0
+_RETENTION_SECONDS: Final = 30.0
+
+
+class Closed(Exception):
+    """What was in flight no longer fits the outbox (a stream was reset): open anew."""
+
+
+class LogPipeline:
+    """All tables in mode log of one source. `step`, `drain` and `close` are called on the source's thread."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        department: str,
+        tables: Sequence[tuple[StreamName, TableConfig]],
+        session: Callable[[], LogSource],
+        outbox: Outbox,
+        sealer: Executor,
+        board: Board,
+        clock: Clock,
+        algorithm: DigestAlgorithm,
+        *,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._config = config
+        self._session = session
+        self._outbox = outbox
+        self._executor = sealer
+        self._board = board
+        self._clock = clock
+        self._tick = tick
+        self._sealer = LogSealer(department, config.name, outbox, board, clock.now_us)
+        self._opening = Opening(config, department, tables, outbox, clock, algorithm)
+        pace = Pace(config.chunk_time.total_seconds(), config.max_rows_per_second, config.snapshot_windows, CHUNK_BYTES)
+        self._snapshots = Snapshots(self, pace, tick)
+        self._queue: deque[Work] = deque()
+        self._in_flight: Future[None] | None = None
+        self._reader: LogReader | None = None
+        self._looked = self._asked_retention = float("-inf")
+        self._open_at = self._retry_at = float("-inf")
+        self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
+        self.streams: dict[TableName, LogStream] = {}
+        self.log = LogRecord("", frozenset())
+        """as everything that was handed to the sealer leads to it"""
+        self.open = False
+        """within a transaction that is not at its end"""
+
+    @property
+    def reader(self) -> LogReader:
+        assert self._reader is not None
+        return self._reader
+
+    @property
+    def source(self) -> LogSource:
+        return self._session()
+
+    def step(self) -> bool:
+        """One round; whether there is more to do at once.
+
+        Raises: OutboxFull (nothing was lost, step again later); anything else: close, and step again later.
+        """
+        try:
+            self._hand_over(all_of_it=False)
+            if self._reader is None:
+                self._open()
+            piece = None
+            listen = self._snapshots.pause if self._reader is not None else None
+            if self._reader is not None and self._followed():
+                pause = self._config.linger.total_seconds() if listen is None else listen
+                piece = self._reader.read(self._clock.monotonic() + pause, rows=PIECE_ROWS, size=PIECE_BYTES)
+                if piece is not None:
+                    self._take(piece)
+                self._snapshots.step()
+                self._hand_over(all_of_it=False)
+            self._look()
+        except OutboxFull:
+            raise
+        except (Closed, Superseded):
+            self.close()
+            return True
+        except BaseException:
+            self.close()
+            raise
+        return piece is not None or listen is not None
+
+    def drain(self, until: float, stopping: Callable[[], bool]) -> None:
+        """Captures everything that is committed now, snapshots under way too, until it is in the outbox. Raises as `step`."""
+        target = None
+        while not stopping() and self._clock.monotonic() < until:
+            self._tick()
+            more = self.step()
+            if not self.listening:
+                if more:
+                    continue  # it was closed in order to be opened anew
+                break
+            target = target or self.source.log_end()
+            if not self.open and self.reader.reached(target) and not self._copying():
+                break
+        self._hand_over(all_of_it=True)
+
+    @property
+    def listening(self) -> bool:
+        """Whether `step` waits for news by itself."""
+        return self._reader is not None and self._followed()
+
+    def is_parked(self, name: StreamName) -> bool:
+        """Whether a stream has a trouble of its own."""
+        return name in self._troubled or any(each.parked for each in self.streams.values() if each.name == name)
+
+    def waits(self, name: StreamName) -> str:
+        """What a stream in no trouble waits for, in words."""
+        return self._snapshots.waits(name)
+
+    def hand(self, work: Work) -> None:
+        """Gives work to the sealer's thread; at most one more waits behind it."""
+        self._queue.append(work)
+        self._hand_over(all_of_it=False)
+
+    def work(self, *, ends: bool = True) -> Work:
+        """An empty piece of work at the place where the log is now."""
+        return Work(self.log, open=self.open and not ends)
+
+    def park(self, work: Work, stream: LogStream, error: AgentError) -> None:
+        """The log goes on without the stream."""
+        stream.leave_copy()
+        self._flush_carried(work, stream)
+        stream.checkpoint = parking(stream.checkpoint, error)
+        work.add(stream)
+        self.refollow()
+
+    def anew(self, work: Work, stream: LogStream, why: str, *, is_empty: bool = False) -> None:
+        """The stream's next epoch: a new snapshot, or none where the table is known to be empty."""
+        stream.leave_copy()
+        self._flush_carried(work, stream)
+        stream.disagrees = None
+        stream.checkpoint = stream.captured.claim(type(stream.checkpoint)())
+        work.add(stream, Anew(why))
+        if is_empty or not stream.config.snapshot:
+            self.without_snapshot(work, stream)
+
+    def without_snapshot(self, work: Work, stream: LogStream) -> None:
+        """An epoch whose snapshot holds nothing."""
+        stream.checkpoint = stream.checkpoint.advanced(phase=LOG, snapshot=stream.checkpoint.snapshot + 1)
+        shape = stream.captured.shape
+        nothing = stream.captured.finished(empty(shape), "r", "")
+        work.add(stream, Rows(shape, nothing, stream.checkpoint.snapshot, last_of_snapshot=True))
+
+    def close(self) -> None:
+        """Forgets what is in flight. Never raises."""
+        reader, self._reader = self._reader, None
+        if self._in_flight is not None:
+            self._in_flight.exception()
+            self._in_flight = None
+        self._queue.clear()
+        for stream in self.streams.values():
+            stream.leave_copy()
+        self.streams = {}
+        self.open = False
+        self._open_at = float("-inf")
+        if reader is not None:
+            reader.close()
+
+    def _copying(self) -> bool:
+        """Whether a snapshot is under way that need not wait for its daily time."""
+        return any(stream.copying and not self._snapshots.waits(stream.name) for stream in self.streams.values())
+
+    def _open(self) -> None:
+        if self._clock.monotonic() < self._open_at:
+            return
+        self._open_at = self._clock.monotonic() + HELD_SECONDS  # when there is nothing that can follow
+        source = self._session()
+        opened = self._opening.open(source)
+        for name, error in opened.troubles.items():
+            self._board.update(name, capturing=Trouble.of(error))
+        self.streams = {stream.table: stream for stream in opened.streams}
+        self._reader = opened.reader
+        self.log = opened.log
+        self._troubled = {name: self._outbox.stream(name).epoch for name in opened.troubles}
+        self._sealer.durable = opened.log.checkpoint
+        for stream in opened.streams:
+            self._sealer.show(stream)
+            self._board.update(
+                stream.name,
+                guarantee=self._opening.guarantee(stream),
+                capturing=Trouble.of(error_of(stream.checkpoint)) if stream.parked else None,
+            )
+        self._snapshots.opened()
+
+    def _take(self, piece: LogPiece) -> None:
+        self.log = LogRecord(piece.checkpoint, self.log.tables)
+        self.open = piece.open
+        work = Work(self.log, open=piece.open, committed_at_us=piece.committed_at_us)
+        for part in piece.parts:
+            stream = self.streams.get(part.table)
+            if stream is None or stream.parked:
+                continue
+            if isinstance(part, LogRows):
+                self._snapshots.saw(stream, part)
+                self._add_rows(work, stream, part)
+            else:
+                self._take_event(work, stream, part)
+        if not piece.open:
+            for stream in self.streams.values():
+                self._flush_carried(work, stream)
+        self.hand(work)
+
+    def _add_rows(self, work: Work, stream: LogStream, part: LogRows) -> None:
+        """Of an open transaction the last row is kept back: whether it ends the transaction is not known yet."""
+        if stream.carried_shape is not None and stream.carried_shape != part.shape:
+            self._flush_carried(work, stream)
+        rows = part.rows
+        if stream.carried is not None:
+            rows = pa.concat_batches([stream.carried, rows])
+            stream.carried = stream.carried_shape = None
+        if self.open:
+            stream.carried, stream.carried_shape = rows.slice(rows.num_rows - 1), part.shape
+            rows = rows.slice(0, rows.num_rows - 1)
+        if rows.num_rows:
+            work.add(stream, Rows(part.shape, rows, ends_transaction=not self.open))
+
+    def _flush_carried(self, work: Work, stream: LogStream) -> None:
+        if stream.carried is not None and stream.carried_shape is not None:
+            work.add(stream, Rows(stream.carried_shape, stream.carried))
+            stream.carried = stream.carried_shape = None
+
+    def _take_event(self, work: Work, stream: LogStream, event: TableEvent) -> None:
+        if event.kind is EventKind.LOST:
+            self.park(work, stream, event.error or SourceError(f"{stream.table}: {event.reason}"))
+            return
+        if event.shape is not None:
+            stream.leave_copy()  # it was read with other columns
+            stream.captured.shape = event.shape
+        if event.kind is not EventKind.GREW:
+            why = f"{event.kind.value} at {event.position}: {event.reason}"
+            self.anew(work, stream, why, is_empty=event.kind is EventKind.TRUNCATED)
+
+    def _followed(self) -> bool:
+        return any(not stream.parked for stream in self.streams.values())
+
+    def refollow(self) -> None:
+        """The shapes of the followed tables changed, or which are followed."""
+        followed = [stream for stream in self.streams.values() if not stream.parked]
+        self.reader.follow([stream.log_table for stream in followed])
+        self.log = LogRecord(self.log.checkpoint, frozenset(stream.name.table for stream in followed))
+
+    def _hand_over(self, *, all_of_it: bool) -> None:
+        """Lets the sealer's thread work; waits for it when two pieces are at hand. Raises what it met."""
+        while self._queue:
+            if self._in_flight is None:
+                self._in_flight = self._executor.submit(self._sealer.put, self._queue[0])
+            if len(self._queue) < 2 and not all_of_it and not self._in_flight.done():
+                break
+            running, self._in_flight = self._in_flight, None
+            running.result()
+            self._queue.popleft()
+            self._tick()
+        if self._reader is not None and self._sealer.durable:
+            self._reader.acknowledge(self._sealer.durable)
+
+    def _look(self) -> None:
+        """Now and then: streams that the sealer parked, streams that were reset, how long the log is kept."""
+        now = self._clock.monotonic()
+        failed = [
+            each for each in self.streams.values() if each.failed is not None and each.checkpoint.phase != "parked"
+        ]
+        for stream in failed:
+            stream.leave_copy()
+            stream.checkpoint = parking(stream.checkpoint, stream.failed or SourceError())
+            self.refollow()
+        for stream in self.streams.values():
+            if stream.parked:
+                self._board.update(stream.name, capturing=Trouble.of(stream.failed or error_of(stream.checkpoint)))
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        self._look_for_change(now)
+        if self._reader is None or not self._followed():
+            return
+        for stream in self.streams.values():
+            if not stream.parked:
+                self._board.update(
+                    stream.name, waits=self.waits(stream.name), capturing=None, last_poll_at_us=self._clock.now_us()
+                )
+        self._snapshots.look()
+        if now - self._asked_retention >= _RETENTION_SECONDS:
+            self._asked_retention = now
+            kept = self.source.retention(self._sealer.durable)
+            for stream in self.streams.values():
+                self._board.update(stream.name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind)
+
+    def _look_for_change(self, now: float) -> None:
+        """Raises Closed when a stream was reset, or one that could not be opened can be."""
+        if self._queue:
+            return
+        epochs = {stream.name: stream.record.epoch for stream in self.streams.values()} | self._troubled
+        if any(self._outbox.stream(name).epoch > epoch for name, epoch in epochs.items()):
+            raise Closed
+        if self._troubled and now >= self._retry_at:
+            self._retry_at = now + HELD_SECONDS
+            for name in self._troubled:
+                error = self._opening.trouble_of(self.source, name)
+                if error is None:
+                    raise Closed
+                self._board.update(name, capturing=Trouble.of(error))

@@ -1,0 +1,88 @@
+"""One table of a source's log: its stream as the outbox holds it, its shape, and the snapshot that is under way.
+
+A stream goes start -> snapshot -> log. What it cannot follow parks it, durably: the log goes on without it, so that one
+table never pins the log, and it has to be taken anew, under the next epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from forebay_agent import errors
+from forebay_agent.capture.captured import Checkpoint
+from forebay_agent.capture.chunks import KeyedCopy, WholeCopy
+from forebay_agent.capture.log import LogTable
+from forebay_agent.capture.snapshot import SNAPSHOT
+from forebay_agent.capture.source import TableName, TableShape
+from forebay_agent.capture.table import START, CapturedTable
+from forebay_agent.config.model import TableConfig
+from forebay_agent.errors import AgentError
+from forebay_agent.outbox import StreamRecord
+from forebay_agent.sealing import Sealing
+from forebay_wire.stream import StreamName
+
+LOG: Final = "log"
+PARKED: Final = "parked"
+_REASON_CHARACTERS: Final = 2_000
+
+
+@dataclass(slots=True)
+class LogStream:
+    """captured.shape: as the log told it last. record: as the outbox holds it; the sealer's thread moves it on. checkpoint:
+    as everything that was handed to the sealer leads to it. failed: what the sealer's thread met; the stream is parked."""
+
+    name: StreamName
+    config: TableConfig
+    captured: CapturedTable
+    sealing: Sealing
+    record: StreamRecord
+    checkpoint: Checkpoint
+    copy: KeyedCopy | WholeCopy | None = None
+    failed: AgentError | None = None
+    carried: pa.RecordBatch | None = None  # the last row of a transaction that is not at its end
+    carried_shape: TableShape | None = None
+    disagrees: tuple[str, TableShape] | None = None  # the database describes it otherwise, from this log checkpoint on
+
+    @property
+    def table(self) -> TableName:
+        return self.captured.shape.table
+
+    @property
+    def parked(self) -> bool:
+        return self.failed is not None or self.checkpoint.phase == PARKED
+
+    @property
+    def copying(self) -> bool:
+        return self.checkpoint.phase in (START, SNAPSHOT) and not self.parked
+
+    @property
+    def log_table(self) -> LogTable:
+        config = self.config
+        return LogTable(self.table, self.captured.shape, config.columns, config.exclude, config.as_text)
+
+    def leave_copy(self) -> None:
+        """What was read of a snapshot and not handed on is of no more use."""
+        if self.copy is not None:
+            self.copy.cancel()
+            self.copy = None
+
+
+def parking(checkpoint: Checkpoint, error: AgentError) -> Checkpoint:
+    """The checkpoint of a stream that goes no further."""
+    return checkpoint.advanced(phase=PARKED, after=None, parked=f"{error.code} {error}"[:_REASON_CHARACTERS])
+
+
+def error_of(checkpoint: Checkpoint) -> AgentError:
+    """What parked the stream, as it was kept; the remedy is always to take it anew."""
+    code, _, reason = checkpoint.parked.partition(" ")
+    kinds = {
+        kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AgentError)
+    }
+    kind = kinds.get(code, AgentError)
+    return kind(
+        f"{reason}; the log went on without this table",
+        remedy="Mend the cause, then take the table anew: `forebay-agent snapshot STREAM --reason …`.",
+    )
