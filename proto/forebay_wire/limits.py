@@ -31,6 +31,9 @@ MAX_DICTIONARY_BYTES: Final = 1 << 20
 MAX_POSITION_BYTES: Final = 8 << 10
 """one position in text"""
 
+MAX_BOUND_BYTES: Final = 256
+"""one bound of a key range in text"""
+
 MAX_STREAMS: Final = 10_000
 """streams of one agent"""
 

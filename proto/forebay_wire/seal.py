@@ -23,6 +23,7 @@ from forebay_wire import codec, limits
 from forebay_wire.columns import COMMITTED_AT, OP, POSITION, Op
 from forebay_wire.digest import SIZE, DigestAlgorithm
 from forebay_wire.errors import ChainMismatch, DigestMismatch, LimitExceeded, Malformed, SchemaMismatch
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2
@@ -86,21 +87,27 @@ def seal(
     ends_transaction: bool = True,
     snapshot: int = 0,
     last_of_snapshot: bool = False,
+    first_seq: int = 0,
+    key_range: KeyRange | None = None,
     algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
     dictionary: zstandard.ZstdCompressionDict | None = None,
 ) -> SealedBatch:
     """Seals `rows` (of `schema.arrow`; may be empty only to end a snapshot) as the batch at `link`.
 
-    `snapshot`: number of the snapshot that the batch is part of, 0 for none.
+    `snapshot`: number of the snapshot that the batch is part of, 0 for none. `key_range`: what part of the table it is of,
+    None for all of it; then `first_seq` is needed, see `SnapshotPart` in batch.proto.
 
     Raises:
         SchemaMismatch: the rows are not of the schema.
+        ValueError: `key_range` without a snapshot or a `first_seq` from 1 to the batch's own seq.
         LimitExceeded: the batch is over a limit of `forebay_wire.limits`.
     """
     if not rows.schema.equals(schema.arrow):
         raise SchemaMismatch(f"{stream}: rows are not of the schema that they are sealed with")
     if rows.num_rows > limits.MAX_ROWS:
         raise LimitExceeded(f"{stream}: {rows.num_rows} rows in a batch; at most {limits.MAX_ROWS}")
+    if key_range is not None and not (snapshot and 1 <= first_seq <= link.seq):
+        raise ValueError(f"{stream}: a key range needs a snapshot and a first_seq from 1 to {link.seq}")
     codec_used, payload, raw_bytes = codec.encode(rows, dictionary)
     if raw_bytes > limits.MAX_RAW_BYTES or len(payload) > limits.MAX_PAYLOAD_BYTES:
         raise LimitExceeded(f"{stream}: batch of {raw_bytes} bytes; at most {limits.MAX_RAW_BYTES}")
@@ -129,6 +136,9 @@ def seal(
     if snapshot:
         header.snapshot_part.snapshot = snapshot
         header.snapshot_part.last = last_of_snapshot
+        header.snapshot_part.first_seq = first_seq
+        if key_range is not None:
+            header.snapshot_part.range.CopyFrom(key_range.to_proto())
     if dictionary is not None and codec_used == batch_pb2.CODEC_FRAME_ZSTD_DICTIONARY:
         header.dictionary_id = str(dictionary.dict_id())
     unchained = header.SerializeToString(deterministic=True)
@@ -158,6 +168,7 @@ def parse_header(header: bytes) -> batch_pb2.BatchHeader:
         raise Malformed("header: a digest is not 32 bytes")
     if fields.epoch < 1 or fields.seq < 1:
         raise Malformed("header: epoch and seq start at 1")
+    _check_snapshot_part(fields)
     sizes = (
         (fields.rows, limits.MAX_ROWS),
         (fields.raw_bytes, limits.MAX_RAW_BYTES),
@@ -169,6 +180,16 @@ def parse_header(header: bytes) -> batch_pb2.BatchHeader:
         if size > limit:
             raise LimitExceeded(f"header: {size} is over the limit of {limit}")
     return fields
+
+
+def _check_snapshot_part(fields: batch_pb2.BatchHeader) -> None:
+    part = fields.snapshot_part
+    if part.first_seq > fields.seq:
+        raise Malformed("header: a snapshot begins after the batch that is part of it")
+    if part.HasField("range"):
+        if not (part.snapshot and part.first_seq):
+            raise Malformed("header: a key range without its snapshot's number or first seq")
+        KeyRange.from_proto(part.range)
 
 
 def check_digests(batch: SealedBatch) -> None:

@@ -21,6 +21,7 @@ from forebay_wire.errors import (
     SchemaMismatch,
     WireError,
 )
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema, column
 from forebay_wire.seal import Link, SealedBatch, check_digests, check_link, open_batch, parse_header, seal
 from forebay_wire.stream import StreamName
@@ -139,7 +140,9 @@ def test_limits_hold_at_both_ends() -> None:
 def _again(fields: batch_pb2.BatchHeader) -> bytes:
     chain = fields.chain
     fields.ClearField("chain")
-    return fields.SerializeToString(deterministic=True) + b"\xfa\x01\x20" + chain
+    unchained = fields.SerializeToString(deterministic=True)
+    fields.chain = chain
+    return unchained + b"\xfa\x01\x20" + chain
 
 
 def test_rows_of_another_schema_are_not_sealed() -> None:
@@ -176,3 +179,62 @@ def test_a_malformed_stream_name_is_refused(text: str) -> None:
 def test_a_stream_name_reads_back_what_it_prints() -> None:
     assert StreamName.parse(str(STREAM)) == STREAM
     assert (STREAM.schema, STREAM.name) == ("public", "企业")
+
+
+def ranged(key_range: KeyRange | None, *, seq: int = 5, first_seq: int = 3, snapshot: int = 2) -> SealedBatch:
+    return seal(
+        STREAM,
+        Link(1, seq, GENESIS),
+        SCHEMA,
+        rows(2, "r"),
+        captured_at_us=7,
+        snapshot=snapshot,
+        last_of_snapshot=True,
+        first_seq=first_seq,
+        key_range=key_range,
+    )
+
+
+@pytest.mark.parametrize(
+    "bounds", [KeyRange("-5", "2026-11-23 01:02:03.456789"), KeyRange("0", None), KeyRange(None, ""), KeyRange()]
+)
+def test_a_ranged_snapshot_travels_with_its_bounds_and_they_are_chained(bounds: KeyRange) -> None:
+    batch = ranged(bounds)
+    check_digests(batch)
+    part = parse_header(batch.header).snapshot_part
+    assert part.HasField("range")
+    assert (part.snapshot, part.last, part.first_seq, KeyRange.from_proto(part.range)) == (2, True, 3, bounds)
+    assert batch.chain != ranged(KeyRange("1", "1")).chain
+
+
+def test_a_snapshot_of_the_whole_table_has_no_range_and_its_header_stays_as_it_was() -> None:
+    batch = seal(STREAM, Link(1, 5, GENESIS), SCHEMA, rows(2, "r"), captured_at_us=7, snapshot=2, last_of_snapshot=True)
+    part = parse_header(batch.header).snapshot_part
+    assert not part.HasField("range")
+    assert part.SerializeToString() == b"\x08\x02\x10\x01"
+
+
+@pytest.mark.parametrize(("snapshot", "first_seq"), [(0, 3), (2, 0), (2, 6)])
+def test_a_range_without_its_snapshot_or_its_beginning_is_neither_sealed_nor_read(
+    snapshot: int, first_seq: int
+) -> None:
+    with pytest.raises(ValueError, match="range"):
+        ranged(KeyRange("1", "2"), snapshot=snapshot, first_seq=first_seq)
+    fields = parse_header(ranged(KeyRange("1", "2")).header)
+    fields.snapshot_part.snapshot = snapshot
+    fields.snapshot_part.first_seq = first_seq
+    with pytest.raises(Malformed, match="header"):
+        parse_header(_again(fields))
+
+
+def test_bounds_are_limited_at_both_ends_and_say_whether_they_are_there() -> None:
+    with pytest.raises(LimitExceeded):
+        KeyRange("9" * (limits.MAX_BOUND_BYTES + 1))
+    fields = parse_header(ranged(KeyRange("1", "2")).header)
+    fields.snapshot_part.range.through = "9" * (limits.MAX_BOUND_BYTES + 1)
+    with pytest.raises(LimitExceeded):
+        parse_header(_again(fields))
+    fields.snapshot_part.range.through = "2"
+    fields.snapshot_part.range.has_through = False
+    with pytest.raises(Malformed, match="does not have"):
+        parse_header(_again(fields))
