@@ -124,7 +124,7 @@ class KeyedCopy:
         """Of each key, the columns that the log left out in everything that it told: the chunk's values of them."""
         key = self._table.shape.key
         lacking: dict[bytes, frozenset[str]] = {}
-        each = digests(canonical_rows([column.combine_chunks() for column in select(told, key)]))
+        each = digests(canonical_rows(select(told, key)))
         for digest, op, absent in zip(each, told.column(OP).to_pylist(), told.column(ABSENT).to_pylist(), strict=True):
             names = frozenset(absent or ())
             if op == Op.DELETE.value:
@@ -176,7 +176,7 @@ def _touched(rows: pa.RecordBatch, told: pa.Table, key: tuple[str, ...]) -> pa.B
     candidates: pa.BooleanArray = pc.is_in(rows.column(key[0]), value_set=told.column(key[0]).combine_chunks())
     if len(key) == 1 or not pc.any(candidates).as_py():
         return candidates
-    known = set(digests(canonical_rows([column.combine_chunks() for column in select(told, key)])))
+    known = set(digests(canonical_rows(select(told, key))))
     places = pc.indices_nonzero(candidates)
     hits = [digest in known for digest in digests(canonical_rows(select(rows.take(places), key)))]
     touched = [False] * rows.num_rows

@@ -6,6 +6,7 @@ loader (`load.py`) builds these from the files, refuses unknown keys and names f
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Final
 from forebay_agent.config.secret import Secret
 
 SOURCE_KINDS: Final = ("sqlite", "mysql", "postgresql")
-MODES: Final = ("snapshot", "cursor", "trigger")
+MODES: Final = ("snapshot", "cursor", "trigger", "log")
 TLS_MODES: Final = ("off", "preferred", "required", "verify")
 DIGESTS: Final = ("sm3", "sha256")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -43,7 +44,7 @@ class TableConfig:
     """One `[[table]]` of a source's file."""
 
     name: str  # schema.table, or table in the connection's own schema
-    mode: str = "cursor"  # snapshot, cursor, trigger
+    mode: str = "cursor"  # snapshot, cursor, trigger, log
     key: tuple[str, ...] = ()  # empty: the table's primary key
     columns: tuple[str, ...] = ()  # empty: all columns that are not in `exclude`
     exclude: tuple[str, ...] = ()
@@ -53,10 +54,25 @@ class TableConfig:
     overlap: timedelta | int = timedelta(0)  # cursor mode: how far each window reads back
     unique_cursor: bool = False  # the cursor's values are never shared by two rows and never used again
     install: bool = False  # trigger mode: the agent may create change table and triggers itself
+    snapshot: bool = True  # log mode: rows that are there already are copied first
     purge: bool = True  # trigger mode: the agent deletes changes from the change table once they are durable
     priority: int = 5  # 1 first … 9 last
     file: str = field(default="", compare=False)  # where the entry stands, for messages
     entry: str = field(default="table", compare=False)  # its path in the file: `table[2]`
+
+
+@dataclass(frozen=True, slots=True)
+class DailyWindow:
+    """From `start` to `end` of every day, the appliance's local time; over midnight when `end` is not later."""
+
+    start: dt.time
+    end: dt.time
+
+    def is_open(self, now: dt.time) -> bool:
+        """Whether `now` lies in it; the end does not."""
+        if self.start < self.end:
+            return self.start <= now < self.end
+        return now >= self.start or now < self.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +96,13 @@ class SourceConfig:
     connect_timeout: timedelta = timedelta(seconds=10)
     poll_interval: timedelta = timedelta(seconds=1)
     batch_rows: int = 25_000
+    linger: timedelta = timedelta(milliseconds=100)  # mode log: how long changes may wait to be sealed together
+    slot: str = ""  # postgresql, mode log; empty: made of the source's name
+    publication: str = ""  # likewise
+    server_id: int = 0  # mysql, mode log: what this reader calls itself at the server; 0: derived
+    chunk_time: timedelta = timedelta(seconds=1)  # what one query of a snapshot beside the log may take
+    max_rows_per_second: int = 0  # ceiling for snapshots beside the log, 0: none
+    snapshot_windows: tuple[DailyWindow, ...] = ()  # when snapshots beside the log may read; none: always
     tables: tuple[TableConfig, ...] = ()
 
 

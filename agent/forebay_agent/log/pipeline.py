@@ -40,6 +40,7 @@ HELD_SECONDS: Final = 30.0
 
 _LOOK_SECONDS: Final = 1.0
 _RETENTION_SECONDS: Final = 30.0
+_IDLE_SECONDS: Final = 5.0  # between puts that move nothing but the log checkpoint
 
 
 class Closed(Exception):
@@ -77,7 +78,7 @@ class LogPipeline:
         self._queue: deque[Work] = deque()
         self._in_flight: Future[None] | None = None
         self._reader: LogReader | None = None
-        self._looked = self._asked_retention = float("-inf")
+        self._handed_at = self._looked = self._asked_retention = float("-inf")
         self._open_at = self._retry_at = float("-inf")
         self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
         self.streams: dict[TableName, LogStream] = {}
@@ -228,6 +229,7 @@ class LogPipeline:
         self._snapshots.opened()
 
     def _take(self, piece: LogPiece) -> None:
+        was_open = self.open
         self.log = LogRecord(piece.checkpoint, self.log.tables)
         self.open = piece.open
         work = Work(self.log, open=piece.open, committed_at_us=piece.committed_at_us)
@@ -243,7 +245,10 @@ class LogPipeline:
         if not piece.open:
             for stream in self.streams.values():
                 self._flush_carried(work, stream)
-        self.hand(work)
+        now = self._clock.monotonic()
+        if work.streams or was_open or now - self._handed_at >= _IDLE_SECONDS:
+            self._handed_at = now
+            self.hand(work)
 
     def _add_rows(self, work: Work, stream: LogStream, part: LogRows) -> None:
         """Of an open transaction the last row is kept back: whether it ends the transaction is not known yet."""

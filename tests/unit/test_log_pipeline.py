@@ -1,0 +1,276 @@
+"""Log capture over a database in memory: whatever is cut, lost or killed, a mirror of the sealed batches is the source."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from forebay_agent.capture.log import LogSource
+from forebay_agent.clock import SystemClock
+from forebay_agent.config.model import OutboxConfig, SourceConfig, TableConfig
+from forebay_agent.errors import ValueUnrepresentable
+from forebay_agent.log.pipeline import LogPipeline
+from forebay_agent.outbox import Outbox
+from forebay_agent.stream_state import Board
+from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.schema import TableSchema
+from forebay_wire.seal import open_batch
+from forebay_wire.stream import StreamName
+from tests.contract.sources.memory_log import MemoryDatabase, MemorySource
+
+TABLES = ("t", "u")
+
+
+class Agent:
+    """One source's log capture that can be killed; `mirror` folds what the outbox shows."""
+
+    def __init__(self, state: Path, database: MemoryDatabase, draw: random.Random, *tables: TableConfig) -> None:
+        self.database = database
+        self.draw = draw
+        self.tables = tables or tuple(TableConfig(name, mode="log") for name in TABLES)
+        self.state = state
+        self.executor = ThreadPoolExecutor(1)
+        self.start()
+
+    def start(self) -> None:
+        self.outbox = Outbox.open(self.state, OutboxConfig(free_disk=0))
+        self.board = Board()
+        config = SourceConfig("s", "mysql", "s.toml", linger=timedelta(0))
+        source: LogSource = MemorySource(self.database, self.draw)
+        self.pipeline = LogPipeline(
+            config,
+            "d",
+            [(StreamName("d", "s", table.name), table) for table in self.tables],
+            lambda: source,
+            self.outbox,
+            self.executor,
+            self.board,
+            SystemClock(),
+            DigestAlgorithm.SHA256,
+        )
+        self.pipeline._snapshots._pace.rows = 3
+
+    def kill(self) -> None:
+        """What is in flight is lost, or was just put."""
+        flying = self.pipeline._in_flight
+        if flying is not None:
+            flying.exception()
+        self.outbox.close()
+        self.start()
+
+    def drain(self) -> None:
+        import time
+
+        self.pipeline.drain(time.monotonic() + 20, lambda: False)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Every row that the outbox shows, in order, with `_epoch`, `_snapshot` and `_last`."""
+        reader = self.outbox.reader()
+        try:
+            number = self.outbox.stream(StreamName("d", "s", table)).id
+            after, rows = (0, 0), []
+            while (batch := reader.next_batch(number, after)) is not None:
+                after = (batch.epoch, batch.seq)
+                fields = batch.fields
+                serialized = reader.schema(fields.schema_fingerprint)
+                assert serialized is not None
+                schema = TableSchema.parse(serialized, fields.schema_fingerprint)
+                told = {"_epoch": batch.epoch, "_snapshot": fields.snapshot_part.snapshot}
+                rows += [row | told for row in open_batch(batch, schema).to_pylist()]
+                rows.append({"_op": "", "_epoch": batch.epoch, "_last": fields.snapshot_part.last})
+            return rows
+        finally:
+            reader.close()
+
+    def mirror(self, table: str, key: tuple[str, ...] = ("id",)) -> dict[tuple[Any, ...], dict[str, Any]]:
+        mirror: dict[tuple[Any, ...], dict[str, Any]] = {}
+        epoch = 0
+        for row in self.rows(table):
+            if row["_epoch"] != epoch:
+                mirror, epoch = {}, row["_epoch"]
+            if not row["_op"]:
+                continue
+            image = {name: value for name, value in row.items() if not name.startswith("_")}
+            at = tuple(image[name] for name in key)
+            if row["_op"] == "d":
+                mirror.pop(at, None)
+                continue
+            before = mirror.get(at, {})
+            for name in row["_absent"] or ():
+                image[name] = before.get(name)
+            mirror[at] = image
+        names = [column.name for column in self.database.tables[table].shape.columns]
+        return {at: {name: row.get(name) for name in names} for at, row in mirror.items()}
+
+
+def database_of(rows: int = 10) -> MemoryDatabase:
+    database = MemoryDatabase()
+    for name in TABLES:
+        database.create(name, {"id": pa.int64(), "v": pa.string(), "large": pa.string()}, ("id",))
+        database.commit(*((name, "c", {"id": n, "v": f"v{n}", "large": f"l{n}"}) for n in range(10, 10 + rows)))
+    return database
+
+
+def source_rows(database: MemoryDatabase, table: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    return dict(database.tables[table].rows)
+
+
+def write(database: MemoryDatabase, draw: random.Random) -> None:
+    """One transaction of random changes over both tables."""
+    changes: list[tuple[str, str, dict[str, Any]]] = []
+    touched = set()
+    for _ in range(draw.choice((1, 1, 2, 5, 30))):
+        name, key = draw.choice(TABLES), draw.randint(10, 40)
+        if (name, key) in touched:
+            continue
+        touched.add((name, key))
+        there = database.tables[name].rows.get((key,))
+        if there is None:
+            changes.append((name, "c", {"id": key, "v": str(draw.random()), "large": str(draw.random())}))
+        elif draw.random() < 0.3:
+            changes.append((name, "d", {"id": key}))
+        else:
+            large = there["large"] if draw.random() < 0.7 else str(draw.random())
+            changes.append((name, "u", there | {"v": str(draw.random()), "large": large}))
+    if changes:
+        database.commit(*changes)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_happens_the_mirror_becomes_the_source(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    database = database_of(draw.choice((0, 3, 25)))
+    agent = Agent(tmp_path, database, draw)
+    for _ in range(60):
+        move = draw.random()
+        if move < 0.45:
+            write(database, draw)
+        elif move < 0.9:
+            agent.pipeline.step()
+        elif move < 0.94:
+            agent.kill()
+        elif move < 0.96:
+            database.truncate(draw.choice(TABLES))
+        elif move < 0.98:
+            database.add_column(draw.choice(TABLES), f"c{len(database.log)}", pa.int64(), draw.choice((None, 5)))
+        else:
+            table = database.tables[draw.choice(TABLES)].shape
+            spare = [column.name for column in table.columns if column.name.startswith("c")]
+            if spare:
+                database.drop_column(table.table.name, draw.choice(spare))
+    agent.drain()
+    for name in TABLES:
+        assert agent.mirror(name) == source_rows(database, name), name
+
+
+def test_rows_never_go_back_in_time_and_no_change_is_told_twice(tmp_path: Path) -> None:
+    draw = random.Random(7)
+    database = database_of(25)
+    agent = Agent(tmp_path, database, draw)
+    agent.pipeline.step()
+    begun = len(database.log)
+    for _ in range(60):
+        write(database, draw)
+        agent.pipeline.step()
+        if draw.random() < 0.1:
+            agent.kill()
+    agent.drain()
+    for name in TABLES:
+        told = [
+            (int(row["_position"]), row["id"], row["_op"])
+            for row in agent.rows(name)
+            if row["_op"] in ("c", "u", "d") and not row["_position"].startswith("snapshot")
+        ]
+        assert told == sorted(told, key=lambda each: each[0])
+        wrote = [
+            (at, change.row["id"], change.op)
+            for at, transaction in enumerate(database.log)
+            for change in transaction
+            if at >= begun and getattr(change, "table", "") == name
+        ]
+        assert sorted(told) == sorted(wrote)
+
+
+def test_a_transaction_that_is_cut_is_shown_only_when_it_is_whole(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    database = database_of(0)
+    agent = Agent(tmp_path, database, draw)
+    agent.drain()
+    database.commit(*(("t", "c", {"id": n, "v": "x", "large": "y"}) for n in range(100)))
+    seen = set()
+    while len(agent.mirror("t")) < 100:
+        agent.pipeline.step()
+        seen.add(len(agent.mirror("t")))
+    assert seen <= {0, 100}
+
+
+def test_a_table_that_is_lost_is_parked_and_the_others_go_on(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    database = database_of(5)
+    agent = Agent(tmp_path, database, draw)
+    agent.drain()
+    database.lose("t", ValueUnrepresentable("t: id = 10: column v holds what cannot be"))
+    database.commit(
+        ("t", "u", {"id": 10, "v": "unseen", "large": "l"}), ("u", "u", {"id": 10, "v": "seen", "large": "l"})
+    )
+    agent.drain()
+    assert agent.mirror("u") == source_rows(database, "u")
+    assert agent.mirror("t")[(10,)]["v"] == "v10"
+    state = agent.board.of(StreamName("d", "s", "t"))
+    assert (state.state, state.trouble and state.trouble.code) == ("held", ValueUnrepresentable.code)
+    agent.kill()
+    agent.drain()
+    assert agent.board.of(StreamName("d", "s", "t")).state == "held"
+    agent.outbox.reset(StreamName("d", "s", "t"), who="test", why="mended")
+    agent.pipeline._looked = float("-inf")
+    agent.drain()
+    assert agent.mirror("t") == source_rows(database, "t")
+    assert agent.board.of(StreamName("d", "s", "t")).state == "streaming"
+
+
+def test_a_gap_parks_what_needed_the_log_and_is_told_with_its_bounds(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    database = database_of(5)
+    agent = Agent(tmp_path, database, draw)
+    agent.drain()
+    for _ in range(20):
+        write(database, draw)
+    database.first = len(database.log)
+    agent.kill()
+    agent.drain()
+    for name in TABLES:
+        trouble = agent.board.of(StreamName("d", "s", name)).trouble
+        assert trouble is not None
+        assert trouble.code == "FB-LOG-GAP"
+        assert "are gone" in trouble.reason
+        agent.outbox.reset(StreamName("d", "s", name), who="test", why="gap")
+    agent.pipeline._looked = float("-inf")
+    agent.drain()
+    for name in TABLES:
+        assert agent.mirror(name) == source_rows(database, name)
+
+
+def test_a_table_that_was_not_followed_for_a_while_is_taken_anew(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    database = database_of(5)
+    agent = Agent(tmp_path, database, draw)
+    agent.drain()
+    both, agent.tables = agent.tables, agent.tables[1:]
+    agent.kill()
+    agent.drain()
+    database.commit(("t", "d", {"id": 10}), ("u", "d", {"id": 10}))
+    agent.drain()
+    agent.tables = both
+    agent.kill()
+    agent.drain()
+    assert agent.mirror("t") == source_rows(database, "t")
+    assert agent.outbox.stream(StreamName("d", "s", "t")).epoch == 2
+    reader = agent.outbox.reader()
+    assert ["not followed" in reset.why for reset in reader.resets()] == [True]
+    reader.close()
