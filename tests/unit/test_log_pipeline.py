@@ -22,7 +22,7 @@ from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import open_batch
 from forebay_wire.stream import StreamName
-from tests.contract.sources.memory_log import MemoryDatabase, MemorySource
+from tests.contract.sources.memory_log import Change, MemoryDatabase, MemorySource
 
 TABLES = ("t", "u")
 
@@ -192,7 +192,7 @@ def test_rows_never_go_back_in_time_and_no_change_is_told_twice(tmp_path: Path) 
             (at, change.row["id"], change.op)
             for at, transaction in enumerate(database.log)
             for change in transaction
-            if at >= begun and getattr(change, "table", "") == name
+            if at >= begun and isinstance(change, Change) and change.table == name
         ]
         assert sorted(told) == sorted(wrote)
 

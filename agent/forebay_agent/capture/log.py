@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import pyarrow as pa
 
@@ -155,3 +155,8 @@ class LogSource(Source, Protocol):
     def examine_log(self, tables: Sequence[LogTable]) -> list[Finding]:
         """What `check` says of the log: settings, privileges, slot, publication, row image, metadata, retention, and the
         statements that a DBA would run; per table, what the log cannot carry (generated columns, replica identity)."""
+
+
+def offers_log(source: Source) -> TypeGuard[LogSource]:
+    """Whether the database's log can be read."""
+    return hasattr(source, "open_log")

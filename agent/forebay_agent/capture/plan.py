@@ -79,7 +79,7 @@ def open_capture(
     batch_rows: int = 50_000,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Capture:
-    """The capture of one table. `shape` is what `describe` returned; each poll describes the table anew and follows
+    """The capture of one table in any mode but log (`forebay_agent.log`). `shape` is what `describe` returned; each poll describes the table anew and follows
     columns that were added.
 
     Raises:
@@ -90,14 +90,18 @@ def open_capture(
         return SnapshotCapture(captured)
     if table.mode == "cursor":
         return CursorCapture(captured)
-    if not offers_triggers(source):
-        raise TableMisconfigured(
-            f"{table.name}: mode trigger is not offered for this kind of database",
-            file=table.file,
-            key=f"{table.entry}.mode",
-            remedy='Use mode = "cursor", or mode = "snapshot".',
-        )
+    if table.mode != "trigger" or not offers_triggers(source):
+        raise mode_not_offered(table)
     return TriggerCapture(captured, source)
+
+
+def mode_not_offered(table: TableConfig) -> TableMisconfigured:
+    return TableMisconfigured(
+        f"{table.name}: mode {table.mode} is not offered for this kind of database",
+        file=table.file,
+        key=f"{table.entry}.mode",
+        remedy='Use mode = "cursor", or mode = "snapshot".',
+    )
 
 
 def _check_mode(table: TableConfig, key: tuple[str, ...]) -> None:

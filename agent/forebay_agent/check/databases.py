@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from forebay_agent.capture.plan import describe, open_capture
-from forebay_agent.capture.source import Severity, Source
+from forebay_agent.capture.log import offers_log
+from forebay_agent.capture.plan import describe, mode_not_offered, open_capture
+from forebay_agent.capture.source import Severity, Source, TableShape
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
 from forebay_agent.check.checked import Checked
@@ -22,6 +24,7 @@ from forebay_agent.errors import (
     TableMissing,
     TriggerMissing,
 )
+from forebay_agent.log.stream import LOG, guarantee_of, log_table_of
 from forebay_agent.transform import Transform
 
 SKEW_SECONDS: Final = 5.0
@@ -56,6 +59,7 @@ def check_source(config: SourceConfig, *, now: Callable[[], float] = time.time) 
             return
         for table in config.tables:
             yield from check_table(config, source, table)
+        yield from _log(config, source)
     finally:
         source.close()
 
@@ -67,8 +71,7 @@ def check_table(config: SourceConfig, source: Source, table: TableConfig) -> Ite
         shape = describe(source, table)
         masks = {mask.column: mask.kind for mask in table.masks}
         Transform(shape, table)
-        capture = open_capture(source, shape, table)
-        yield Checked.fine(place, "mode", f"{table.mode}: {capture.guarantee}")
+        yield Checked.fine(place, "mode", f"{table.mode}: {guarantee(source, shape, table)}")
         if not shape.key:
             yield _no_key(place, table)
         for finding in source.examine(shape, table.cursor if table.mode == "cursor" else None):
@@ -83,6 +86,31 @@ def check_table(config: SourceConfig, source: Source, table: TableConfig) -> Ite
     except AgentError as error:
         key = table.entry + _TABLE_KEYS.get(type(error), "")
         yield Checked.of_error(place, "table", error, file=table.file, key=key)
+
+
+def guarantee(source: Source, shape: TableShape, table: TableConfig) -> str:
+    """What the table's mode can and cannot see. Raises TableMisconfigured when the database does not offer the mode."""
+    if table.mode == LOG:
+        if not offers_log(source):
+            raise mode_not_offered(table)
+        return guarantee_of(shape, table)
+    return open_capture(source, shape, table).guarantee
+
+
+def _log(config: SourceConfig, source: Source) -> Iterator[Checked]:
+    """The log as a whole, for the tables that are captured from it. A table's own trouble was told already."""
+    tables = []
+    for table in config.tables:
+        if table.mode == LOG and offers_log(source):
+            with contextlib.suppress(AgentError):
+                tables.append(log_table_of(describe(source, table), table))
+    if not tables or not offers_log(source):
+        return
+    try:
+        for finding in source.examine_log(tables):
+            yield Checked.of_finding(config.name, finding, file=config.file, key="")
+    except AgentError as error:
+        yield Checked.of_error(config.name, "log", error, file=config.file)
 
 
 def where(config: SourceConfig) -> str:

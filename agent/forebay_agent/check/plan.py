@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from forebay_agent.capture.plan import describe, open_capture
+from forebay_agent.capture.log import offers_log
+from forebay_agent.capture.plan import describe
 from forebay_agent.capture.source import CHANGE_ID, RowRange, Source, TableName, TableShape
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
+from forebay_agent.check.databases import guarantee
 from forebay_agent.config.model import AgentConfig, SourceConfig, TableConfig
 from forebay_agent.errors import AgentError
+from forebay_agent.log.stream import LOG, log_table_of
 from forebay_agent.policy import remedy_of
 from forebay_agent.transform import Transform
 from forebay_wire import schema
@@ -88,12 +91,11 @@ def _of_source(config: SourceConfig, department: str) -> Iterator[TablePlan]:
 def plan_of(source: Source, table: TableConfig, stream: str) -> TablePlan:
     """Raises kinds of `forebay_agent.errors` when the table cannot be captured as configured."""
     shape = describe(source, table)
-    capture = open_capture(source, shape, table)
     shared = {column.name for column in shape.columns}
     return TablePlan(
         stream=stream,
         mode=table.mode,
-        guarantee=capture.guarantee,
+        guarantee=guarantee(source, shape, table),
         key=shape.key,
         columns=tuple(_planned_columns(shape, table)),
         excluded=tuple(
@@ -105,8 +107,16 @@ def plan_of(source: Source, table: TableConfig, stream: str) -> TablePlan:
             f"{finding.message}{': ' + finding.sql if finding.sql else ''}"
             for finding in source.examine(shape, table.cursor if table.mode == "cursor" else None)
             if finding.subject in _ABOUT_PRIVILEGES
-        ),
+        )
+        + tuple(_about_log(source, shape, table)),
     )
+
+
+def _about_log(source: Source, shape: TableShape, table: TableConfig) -> Iterator[str]:
+    """What reading the log needs, with the SQL for a DBA."""
+    if table.mode == LOG and offers_log(source):
+        for finding in source.examine_log([log_table_of(shape, table)]):
+            yield f"{finding.message}{': ' + finding.sql if finding.sql else ''}"
 
 
 def _planned_columns(shape: TableShape, table: TableConfig) -> Iterator[PlannedColumn]:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from forebay_agent.capture.log import LogReader, LogSource
-from forebay_agent.capture.plan import describe
+from forebay_agent.capture.log import LogReader, LogSource, offers_log
+from forebay_agent.capture.plan import describe, mode_not_offered
 from forebay_agent.capture.snapshot import SNAPSHOT
+from forebay_agent.capture.source import Source
 from forebay_agent.capture.table import START, CapturedTable
 from forebay_agent.clock import Clock
 from forebay_agent.config.model import SourceConfig, TableConfig
@@ -26,7 +27,6 @@ from forebay_agent.errors import (
     SourceDenied,
     SourceUnreachable,
     StatementTimeout,
-    TableMisconfigured,
 )
 from forebay_agent.log.putting import AGENT
 from forebay_agent.log.stream import LOG, LogStream, parking
@@ -38,18 +38,6 @@ from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
 
 _PASSING: Final = (SourceUnreachable, SourceDenied, StatementTimeout)
-_GUARANTEE: Final = (
-    "Sees every committed change in the order of commits, deletes included, from the database's own log."
-)
-_NO_KEY: Final = (
-    " The table has no key: the platform keeps its history only, an interrupted copy begins again, and what changed while a"
-    " copy began may stand in it twice."
-)
-_NO_SNAPSHOT: Final = (
-    " Rows that were there before are not copied (snapshot = false): the mirror holds what changed since."
-)
-
-
 _NOWHERE: Final = LogRecord("", frozenset())
 
 
@@ -82,18 +70,13 @@ class Opening:
         self._clock = clock
         self._algorithm = algorithm
 
-    def open(self, source: LogSource) -> Opened:
+    def open(self, source: Source) -> Opened:
         """Describes every table, opens the reader, and keeps in the outbox, before anything is read, where it begins.
 
         Raises: what concerns the source as a whole. A table's own trouble is in `troubles`, or parks its stream.
         """
-        if not hasattr(source, "open_log"):
-            raise TableMisconfigured(
-                "mode log is not offered for this kind of database",
-                file=self._config.file,
-                key="table.mode",
-                remedy='Use mode = "trigger" or mode = "cursor".',
-            )
+        if not offers_log(source):
+            raise mode_not_offered(self._tables[0][1])
         self._outbox.discard_open(self._department, self._config.name)
         log = self._outbox.log(self._department, self._config.name)
         opened = Opened()
@@ -112,7 +95,7 @@ class Opening:
             self._outbox.put_log(self._department, self._config.name, puts, opened.log, open=False)
         return opened
 
-    def trouble_of(self, source: LogSource, name: StreamName) -> AgentError | None:
+    def trouble_of(self, source: Source, name: StreamName) -> AgentError | None:
         """Whether a stream that could not be opened still cannot."""
         table = next(table for each, table in self._tables if each == name)
         try:
@@ -141,7 +124,7 @@ class Opening:
                 puts.clear()
 
     def _stream(
-        self, source: LogSource, name: StreamName, table: TableConfig, log: LogRecord | None, puts: list[StreamPut]
+        self, source: Source, name: StreamName, table: TableConfig, log: LogRecord | None, puts: list[StreamPut]
     ) -> LogStream:
         record = self._outbox.stream(name)
         refuse_unfit(record)
@@ -165,14 +148,6 @@ class Opening:
             puts.append(StreamPut(record, after, (), (), (epoch,)))
             stream.record = after
         return stream
-
-    def guarantee(self, stream: LogStream) -> str:
-        """What mode log can and cannot see of the table."""
-        return (
-            _GUARANTEE
-            + ("" if stream.captured.shape.key else _NO_KEY)
-            + ("" if stream.config.snapshot else _NO_SNAPSHOT)
-        )
 
 
 def _parked(stream: LogStream, gap: LogGap) -> StreamPut:

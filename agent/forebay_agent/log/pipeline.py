@@ -27,7 +27,7 @@ from forebay_agent.errors import AgentError, OutboxFull, SourceError
 from forebay_agent.log.opening import Opening
 from forebay_agent.log.putting import Anew, LogSealer, Rows, Work
 from forebay_agent.log.snapshots import Snapshots
-from forebay_agent.log.stream import LOG, LogStream, error_of, parking
+from forebay_agent.log.stream import LOG, LogStream, error_of, guarantee_of, parking
 from forebay_agent.outbox import LogRecord, Outbox, Superseded
 from forebay_agent.stream_state import Board, Trouble
 from forebay_wire.digest import DigestAlgorithm
@@ -223,7 +223,7 @@ class LogPipeline:
             self._sealer.show(stream)
             self._board.update(
                 stream.name,
-                guarantee=self._opening.guarantee(stream),
+                guarantee=guarantee_of(stream.captured.shape, stream.config),
                 capturing=Trouble.of(error_of(stream.checkpoint)) if stream.parked else None,
             )
         self._snapshots.opened()

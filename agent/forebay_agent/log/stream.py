@@ -27,6 +27,16 @@ from forebay_wire.stream import StreamName
 LOG: Final = "log"
 PARKED: Final = "parked"
 _REASON_CHARACTERS: Final = 2_000
+_GUARANTEE: Final = (
+    "Sees every committed change in the order of commits, deletes included, from the database's own log."
+)
+_NO_KEY: Final = (
+    " The table has no key: the platform keeps its history only, an interrupted copy begins again, and what changed while a"
+    " copy began may stand in it twice."
+)
+_NO_SNAPSHOT: Final = (
+    " Rows that were there before are not copied (snapshot = false): the mirror holds what changed since."
+)
 
 
 @dataclass(slots=True)
@@ -60,14 +70,23 @@ class LogStream:
 
     @property
     def log_table(self) -> LogTable:
-        config = self.config
-        return LogTable(self.table, self.captured.shape, config.columns, config.exclude, config.as_text)
+        return log_table_of(self.captured.shape, self.config)
 
     def leave_copy(self) -> None:
         """What was read of a snapshot and not handed on is of no more use."""
         if self.copy is not None:
             self.copy.cancel()
             self.copy = None
+
+
+def log_table_of(shape: TableShape, table: TableConfig) -> LogTable:
+    """What a reader is told of a table."""
+    return LogTable(shape.table, shape, table.columns, table.exclude, table.as_text)
+
+
+def guarantee_of(shape: TableShape, table: TableConfig) -> str:
+    """What mode log can and cannot see of a table."""
+    return _GUARANTEE + ("" if shape.key else _NO_KEY) + ("" if table.snapshot else _NO_SNAPSHOT)
 
 
 def parking(checkpoint: Checkpoint, error: AgentError) -> Checkpoint:

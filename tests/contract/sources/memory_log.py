@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from forebay_agent.capture.log import EventKind, LogPiece, LogRows, LogTable, Retention, TableEvent
+from forebay_agent.capture.log import EventKind, LogPiece, LogReader, LogRows, LogTable, Retention, TableEvent
 from forebay_agent.capture.source import Column, Finding, Horizon, RowRange, TableName, TableShape
 from forebay_agent.errors import AgentError, LogGap, TableMissing
 from forebay_wire.columns import CHANGE_FIELDS
@@ -139,7 +139,7 @@ class MemorySource:
         chosen = chosen[: rows.limit] if rows.limit else chosen
         yield _batch(shape, chosen)
 
-    def read_chunk(self, shape: TableShape, rows: RowRange, reader: MemoryReader) -> Iterator[pa.RecordBatch]:
+    def read_chunk(self, shape: TableShape, rows: RowRange, reader: LogReader) -> Iterator[pa.RecordBatch]:
         return iter(list(self.read(shape, rows)))
 
     def horizon(self, shape: TableShape, column: str) -> Horizon:
