@@ -4,6 +4,7 @@ Constraints
     A batch and the checkpoint that it leads to are kept in one transaction, on the disk when `put` returns. A batch leaves
     only when the collector calls it durable, or by an audited reset. Nobody overtakes: `put` compares the stream's epoch,
     seq and chain with those that the batch was sealed for. A damaged file stops the agent; it is never read as "empty".
+    What log capture read of a transaction that has not ended is kept hidden (`open_part.py`): sent whole or read again.
 
 Format
     One SQLite file, `<state>/outbox.db` (tables: `outbox.sql`; pragmas, version and error codes: `file.py`).
@@ -17,9 +18,12 @@ from forebay_agent.outbox.reader import OutboxReader
 from forebay_agent.outbox.records import (
     START,
     Hold,
+    LogRecord,
+    NewEpoch,
     OutboxState,
     Reset,
     SeenChanges,
+    StreamPut,
     StreamRecord,
     Superseded,
     WaitingBatch,
@@ -29,11 +33,14 @@ from forebay_agent.outbox.store import Outbox
 __all__ = [
     "START",
     "Hold",
+    "LogRecord",
+    "NewEpoch",
     "Outbox",
     "OutboxReader",
     "OutboxState",
     "Reset",
     "SeenChanges",
+    "StreamPut",
     "StreamRecord",
     "Superseded",
     "WaitingBatch",

@@ -14,9 +14,10 @@ from typing import Final
 
 from forebay_agent.durable import sync_folder
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StateFolderUnusable
+from forebay_agent.outbox.upgrade import upgrade
 
 FILE_NAME: Final = "outbox.db"
-FORMAT: Final = 1
+FORMAT: Final = 2
 APPLICATION_ID: Final = 0x46624F78  # "FbOx"
 PAGE_BYTES: Final = 16 << 10
 BUSY_SECONDS: Final = 15.0
@@ -24,7 +25,7 @@ WAL_BYTES: Final = 64 << 20
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Opens the outbox's file, making it first where there is none.
+    """Opens the outbox's file, making it first where there is none, and bringing an older format up to this version's.
 
     Raises: OutboxDamaged, StateFolderUnusable, OutboxFull.
     """
@@ -36,8 +37,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise of_os_error(error, path) from error
     try:
-        _check_version(connection, path)
         connection.execute("PRAGMA synchronous = FULL")
+        if _check_version(connection, path) < FORMAT:
+            upgrade(connection, FORMAT)
+            _refuse_older(_check_version(connection, path), path)
         # some builds of SQLite write zeros over what is deleted: twice the work, and no room for it on a full disk
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA wal_autocheckpoint = 1000")
@@ -64,7 +67,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise of_os_error(error, path) from error
     try:
-        _check_version(connection, path)
+        _refuse_older(_check_version(connection, path), path)
         connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         connection.close()
@@ -157,7 +160,8 @@ def _check_size(path: Path) -> None:
         raise OutboxDamaged(f"{path}: the outbox is damaged: shorter than its first page")
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """-> the file's format, at most this version's."""
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
         raise OutboxDamaged(f"{path}: is an SQLite file, but not an outbox")
@@ -167,5 +171,14 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer forebay-agent (format {version}; this one knows {FORMAT})",
             remedy="Install the newer forebay-agent again.",
         )
-    if version != FORMAT:
+    if version < 1:
         raise OutboxDamaged(f"{path}: format {version} is not known")
+    return version
+
+
+def _refuse_older(version: int, path: Path) -> None:
+    if version < FORMAT:
+        raise StateFolderUnusable(
+            f"{path}: written by an older forebay-agent (format {version}; this one reads {FORMAT})",
+            remedy="Start `forebay-agent run` of this version once: it brings the file up to date and keeps what is in it.",
+        )

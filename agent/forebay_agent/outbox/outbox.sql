@@ -1,4 +1,4 @@
--- Format 1 of the outbox. PRAGMAs (page size, WAL, application_id, user_version) are set by file.py.
+-- Format 2 of the outbox (older files: upgrade.py). PRAGMAs (page size, WAL, application_id, user_version) are set by file.py.
 
 CREATE TABLE stream (
     id            INTEGER PRIMARY KEY,
@@ -16,8 +16,23 @@ CREATE TABLE stream (
     held_epoch    INTEGER NOT NULL DEFAULT 0,
     held_seq      INTEGER NOT NULL DEFAULT 0,
     held_chain    BLOB    NOT NULL DEFAULT x'',
+    -- where the open part begins: batches from (open_epoch, open_seq) on belong to a transaction of the source whose end
+    -- was not read yet, and are not shown to readers; epoch 0: there is none. See open_part.py.
+    open_epoch      INTEGER NOT NULL DEFAULT 0,
+    open_seq        INTEGER NOT NULL DEFAULT 0,
+    open_chain      BLOB    NOT NULL DEFAULT x'',
+    open_checkpoint TEXT    NOT NULL DEFAULT '',
     UNIQUE (department, source, name)
 ) STRICT;
+
+-- How far each source's log was captured.
+CREATE TABLE log (
+    department TEXT NOT NULL,
+    source     TEXT NOT NULL,
+    checkpoint TEXT NOT NULL, -- the dialect's own
+    tables     TEXT NOT NULL, -- JSON: names (schema.table) of the streams that were followed up to it
+    PRIMARY KEY (department, source)
+) STRICT, WITHOUT ROWID;
 
 -- Sealed batches that the collector has not called durable. The payload comes last, so that listings do not read it.
 CREATE TABLE batch (
@@ -47,7 +62,7 @@ CREATE TABLE seen (
     PRIMARY KEY (stream, key)
 ) STRICT, WITHOUT ROWID;
 
--- Who started a stream anew, and why.
+-- Who started a stream anew, and why; epochs that log capture began, too.
 CREATE TABLE reset (
     id                INTEGER PRIMARY KEY,
     stream            INTEGER NOT NULL REFERENCES stream,

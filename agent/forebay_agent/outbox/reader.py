@@ -1,4 +1,7 @@
-"""Reading the outbox on a connection of one's own: the uplink and the listings. Never holds a transaction open."""
+"""Reading the outbox on a connection of one's own: the uplink and the listings. Never holds a transaction open.
+
+What is hidden (`open_part`) does not exist here: a stream with an open part is shown as it stood before.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay_agent.outbox.file import FILE_NAME, of_sqlite_error, open_for_reading
+from forebay_agent.outbox.open_part import VISIBLE
 from forebay_agent.outbox.records import Hold, Reset, StreamRecord, WaitingBatch
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
@@ -16,6 +20,13 @@ STREAM_COLUMNS = (
     "id, department, source, name, epoch, next_seq, chain, checkpoint, window_number,"
     " held_code, held_reason, held_epoch, held_seq, held_chain"
 )
+_VISIBLE_STREAM = (
+    "SELECT id, department, source, name, iif(open_epoch, open_epoch, epoch), iif(open_epoch, open_seq, next_seq),"
+    " iif(open_epoch, open_chain, chain), iif(open_epoch, open_checkpoint, checkpoint), window_number,"
+    " held_code, held_reason, held_epoch, held_seq, held_chain FROM stream"
+)
+_WAITING = "batch.epoch, seq, batch.chain, size, header"
+_BATCHES = "FROM stream CROSS JOIN batch ON batch.stream = stream.id WHERE stream.id = ?"
 
 
 class OutboxReader:
@@ -27,13 +38,13 @@ class OutboxReader:
 
     def streams(self) -> list[StreamRecord]:
         """Every stream, by name."""
-        rows = self._all(f"SELECT {STREAM_COLUMNS} FROM stream ORDER BY department, source, name")
+        rows = self._all(f"{_VISIBLE_STREAM} ORDER BY department, source, name")
         return [stream_record(row) for row in rows]
 
     def waiting(self, stream: int, *, limit: int = -1) -> list[WaitingBatch]:
         """The stream's batches in the order in which they are sent; `stream` is StreamRecord.id."""
         rows = self._all(
-            "SELECT epoch, seq, chain, size, header FROM batch WHERE stream = ? ORDER BY epoch, seq LIMIT ?",
+            f"SELECT {_WAITING} {_BATCHES} AND {VISIBLE} ORDER BY batch.epoch, seq LIMIT ?",
             (stream, limit),
         )
         return [WaitingBatch(*row) for row in rows]
@@ -43,7 +54,7 @@ class OutboxReader:
         try:
             self._connection.execute("BEGIN")
             try:
-                row = self._all(f"SELECT {STREAM_COLUMNS} FROM stream WHERE id = ?", (stream,))[0]
+                row = self._all(f"{_VISIBLE_STREAM} WHERE id = ?", (stream,))[0]
                 first = self.waiting(stream, limit=1)
             finally:
                 self._connection.execute("COMMIT")
@@ -54,7 +65,7 @@ class OutboxReader:
     def find(self, stream: int, epoch: int, seq: int) -> WaitingBatch | None:
         """That very batch, None when it does not wait."""
         rows = self._all(
-            "SELECT epoch, seq, chain, size, header FROM batch WHERE stream = ? AND epoch = ? AND seq = ?",
+            f"SELECT {_WAITING} {_BATCHES} AND {VISIBLE} AND batch.epoch = ? AND seq = ?",
             (stream, epoch, seq),
         )
         return WaitingBatch(*rows[0]) if rows else None
@@ -62,7 +73,8 @@ class OutboxReader:
     def next_batch(self, stream: int, after: tuple[int, int]) -> SealedBatch | None:
         """The first batch after (epoch, seq), None when there is none."""
         rows = self._all(
-            "SELECT header, payload FROM batch WHERE stream = ? AND (epoch, seq) > (?, ?) ORDER BY epoch, seq LIMIT 1",
+            f"SELECT header, payload {_BATCHES} AND {VISIBLE} AND (batch.epoch, seq) > (?, ?)"
+            " ORDER BY batch.epoch, seq LIMIT 1",
             (stream, *after),
         )
         return SealedBatch(*rows[0]) if rows else None
@@ -73,7 +85,7 @@ class OutboxReader:
         return rows[0][0] if rows else None
 
     def totals(self) -> tuple[int, int]:
-        """(batches, bytes) that wait."""
+        """(batches, bytes) that the file holds, hidden ones too."""
         batches, size = self._all("SELECT count(*), coalesce(sum(size), 0) FROM batch")[0]
         return batches, size
 
@@ -81,7 +93,8 @@ class OutboxReader:
         """The audit of resets, oldest first."""
         rows = self._all(
             "SELECT department, source, name, at_us, who, why, old_epoch, old_next_seq, new_epoch, abandoned_batches,"
-            " abandoned_bytes FROM reset JOIN stream ON stream.id = reset.stream ORDER BY reset.id"
+            " abandoned_bytes FROM reset JOIN stream ON stream.id = reset.stream"
+            " WHERE open_epoch = 0 OR new_epoch <= open_epoch ORDER BY reset.id"
         )
         return [Reset(StreamName(*row[:3]), *row[3:]) for row in rows]
 

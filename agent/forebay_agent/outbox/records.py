@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from forebay_wire.seal import Link
+from forebay_wire.schema import TableSchema
+from forebay_wire.seal import Link, SealedBatch
 from forebay_wire.stream import StreamName
 
 START: Final = "{}"
@@ -13,7 +15,14 @@ START: Final = "{}"
 
 
 class Superseded(Exception):
-    """The stream was reset after the batch's link was read: read the record again and capture from its checkpoint."""
+    """Streams were reset after the batches' links were read: read their records again and capture from their checkpoints.
+
+    names: of those streams; never empty.
+    """
+
+    def __init__(self, names: Sequence[StreamName]) -> None:
+        super().__init__(f"{', '.join(map(str, names))}: no longer as captured from: reset meanwhile")
+        self.names = frozenset(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,11 @@ class StreamRecord:
         """(epoch, seq) of the last batch sealed in this epoch; seq 0: none yet."""
         return self.epoch, self.next_seq - 1
 
+    def next_epoch(self) -> StreamRecord:
+        """The stream as its next epoch begins: from the start of its table, on the same chain, so that what waits is still
+        sent. See `NewEpoch` for how it is kept."""
+        return replace(self, epoch=self.epoch + 1, next_seq=1, checkpoint=START)
+
 
 @dataclass(frozen=True, slots=True)
 class SeenChanges:
@@ -65,6 +79,48 @@ class SeenChanges:
     forget: tuple[bytes, ...] = ()
     last_of_window: bool = False
     forget_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """An epoch that log capture began by itself, for the audit of resets. old_next_seq, old_checkpoint: of the epoch before
+    it, as it ended."""
+
+    epoch: int
+    old_next_seq: int
+    old_checkpoint: str
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPut:
+    """What one stream takes part with in `Outbox.put_log`.
+
+    before, after: the stream as it stood and as it stands afterwards. batches: consecutive from `before.link` on; they may
+    cross into `epochs`. schemas: what opens them, as far as the outbox may not have them yet.
+    """
+
+    before: StreamRecord
+    after: StreamRecord
+    batches: Sequence[SealedBatch]
+    schemas: Sequence[TableSchema] = ()
+    epochs: Sequence[NewEpoch] = ()
+    seen_changes: SeenChanges | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the batches."""
+        return sum(batch.size for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """How far a source's log was captured. checkpoint: the dialect's own text. tables: streams' table names (schema.table)
+    that were followed up to it."""
+
+    checkpoint: str
+    tables: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from forebay_agent.outbox.open_part import discard
 from forebay_agent.outbox.reader import STREAM_COLUMNS, stream_record
 from forebay_agent.outbox.records import START, StreamRecord
 from forebay_wire.stream import StreamName
@@ -22,8 +23,13 @@ def find(connection: sqlite3.Connection, name: StreamName) -> StreamRecord | Non
     return stream_record(row) if row else None
 
 
-def reset(connection: sqlite3.Connection, old: StreamRecord, *, at_us: int, who: str, why: str) -> tuple[int, int]:
-    """Within the caller's transaction. -> batches and bytes that were abandoned."""
+def reset(connection: sqlite3.Connection, name: StreamName, *, at_us: int, who: str, why: str) -> StreamRecord:
+    """Within the caller's transaction; the stream is known. What is hidden of it goes first: it was never to be sent."""
+    old = find(connection, name)
+    assert old is not None
+    discard(connection, [old.id])
+    old = find(connection, name)
+    assert old is not None
     epoch, chain, abandoned = old.epoch + 1, old.chain, (0, 0)
     if old.hold is not None:
         epoch, chain = max(old.epoch, old.hold.epoch) + 1, old.hold.chain
@@ -42,4 +48,6 @@ def reset(connection: sqlite3.Connection, old: StreamRecord, *, at_us: int, who:
         " abandoned_batches, abandoned_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (old.id, at_us, who, why, old.epoch, old.next_seq, old.checkpoint, epoch, *abandoned),
     )
-    return abandoned
+    new = find(connection, name)
+    assert new is not None
+    return new

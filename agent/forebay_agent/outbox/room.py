@@ -41,7 +41,17 @@ class Room:
 
     def check_disk(self, more: int) -> None:
         """Raises OutboxFull when files that grow by `more` bytes would touch the reserve."""
-        free = self.free(self.folder)
-        stays = max(self.reserve, DELETING_BYTES)
-        if free - more < stays:
-            raise OutboxFull(f"{self.folder}: {free:,} bytes free on the disk, {stays:,} stay free: capture waits")
+        spare = self.spare()
+        if spare < more:
+            stays = self._stays
+            raise OutboxFull(
+                f"{self.folder}: {spare + stays:,} bytes free on the disk, {stays:,} stay free: capture waits"
+            )
+
+    def spare(self) -> int:
+        """Bytes that may be written before the reserve is touched; negative: it is."""
+        return self.free(self.folder) - self._stays
+
+    @property
+    def _stays(self) -> int:
+        return max(self.reserve, DELETING_BYTES)

@@ -28,8 +28,13 @@ def lookup(connection: sqlite3.Connection, stream: int, keys: Sequence[bytes]) -
     return {key: (row, window) for key, row, window in rows}
 
 
-def change(connection: sqlite3.Connection, stream: int, window: int, changes: SeenChanges) -> int:
-    """Within the caller's transaction. -> the number of the window that the next piece belongs to."""
+def next_window(window: int, changes: SeenChanges | None) -> int:
+    """The number of the window that the next piece belongs to."""
+    return window + 1 if changes is not None and changes.last_of_window else window
+
+
+def change(connection: sqlite3.Connection, stream: int, window: int, changes: SeenChanges) -> None:
+    """Within the caller's transaction. window: that of the piece."""
     if changes.forget_all:
         connection.execute("DELETE FROM seen WHERE stream = ?", (stream,))
     connection.executemany("DELETE FROM seen WHERE stream = ? AND key = ?", ((stream, key) for key in changes.forget))
@@ -38,8 +43,5 @@ def change(connection: sqlite3.Connection, stream: int, window: int, changes: Se
         " DO UPDATE SET row = excluded.row, window_number = excluded.window_number",
         ((stream, key, row, window) for key, row in changes.remember),
     )
-    if not changes.last_of_window:
-        return window
-    if window % RENEW == 0:
+    if changes.last_of_window and window % RENEW == 0:
         connection.execute("DELETE FROM seen WHERE stream = ? AND window_number < ?", (stream, window - KEEP))
-    return window + 1

@@ -13,18 +13,30 @@ from forebay_agent.clock import Clock, SystemClock
 from forebay_agent.config.model import OutboxConfig
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StreamUnknown
 from forebay_agent.outbox import seen
-from forebay_agent.outbox.file import FILE_NAME, PAGE_BYTES, WAL_BYTES, check_whole, of_sqlite_error, open_for_writing
+from forebay_agent.outbox.file import FILE_NAME, check_whole, of_sqlite_error, open_for_writing
+from forebay_agent.outbox.keeping import check_consecutive, find_log, keep, keep_log
+from forebay_agent.outbox.open_part import Source, discard, publish, sizes, streams_of
 from forebay_agent.outbox.reader import OutboxReader
-from forebay_agent.outbox.records import START, Hold, OutboxState, SeenChanges, StreamRecord, Superseded
+from forebay_agent.outbox.records import (
+    START,
+    Hold,
+    LogRecord,
+    OutboxState,
+    SeenChanges,
+    StreamPut,
+    StreamRecord,
+    Superseded,
+)
 from forebay_agent.outbox.resetting import find, reset
 from forebay_agent.outbox.room import Room
+from forebay_agent.outbox.space import Space
 from forebay_wire.digest import GENESIS
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
 
-_VACUUM_FROM_PAGES: Final = 8_192  # 128 MiB free within the file: give some back to the disk
-_VACUUM_PAGES: Final = 512
+_RAISE_CAP: Final = "Raise `[outbox] cap`: a transaction of the database is sent when all of it is in the outbox."
+_FREE_DISK: Final = "Free disk space: a transaction of the database is sent when all of it is in the outbox."
 
 
 class Outbox:
@@ -38,9 +50,13 @@ class Outbox:
         self._connection = connection
         self._path = path
         self._room = room
+        self._space = Space(connection, path, room)
         self._clock = clock
         self._lock = threading.Lock()
         self._full = False
+        self._schemas: set[bytes] = set()
+        self._batches, self._bytes = 0, 0
+        self._open: dict[Source, int] = {}
         self._others_version = -1
         self._count_again_if_others_wrote()
         self._arrived: set[int] = set()
@@ -88,7 +104,7 @@ class Outbox:
                 )
                 record = find(connection, name)
             assert record is not None
-            self._announce(record.id)
+            self._announce([record.id])
         return record
 
     def check_room(self, more: int = 0) -> None:
@@ -98,13 +114,8 @@ class Outbox:
         and a batch that found no room still waits.
         """
         try:
-            self._room.check_cap(self._bytes, more)
-            try:
-                self._room.check_disk(self._growth(more))
-            except OutboxFull:  # a log that was carried over to the file is room again
-                with self._lock, self._failures():
-                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                self._room.check_disk(self._growth(more))
+            self._room.check_cap(self._bytes if self._visible else 0, more)
+            self._check_disk(more)
         except OutboxFull:
             self._full = True
             raise
@@ -123,41 +134,86 @@ class Outbox:
         """Keeps consecutive batches, sealed from `record.link` on, together with the checkpoint that they lead to; no
         batches: only the checkpoint. -> the record that the next put starts from.
 
-        Raises: Superseded when the stream is no longer as `record` says; then nothing was kept.
+        Raises: Superseded when the stream is no longer as `record` says; then nothing was kept. ValueError when the batches
+            are not consecutive.
         """
-        size = sum(batch.size for batch in batches)
+        link = record.link.after(batches[-1]) if batches else record.link
+        window = seen.next_window(record.window, seen_changes)
+        after = StreamRecord(
+            record.id, record.name, record.epoch, link.seq, link.previous_chain, checkpoint, window, record.hold
+        )
+        put = StreamPut(record, after, batches, (schema,) if schema else (), (), seen_changes)
+        check_consecutive(put)
+        size = put.size
         if batches:
             self.check_room(size)
-        link = batches[-1] if batches else None
-        seq = link.seq + 1 if link else record.next_seq
-        chain = link.chain if link else record.chain
-        with self._transaction() as connection:
-            window = record.window
-            if seen_changes is not None:
-                window = seen.change(connection, record.id, window, seen_changes)
-            updated = connection.execute(
-                "UPDATE stream SET next_seq = ?, chain = ?, checkpoint = ?, window_number = ?"
-                " WHERE id = ? AND epoch = ? AND next_seq = ? AND chain = ?",
-                (seq, chain, checkpoint, window, record.id, record.epoch, record.next_seq, record.chain),
-            )
-            if updated.rowcount != 1:
-                raise Superseded(f"{record.name}: was reset after epoch {record.epoch} seq {record.next_seq - 1}")
-            if schema is not None:
-                connection.execute(
-                    "INSERT OR IGNORE INTO schema (fingerprint, serialized) VALUES (?, ?)",
-                    (schema.fingerprint, schema.serialized),
-                )
-            connection.executemany(
-                "INSERT INTO batch (stream, epoch, seq, chain, size, header, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((record.id, b.epoch, b.seq, b.chain, b.size, b.header, b.payload) for b in batches),
-            )
-        with self._lock:
-            self._batches += len(batches)
-            self._bytes += size
+        with self._transaction(size) as connection:
+            self._keep(connection, [put], hidden=False)
+        if schema is not None:
+            self._schemas.add(schema.fingerprint)
         if batches:
-            self._announce(record.id)
-            self._bound_log()
-        return StreamRecord(record.id, record.name, record.epoch, seq, chain, checkpoint, window, record.hold)
+            self._announce([record.id])
+        return after
+
+    def log(self, department: str, source: str) -> LogRecord | None:
+        """How far the source's log was captured; None: not at all."""
+        with self._lock, self._failures():
+            try:
+                return find_log(self._connection, department, source)
+            except ValueError as error:
+                raise OutboxDamaged(f"{self._path}: the log record of {department}/{source} cannot be read") from error
+
+    def put_log(self, department: str, source: str, puts: Sequence[StreamPut], log: LogRecord, *, open: bool) -> None:  # noqa: A002
+        """Keeps what the source's log told of several streams, and how far the log was captured, in one transaction.
+
+        open: the batches belong to a transaction of the source whose end was not read yet. They are kept but hidden, and
+        the log record stays; the next put that is not open makes them visible in its own transaction, and `discard_open`
+        takes them away. See `open_part`.
+
+        Raises:
+            Superseded: streams are no longer as their `before` says; then nothing of all was kept.
+            ValueError: batches do not lead from `before` to `after`, are of another source, or remember rows of a part that
+                may be discarded.
+        """
+        for put in puts:
+            check_consecutive(put)
+            if (put.before.name.department, put.before.name.source) != (department, source):
+                raise ValueError(f"{put.before.name}: is not of {department}/{source}")
+            if open and put.seen_changes is not None and put.seen_changes.remember:
+                raise ValueError(f"{put.before.name}: rows of an open part cannot be remembered")
+        size = sum(put.size for put in puts)
+        if size:
+            self._check_room_of_log((department, source), size, hidden=open)
+        announced: list[int] = []
+        whose = (department, source)
+        with self._transaction(size) as connection:
+            self._keep(connection, puts, hidden=open)
+            if open:
+                self._open = self._open | {whose: self._open.get(whose, 0) + size}
+            else:
+                if whose in self._open:
+                    announced = publish(connection, whose)
+                    self._open = {each: held for each, held in self._open.items() if each != whose}
+                keep_log(connection, department, source, log)
+        self._schemas.update(schema.fingerprint for put in puts for schema in put.schemas)
+        if not open:
+            announced += [put.before.id for put in puts if put.batches or put.epochs]
+            if announced:
+                self._announce(announced)
+
+    def discard_open(self, department: str | None = None, source: str | None = None) -> int:
+        """Takes hidden batches away and sets their streams back to where the open part began; None: of every source.
+        For a source's start, and after its reader failed. -> how many batches went."""
+        with self._transaction() as connection:
+            chosen = [each for each in sizes(connection) if department in (None, each[0]) and source in (None, each[1])]
+            streams = [stream for each in chosen for stream in streams_of(connection, each)]
+            batches, size = discard(connection, streams)
+            self._batches -= batches
+            self._bytes -= size
+            self._open = {each: held for each, held in self._open.items() if each not in chosen}
+        with self._lock, self._failures():
+            self._space.give_back()
+        return batches
 
     def arrivals(self) -> set[int]:
         """StreamRecord.ids of the streams that this process put, made or reset something in since the last call."""
@@ -186,16 +242,15 @@ class Outbox:
         gone, size = 0, 0
         with self._transaction() as connection:
             for stream, (epoch, seq) in durable.items():
-                sizes = connection.execute(
+                deleted = connection.execute(
                     "DELETE FROM batch WHERE stream = ? AND (epoch, seq) <= (?, ?) RETURNING size", (stream, epoch, seq)
                 ).fetchall()
-                gone += len(sizes)
-                size += sum(each for (each,) in sizes)
-        with self._lock, self._failures():
+                gone += len(deleted)
+                size += sum(each for (each,) in deleted)
             self._batches -= gone
             self._bytes -= size
-            if self._connection.execute("PRAGMA freelist_count").fetchone()[0] > _VACUUM_FROM_PAGES:
-                self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        with self._lock, self._failures():
+            self._space.give_back()
         return gone
 
     def hold(self, stream: int, hold: Hold) -> None:
@@ -209,16 +264,11 @@ class Outbox:
     def reset(self, name: StreamName, *, who: str, why: str) -> StreamRecord:
         """Starts a stream anew, from any process; see `resetting`. Raises StreamUnknown."""
         with self._transaction() as connection:
-            old = find(connection, name)
-            if old is None:
+            if find(connection, name) is None:
                 raise StreamUnknown(f"{name}: the outbox knows no such stream")
-            batches, size = reset(connection, old, at_us=self._clock.now_us(), who=who, why=why)
-            new = find(connection, name)
-        assert new is not None
-        with self._lock:
-            self._batches -= batches
-            self._bytes -= size
-        self._announce(new.id)
+            new = reset(connection, name, at_us=self._clock.now_us(), who=who, why=why)
+            self._count(connection)
+        self._announce([new.id])
         return new
 
     def state(self) -> OutboxState:
@@ -231,9 +281,49 @@ class Outbox:
         with self._lock:
             self._connection.close()
 
-    def _announce(self, stream: int) -> None:
+    def _keep(self, connection: sqlite3.Connection, puts: Sequence[StreamPut], *, hidden: bool) -> None:
+        now_us = self._clock.now_us()
+        gone = [
+            put.before.name for put in puts if not keep(connection, put, self._schemas, at_us=now_us, hidden=hidden)
+        ]
+        if gone:
+            raise Superseded(gone)
+        for put in puts:
+            self._batches += len(put.batches)
+            self._bytes += put.size
+
+    @property
+    def _visible(self) -> int:
+        """Bytes that readers see, and that may leave."""
+        hidden: int = sum(self._open.values())
+        return self._bytes - hidden
+
+    def _check_room_of_log(self, source: Source, more: int, *, hidden: bool) -> None:
+        if not hidden or self._visible:
+            self.check_room(more)
+            return
+        try:  # nothing that is here can leave before the transaction ends
+            self._room.check_cap(self._bytes, more)
+        except OutboxFull as error:
+            raise self._refused(source, more, f"the outbox takes at most {self._room.cap:,}", _RAISE_CAP) from error
+        try:
+            self._check_disk(more)
+        except OutboxFull as error:
+            raise self._refused(source, more, str(error), _FREE_DISK) from error
+        self._full = False
+
+    def _refused(self, source: Source, more: int, limit: str, remedy: str) -> OutboxFull:
+        self._full = True
+        held = self._open.get(source, 0)
+        others = f" (beside {self._bytes - held:,} of other sources' transactions)" if self._bytes > held else ""
+        return OutboxFull(
+            f"{'/'.join(source)}: a transaction that has not ended takes {held + more:,} bytes so far{others}; {limit}",
+            remedy=remedy,
+        )
+
+    def _announce(self, streams: Sequence[int]) -> None:
         with self._lock:
-            self._arrived.add(stream)
+            self._arrived.update(streams)
         told = self.on_arrival
         if told is not None:
             told()
@@ -246,27 +336,39 @@ class Outbox:
                 (hold.code, hold.reason, hold.epoch, hold.seq, hold.chain, stream),
             )
 
+    def _check_disk(self, more: int) -> None:
+        with self._lock, self._failures():
+            self._space.check_disk(more)
+
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, writes: int = 0) -> Iterator[sqlite3.Connection]:
+        """`writes`: bytes of batches. What is counted within is set back when the transaction fails."""
         with self._lock, self._failures():
             self._connection.execute("BEGIN IMMEDIATE")
+            counted = self._batches, self._bytes, self._open
             try:
                 self._count_again_if_others_wrote()
+                counted = self._batches, self._bytes, self._open
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
+                self._batches, self._bytes, self._open = counted
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            if writes:
+                self._space.bound_log(writes)
 
     def _count_again_if_others_wrote(self) -> None:
-        """`forebay-agent reset` is another process, and may abandon batches."""
+        """`forebay-agent reset` is another process, and may take batches away."""
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._others_version:
             self._others_version = version
-            self._batches, self._bytes = self._connection.execute(
-                "SELECT count(*), coalesce(sum(size), 0) FROM batch"
-            ).fetchone()
+            self._count(self._connection)
+
+    def _count(self, connection: sqlite3.Connection) -> None:
+        self._batches, self._bytes = connection.execute("SELECT count(*), coalesce(sum(size), 0) FROM batch").fetchone()
+        self._open = sizes(connection)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -276,26 +378,3 @@ class Outbox:
             mapped = of_sqlite_error(error, self._path)
             self._full = self._full or isinstance(mapped, OutboxFull)
             raise mapped from error
-
-    def _bound_log(self) -> None:
-        """Readers can keep SQLite from starting its log over; from WAL_BYTES on we wait for them instead."""
-        if self._log_bytes() > WAL_BYTES:
-            with self._lock, self._failures():
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-
-    def _growth(self, more: int) -> int:
-        """Bytes by which log and file may grow when `more` bytes are put and all of the log is carried over."""
-        with self._lock, self._failures():
-            pages: int = self._connection.execute("PRAGMA page_count").fetchone()[0]
-            free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
-        try:
-            promised = max(0, pages * PAGE_BYTES - self._path.stat().st_size)
-        except FileNotFoundError:
-            raise OutboxDamaged(f"{self._path}: the outbox vanished while the agent was running") from None
-        return more + promised + max(0, more - free * PAGE_BYTES)
-
-    def _log_bytes(self) -> int:
-        try:
-            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
-        except FileNotFoundError:
-            return 0

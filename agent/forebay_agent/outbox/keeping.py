@@ -1,0 +1,94 @@
+"""What a put writes of one stream, within the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Final
+
+from forebay_agent.outbox import seen
+from forebay_agent.outbox.records import LogRecord, StreamPut
+
+_UPDATE: Final = "UPDATE stream SET epoch = ?, next_seq = ?, chain = ?, checkpoint = ?, window_number = ?"
+_AS_BEFORE: Final = " WHERE id = ? AND epoch = ? AND next_seq = ? AND chain = ?"
+# the right sides of an UPDATE are the values before it: where the open part begins stays as it was first set
+_OPENING: Final = (
+    ", open_epoch = iif(open_epoch, open_epoch, epoch), open_seq = iif(open_epoch, open_seq, next_seq),"
+    " open_chain = iif(open_epoch, open_chain, chain), open_checkpoint = iif(open_epoch, open_checkpoint, checkpoint)"
+)
+
+
+def check_consecutive(put: StreamPut) -> None:
+    """Raises ValueError when batches and epochs do not lead from `before` to `after`."""
+    link = put.before.link
+    epochs = [epoch.epoch for epoch in put.epochs]
+    if epochs != list(range(link.epoch + 1, link.epoch + 1 + len(epochs))):
+        raise ValueError(f"{put.before.name}: new epochs {epochs} do not follow epoch {link.epoch}")
+    epoch, seq, chain = link.epoch, link.seq, link.previous_chain
+    last = epoch + len(epochs)
+    for batch in put.batches:
+        fields = batch.fields
+        if epoch < fields.epoch <= last:
+            epoch, seq = fields.epoch, 1
+        if (fields.epoch, fields.seq, fields.previous_chain) != (epoch, seq, chain):
+            raise ValueError(
+                f"{put.before.name}: epoch {fields.epoch} seq {fields.seq} does not follow epoch {epoch} seq {seq - 1}"
+            )
+        seq, chain = seq + 1, fields.chain
+    if epoch < last:
+        epoch, seq = last, 1
+    after = put.after
+    if (after.id, after.epoch, after.next_seq, after.chain) != (put.before.id, epoch, seq, chain):
+        raise ValueError(f"{put.before.name}: its batches lead to epoch {epoch} seq {seq}, not to {after.last}")
+
+
+def keep(connection: sqlite3.Connection, put: StreamPut, known: set[bytes], *, at_us: int, hidden: bool) -> bool:
+    """`known`: fingerprints of schemas that are in the file. -> False: the stream is no longer as `put.before` says."""
+    before, after = put.before, put.after
+    updated = connection.execute(
+        _UPDATE + _OPENING + _AS_BEFORE if hidden else _UPDATE + _AS_BEFORE,
+        (
+            *(after.epoch, after.next_seq, after.chain, after.checkpoint, after.window),
+            *(before.id, before.epoch, before.next_seq, before.chain),
+        ),
+    )
+    if updated.rowcount != 1:
+        return False
+    if put.epochs:
+        connection.execute("DELETE FROM seen WHERE stream = ?", (before.id,))
+        connection.executemany(
+            "INSERT INTO reset (stream, at_us, who, why, old_epoch, old_next_seq, old_checkpoint, new_epoch,"
+            " abandoned_batches, abandoned_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+            (
+                (before.id, at_us, e.who, e.why, e.epoch - 1, e.old_next_seq, e.old_checkpoint, e.epoch)
+                for e in put.epochs
+            ),
+        )
+    if put.seen_changes is not None:
+        seen.change(connection, before.id, before.window, put.seen_changes)
+    for schema in put.schemas:
+        if schema.fingerprint not in known:
+            connection.execute(
+                "INSERT OR IGNORE INTO schema (fingerprint, serialized) VALUES (?, ?)",
+                (schema.fingerprint, schema.serialized),
+            )
+    connection.executemany(
+        "INSERT INTO batch (stream, epoch, seq, chain, size, header, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        ((before.id, b.epoch, b.seq, b.chain, b.size, b.header, b.payload) for b in put.batches),
+    )
+    return True
+
+
+def keep_log(connection: sqlite3.Connection, department: str, source: str, log: LogRecord) -> None:
+    connection.execute(
+        "INSERT INTO log (department, source, checkpoint, tables) VALUES (?, ?, ?, ?) ON CONFLICT (department, source)"
+        " DO UPDATE SET checkpoint = excluded.checkpoint, tables = excluded.tables",
+        (department, source, log.checkpoint, json.dumps(sorted(log.tables), ensure_ascii=False)),
+    )
+
+
+def find_log(connection: sqlite3.Connection, department: str, source: str) -> LogRecord | None:
+    row = connection.execute(
+        "SELECT checkpoint, tables FROM log WHERE department = ? AND source = ?", (department, source)
+    ).fetchone()
+    return LogRecord(row[0], frozenset(json.loads(row[1]))) if row else None

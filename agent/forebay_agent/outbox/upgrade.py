@@ -1,0 +1,38 @@
+"""Older formats of the outbox's file, brought up to this version's in place: all of it in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+STEPS: Final = {
+    1: (
+        "ALTER TABLE stream ADD COLUMN open_epoch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE stream ADD COLUMN open_seq INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE stream ADD COLUMN open_chain BLOB NOT NULL DEFAULT x''",
+        "ALTER TABLE stream ADD COLUMN open_checkpoint TEXT NOT NULL DEFAULT ''",
+        (
+            "CREATE TABLE log (department TEXT NOT NULL, source TEXT NOT NULL, checkpoint TEXT NOT NULL,"
+            " tables TEXT NOT NULL, PRIMARY KEY (department, source)) STRICT, WITHOUT ROWID"
+        ),
+    ),
+}
+"""format -> what makes the next one of it. A step never takes anything away that the version before it reads: a
+`forebay-agent` that is still running on the file goes on."""
+
+
+def upgrade(connection: sqlite3.Connection, newest: int) -> None:
+    """Brings the file up to format `newest`, if every step from its own format on is known. Raises sqlite3.Error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        while version < newest and version in STEPS:
+            for statement in STEPS[version]:
+                connection.execute(statement)
+            version += 1
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

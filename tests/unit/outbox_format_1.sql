@@ -1,0 +1,64 @@
+-- Format 1 of the outbox. PRAGMAs (page size, WAL, application_id, user_version) are set by file.py.
+
+CREATE TABLE stream (
+    id            INTEGER PRIMARY KEY,
+    department    TEXT    NOT NULL,
+    source        TEXT    NOT NULL,
+    name          TEXT    NOT NULL, -- schema.table
+    epoch         INTEGER NOT NULL,
+    next_seq      INTEGER NOT NULL,
+    chain         BLOB    NOT NULL, -- of the batch that the next one follows
+    checkpoint    TEXT    NOT NULL, -- JSON; '{}' is the start
+    window_number INTEGER NOT NULL DEFAULT 0, -- counts re-read windows, see seen.py
+    -- the collector's mark where it and this outbox do not fit together, until `reset` starts from it
+    held_code     TEXT    NOT NULL DEFAULT '',
+    held_reason   TEXT    NOT NULL DEFAULT '',
+    held_epoch    INTEGER NOT NULL DEFAULT 0,
+    held_seq      INTEGER NOT NULL DEFAULT 0,
+    held_chain    BLOB    NOT NULL DEFAULT x'',
+    UNIQUE (department, source, name)
+) STRICT;
+
+-- Sealed batches that the collector has not called durable. The payload comes last, so that listings do not read it.
+CREATE TABLE batch (
+    id      INTEGER PRIMARY KEY,
+    stream  INTEGER NOT NULL REFERENCES stream,
+    epoch   INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    chain   BLOB    NOT NULL,
+    size    INTEGER NOT NULL, -- bytes of header and payload
+    header  BLOB    NOT NULL,
+    payload BLOB    NOT NULL,
+    UNIQUE (stream, epoch, seq)
+) STRICT;
+
+-- What opens the payloads, by fingerprint.
+CREATE TABLE schema (
+    fingerprint BLOB PRIMARY KEY,
+    serialized  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Rows of re-read windows that were sealed already: digest of the key -> digest of the row.
+CREATE TABLE seen (
+    stream        INTEGER NOT NULL REFERENCES stream,
+    key           BLOB    NOT NULL,
+    row           BLOB    NOT NULL,
+    window_number INTEGER NOT NULL,
+    PRIMARY KEY (stream, key)
+) STRICT, WITHOUT ROWID;
+
+-- Who started a stream anew, and why.
+CREATE TABLE reset (
+    id                INTEGER PRIMARY KEY,
+    stream            INTEGER NOT NULL REFERENCES stream,
+    at_us             INTEGER NOT NULL,
+    who               TEXT    NOT NULL,
+    why               TEXT    NOT NULL,
+    old_epoch         INTEGER NOT NULL,
+    old_next_seq      INTEGER NOT NULL,
+    old_checkpoint    TEXT    NOT NULL,
+    new_epoch         INTEGER NOT NULL,
+    -- waiting batches that the collector could never have taken, because it and the outbox did not fit together
+    abandoned_batches INTEGER NOT NULL,
+    abandoned_bytes   INTEGER NOT NULL
+) STRICT;
