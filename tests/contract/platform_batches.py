@@ -1,9 +1,8 @@
-"""Batches for the platform suites, written as rows, and a plain model of what the mirror must hold."""
+"""Batches for the platform suites, written as rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from forebay_collector.platform.contract import OpenedBatch, Platform
 from forebay_wire.columns import ABSENT, COMMITTED_AT, OP, POSITION
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema, column
 from forebay_wire.stream import StreamName
 
@@ -26,9 +26,19 @@ ENTERPRISE = schema({"id": pa.int64(), "name": pa.string(), "capital": pa.decima
 
 
 def batch(
-    seq: int, rows: Sequence[Row], described: TableSchema = ENTERPRISE, *, epoch: int = 1, last: bool = False
+    seq: int,
+    rows: Sequence[Row],
+    described: TableSchema = ENTERPRISE,
+    *,
+    epoch: int = 1,
+    last: bool = False,
+    snapshot: int = 0,
+    within: KeyRange | None = None,
+    first_seq: int = 0,
+    ends: bool = True,
 ) -> OpenedBatch:
-    """`rows`: (op, values[, absent columns]). `last`: ends a snapshot."""
+    """`rows`: (op, values[, absent columns]). `last`: ends a snapshot. `within`: of this range, since `first_seq`.
+    `ends`: a transaction."""
     values: dict[str, list[Any]] = {name: [] for name in described.arrow.names}
     for number, row in enumerate(rows):
         own = {
@@ -41,7 +51,8 @@ def batch(
             held.append(own[name] if name in own else row[1].get(name))
     arrays = [pa.array(values[entry.name], entry.type) for entry in described.arrow]
     made = pa.RecordBatch.from_arrays(arrays, schema=described.arrow)
-    return OpenedBatch(epoch, seq, described, made, snapshot=1 if last else 0, last_of_snapshot=last)
+    part = snapshot or (1 if last else 0)
+    return OpenedBatch(epoch, seq, described, made, part, last, first_seq, within, ends)
 
 
 def mirror(platform: Platform, stream: StreamName = STREAM) -> list[dict[str, Any]]:
@@ -52,42 +63,6 @@ def mirror(platform: Platform, stream: StreamName = STREAM) -> list[dict[str, An
 def ask(platform: Platform, query: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = platform.sql(query).read_all().to_pylist()
     return rows
-
-
-@dataclass
-class Model:
-    """What one table's mirror holds, by the rules of the contract, one row at a time."""
-
-    key: tuple[str, ...] = ("id",)
-    columns: list[str] = field(default_factory=list)
-    rows: dict[tuple[Any, ...], tuple[int, dict[str, Any]]] = field(default_factory=dict)
-    changes: int = 0
-
-    def take(self, loads: Sequence[OpenedBatch]) -> None:
-        for load in loads:
-            for column_ in load.schema.columns:
-                if column_.name not in self.columns:
-                    self.columns.append(column_.name)
-            for row in load.rows.to_pylist():
-                self._change(load, row)
-            if load.last_of_snapshot:
-                self.rows = {key: held for key, held in self.rows.items() if held[0] >= load.epoch}
-
-    def _change(self, load: OpenedBatch, row: dict[str, Any]) -> None:
-        self.changes += 1
-        key = tuple(row[name] for name in self.key)
-        if row[OP] == "d":
-            self.rows.pop(key, None)
-            return
-        old = self.rows.get(key, (0, {}))[1]
-        absent = row[ABSENT] or []
-        values = {entry.name: row[entry.name] for entry in load.schema.columns}
-        values.update({name: old.get(name) for name in absent})
-        self.rows[key] = (load.epoch, values)
-
-    def mirror(self) -> list[dict[str, Any]]:
-        full = [{name: held.get(name) for name in self.columns} for _, held in self.rows.values()]
-        return sorted(full, key=repr)
 
 
 def row_of(number: int, name: str = "甲", capital: str | None = "1.50") -> dict[str, Any]:

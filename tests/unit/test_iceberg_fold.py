@@ -15,10 +15,10 @@ from forebay_collector.platform.iceberg.recent import Recent
 from tests.contract.platform_batches import ENTERPRISE, Row, batch
 
 
-def _folded(rows: list[Row], cut: int = 0) -> Folded:
+def _folded(rows: list[Row]) -> Folded:
     schema = history_schema(ENTERPRISE.columns)
     key = [field for field in columns_of(schema) if field.name == "id"]
-    return fold(rows_of([batch(1, rows)], schema), key, cut)
+    return fold(rows_of([batch(1, rows)], schema), key)
 
 
 def test_rows_with_each_key_once_are_taken_as_they_stand_in_whatever_order() -> None:
@@ -38,13 +38,6 @@ def test_rows_with_each_key_once_are_taken_as_they_stand_in_whatever_order() -> 
 )
 def test_rows_that_need_folding_are_never_taken_as_they_stand(rows: list[Row]) -> None:
     assert not _folded(rows).identity
-
-
-def test_rows_below_the_cut_only_delete() -> None:
-    folded = _folded([("c", {"id": 1})], cut=2)
-    assert not folded.identity
-    assert folded.upserts.num_rows == 0
-    assert folded.keys.encoded.to_pylist() == [1]
 
 
 def test_every_touched_key_is_in_the_set_the_deleted_ones_too() -> None:

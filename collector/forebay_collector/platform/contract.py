@@ -7,6 +7,21 @@ the platform itself says what it holds. One contract suite, `tests/contract/test
 History columns: the table's columns, then `columns.CHANGE_FIELDS`, then `_epoch` (int32), `_seq` (int64), `_row` (int32).
 Mirror columns: the table's columns, then `_position`, `_committed_at`, `_epoch`, `_seq`. In the mirror the highest
 (epoch, seq, row) of a key wins; a delete removes the key; an absent column keeps the value that the mirror has.
+
+**The mirror is shown at whole states only.** It is *held*, that is readers go on seeing it as it was, while
+
+- a source transaction is not at its end (`ends_transaction` is false),
+- the snapshot of an epoch above 1 is not at its end: then one commit makes the mirror that snapshot and what followed,
+  with exactly the new epoch's columns and key, and nothing of older epochs,
+- the snapshot of a key range is not at its end: then one commit shows the range as the snapshot found it, and what
+  followed; rows of the range that were last told of before `first_seq`, and that it did not name, are gone.
+
+What is held is in the platform all the same, durably and in bounded memory: the mark goes on, and nothing is loaded again
+when it is shown. The first epoch's snapshot is shown as it grows. A new epoch lets go of what was held of the old one.
+
+Columns: within an epoch they are only added, or widened. A new epoch may drop, rename and retype them. The history keeps
+every value ever loaded: a column whose type cannot become the new one goes on as `<name>__epoch_<n>`, n the last epoch
+before, and the new one takes the name; a dropped column is NULL from then on.
 """
 
 from __future__ import annotations
@@ -17,6 +32,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
 from forebay_wire.stream import StreamName
 
@@ -31,7 +47,10 @@ class PlatformMark:
 
 @dataclass(frozen=True, slots=True)
 class OpenedBatch:
-    """A batch, opened: its rows (of `schema.arrow`) and what its header says that the load must know."""
+    """A batch, opened: its rows (of `schema.arrow`) and what its header says that the load must know.
+
+    key_range: the snapshot is of this part of the table only; then `first_seq` is what `SnapshotPart` in batch.proto says.
+    """
 
     epoch: int
     seq: int
@@ -39,6 +58,9 @@ class OpenedBatch:
     rows: pa.RecordBatch
     snapshot: int = 0
     last_of_snapshot: bool = False
+    first_seq: int = 0
+    key_range: KeyRange | None = None
+    ends_transaction: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +73,7 @@ class PlatformTable:
     rows: int
     files: int
     bytes: int
-    mark: PlatformMark
+    mark: PlatformMark  # of what readers see
 
 
 class PlatformError(Exception):
@@ -75,19 +97,20 @@ class Platform(Protocol):
     """A big-data platform. Used by one loader thread per stream; different streams may be loaded at the same time."""
 
     def mark(self, stream: StreamName) -> PlatformMark:
-        """What the platform's own commits say that it holds of the stream: the lower of history and mirror."""
+        """What the platform's own commits say that it holds of the stream, shown or not: the lower of history and mirror."""
+
+    def visible(self, stream: StreamName) -> PlatformMark:
+        """Up to where readers of the mirror see the stream; of the history, when the table has no key."""
 
     def apply(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> PlatformMark:
-        """Loads consecutive batches, in order, as one commit of the history and one of the mirror, each with its mark;
-        where a new epoch's snapshot ends or the key changes, what follows is a commit of its own.
+        """Loads consecutive batches, in order, each with its mark: one commit of the history and one of the mirror; more
+        where an epoch begins, a range's snapshot ends, or the last batches leave the mirror held.
 
         Batches at or below a table's own mark are passed over for that table, so that it may be called again after a
         crash or an unknown outcome at any point. Files are fsynced before the commit that names them.
 
-        A batch of a higher epoch whose snapshot ends (`last_of_snapshot`) makes the mirror equal to that snapshot and
-        what followed: rows of lower epochs that it did not name leave the mirror in the same commit.
-
-        Additive schema changes (a new column, a wider type that Iceberg can promote) are applied. Raises PlatformError.
+        Raises PlatformError. After another writer's commit to a mirror that is held, the mark may have gone back to what is
+        shown: load again what follows it.
         """
 
     def maintain(self, stream: StreamName) -> bool:

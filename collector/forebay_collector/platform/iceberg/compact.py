@@ -1,7 +1,8 @@
 """Compaction: which files to rewrite, and the commit that does it.
 
 Due are files with too many deleted rows, and small files when enough of one size class have gathered. The rows stay as
-they are, so the mark does not move and readers of either snapshot see the same.
+they are, so the mark does not move and readers of either snapshot see the same. While a mirror is held, it is the branch
+that gathers which is compacted; what is shown stays.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
 
-from forebay_collector.platform.iceberg import datafile, marks, reading
+from forebay_collector.platform.iceberg import datafile, hold, marks, reading
 from forebay_collector.platform.iceberg.durable_io import DurableFileIO
-from forebay_collector.platform.iceberg.head import Head, LiveFile, ManifestEntries
+from forebay_collector.platform.iceberg.head import Head, LiveFile, ManifestEntries, schema_at
 from forebay_collector.platform.iceberg.snapshot import Change, commit
 from forebay_collector.platform.iceberg.upkeep import Upkeep
 
@@ -69,17 +71,21 @@ def rewrite(
     deletes: reading.Deletes,
     entries: ManifestEntries,
     now_ms: int,
+    branch: str = MAIN_BRANCH,
 ) -> None:
-    """Puts the live rows of `files`, in order, into new files. Raises PlatformError, OSError."""
+    """Puts the live rows of `files`, in order, into new files of the branch. Raises PlatformError, OSError."""
     io: DurableFileIO = table.io  # type: ignore[assignment] # the catalogue's py-io-impl
-    fields = table.schema().fields
+    fields = schema_at(table, branch).fields
     parts = []
     for file in files:
         rows = reading.columns(io, file.data, fields)
         deleted = deletes.positions(io, file)
         parts.append(rows.filter(reading.live_mask(file.rows, deleted)) if len(deleted) else rows)
     key = set(marks.names_of(table.properties, marks.KEY))
-    change = Change(rewrite=True)
+    change = Change(rewrite=True, branch=branch)
+    if branch == hold.AHEAD:
+        key = set(hold.key_of(table.properties))
+        change.audit = {marks.AHEAD: table.properties[marks.AHEAD]}
     for part in datafile.slices(pa.concat_tables(parts)):
         change.added.append(datafile.write(io, table.metadata.location, fields, part, key))
     change.removed = {file.path for file in files}

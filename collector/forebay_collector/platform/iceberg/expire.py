@@ -1,7 +1,7 @@
 """Expiry: snapshots that nobody opens any more, and the files that nobody needs any more.
 
-Snapshots form a line, and a file that has left it never comes back: what an expired snapshot has and the oldest
-remaining one has not is needless. A table with tags or branches of another writer is left alone.
+What an expired snapshot has and no remaining one has is needless: a file that has left a table never comes back. A table
+with tags or branches of another writer is left alone.
 
 Metadata and files go at different times. A snapshot is forgotten soon, since every commit reads and writes all of them;
 a file is removed only after the grace, since a reader may have opened the snapshot just before, and never while a reader
@@ -15,39 +15,62 @@ from pathlib import Path
 from typing import Final
 
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
+from forebay_collector.platform.iceberg import marks
 from forebay_collector.platform.iceberg.durable_io import local_path
 from forebay_collector.platform.iceberg.head import ManifestEntries, referenced_files
+from forebay_collector.platform.iceberg.hold import AHEAD
 from forebay_collector.platform.iceberg.snapshot import expire, remove_file
 from forebay_collector.platform.iceberg.upkeep import Upkeep
 
 _FOLDERS: Final = ("data", "metadata")
 
 
-def expire_due(table: Table, entries: ManifestEntries, upkeep: Upkeep) -> set[str]:
+def expire_due(table: Table, entries: ManifestEntries, upkeep: Upkeep, now: float) -> set[str]:
     """Forgets the snapshots that are due; -> the files that only they needed. Raises PlatformError."""
-    line = _line(table)
-    due = line[: -upkeep.keep_snapshots] if line is not None else []
-    if line is None or len(due) < upkeep.expire_from:
+    loose, due = _due(table.metadata, upkeep, now)
+    if not loose and len(due) < upkeep.expire_from:
         return set()
-    due = due[: upkeep.expire_at_most]
+    due = [*loose, *due][: upkeep.expire_at_most]
+    gone = {snapshot.snapshot_id for snapshot in due}
     needless: set[str] = set()
     for snapshot in due:
         needless |= referenced_files(table, entries, snapshot.snapshot_id)
-    needless -= referenced_files(table, entries, line[len(due)].snapshot_id)
-    needless -= referenced_files(table, entries, line[-1].snapshot_id)
+    for snapshot in table.metadata.snapshots:
+        if needless and snapshot.snapshot_id not in gone:
+            needless -= referenced_files(table, entries, snapshot.snapshot_id)
     expire(table, [snapshot.snapshot_id for snapshot in due])
     return needless
 
 
-def _line(table: Table) -> list[Snapshot] | None:
-    """Every snapshot, oldest first; None when they do not form one line."""
-    line = list(ancestors_of(table.metadata.current_snapshot(), table.metadata))[::-1]
-    if set(table.metadata.refs) - {MAIN_BRANCH} or len(line) != len(table.metadata.snapshots):
-        return None
-    return line
+def _due(metadata: TableMetadata, upkeep: Upkeep, now: float) -> tuple[list[Snapshot], list[Snapshot]]:
+    """The snapshots that nobody opens any more: -> those that no branch leads to, and those of the branches, oldest first.
+
+    Of what readers see all but the newest; of what they do not see yet all but the last, which alone is ever read. What no
+    branch leads to is ours, where a load gathered what was then not shown; else, of another writer that rolled back, it is
+    left for a time.
+    """
+    if set(metadata.refs) - {MAIN_BRANCH, AHEAD}:
+        return [], []
+    shown = list(ancestors_of(metadata.current_snapshot(), metadata))[::-1]
+    held = {snapshot.snapshot_id for snapshot in shown}
+    ahead = metadata.snapshot_by_name(AHEAD)
+    gathered = [one for one in ancestors_of(ahead, metadata) if one.snapshot_id not in held][::-1] if ahead else []
+    held |= {snapshot.snapshot_id for snapshot in gathered}
+    before = (now - upkeep.orphan_age_s) * 1000
+    loose = [
+        one
+        for one in metadata.snapshots
+        if one.snapshot_id not in held and (_gathered(one) or one.timestamp_ms < before)
+    ]
+    return loose, [*gathered[:-1], *shown[: -upkeep.keep_snapshots]]
+
+
+def _gathered(snapshot: Snapshot) -> bool:
+    return snapshot.summary is not None and marks.AHEAD in snapshot.summary.additional_properties
 
 
 def orphans(table: Table, entries: ManifestEntries, upkeep: Upkeep, now: float) -> set[str]:

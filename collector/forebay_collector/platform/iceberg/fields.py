@@ -8,7 +8,7 @@ ids that the mirror does not know, which every Iceberg reader skips.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import pyarrow as pa
@@ -46,6 +46,7 @@ _EPOCH_FIELD: Final = NestedField(6, EPOCH, IntegerType(), required=True)
 _SEQ_FIELD: Final = NestedField(7, SEQ, LongType(), required=True)
 _ROW_FIELD: Final = NestedField(8, ROW, IntegerType(), required=True)
 EPOCH_ID: Final = _EPOCH_FIELD.field_id
+SEQ_ID: Final = _SEQ_FIELD.field_id
 
 HISTORY_TAIL: Final = (
     _OP_FIELD,
@@ -152,10 +153,10 @@ def history_schema(columns: Sequence[pa.Field], current: Schema | None = None) -
             number += 1
             held[column.name] = NestedField(number, column.name, wanted, required=False, doc=_origin(column))
             changed = True
-        elif before.field_type != wanted and _promotes(before.field_type, wanted):
+        elif before.field_type != wanted and promotes(before.field_type, wanted):
             held[column.name] = NestedField(before.field_id, column.name, wanted, required=False, doc=_origin(column))
             changed = True
-        elif before.field_type != wanted and not _promotes(wanted, before.field_type):
+        elif before.field_type != wanted and not promotes(wanted, before.field_type):
             raise PlatformError(
                 f"column {column.name!r} cannot change from {_told(before)} to {wanted} ({_origin(column)})",
                 code="FB-PLATFORM-SCHEMA",
@@ -167,15 +168,22 @@ def history_schema(columns: Sequence[pa.Field], current: Schema | None = None) -
     return Schema(*held.values(), *HISTORY_TAIL, schema_id=number)
 
 
-def mirror_schema(history: Schema, current: Schema | None = None) -> Schema:
-    """The mirror's schema: the history's columns under the same ids. Returns `current` itself when nothing changes."""
-    fields = (*columns_of(history), *MIRROR_TAIL)
+def mirror_schema(history: Schema, names: Iterable[str], current: Schema | None = None) -> Schema:
+    """The mirror's schema: the named columns of the history under the same ids, after those that `current` holds.
+
+    Returns `current` itself when nothing changes.
+    """
+    held = {field.name: field for field in columns_of(history)}
+    of_id = {field.field_id: field for field in held.values()}
+    before = [of_id[field.field_id] for field in columns_of(current)] if current is not None else []
+    added = [held[name] for name in dict.fromkeys(names) if held[name] not in before]
+    fields = (*before, *added, *MIRROR_TAIL)
     if current is not None and current.fields == fields:
         return current
     return Schema(*fields, schema_id=current.schema_id + 1 if current else 0)
 
 
-def _promotes(narrow: IcebergType, wide: IcebergType) -> bool:
+def promotes(narrow: IcebergType, wide: IcebergType) -> bool:
     """Whether Iceberg can read values of `narrow` as `wide`."""
     if isinstance(narrow, DecimalType) and isinstance(wide, DecimalType):
         return narrow.scale == wide.scale and narrow.precision <= wide.precision

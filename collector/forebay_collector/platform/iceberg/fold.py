@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.types import NestedField
 
-from forebay_collector.platform.iceberg.fields import EPOCH
 from forebay_collector.platform.iceberg.keys import KeySet, encode, one_chunk, strictly_increasing
 from forebay_wire.columns import ABSENT, OP, Op
 
@@ -34,14 +33,14 @@ class Folded:
     kept: dict[str, pa.Array] = field(default_factory=dict)
 
 
-def fold(rows: pa.Table, key: Sequence[NestedField], cut: int = 0) -> Folded:
-    """Folds rows of the history's columns. Rows of an epoch below `cut` only delete."""
+def fold(rows: pa.Table, key: Sequence[NestedField]) -> Folded:
+    """Folds rows of the history's columns, of one epoch."""
     columns = [one_chunk(rows.column(column.name)) for column in key]
-    plain = not _any(pc.equal(rows.column(OP), Op.DELETE)) and not _any(pc.less(rows.column(EPOCH), cut))
+    plain = not _any(pc.equal(rows.column(OP), Op.DELETE))
     plain = plain and not _any(pc.greater(pc.list_value_length(rows.column(ABSENT)), 0))
     if plain and (strictly_increasing(columns) or _unique(columns)):
         return Folded(KeySet.of(key, columns), rows, identity=True)
-    return _Fold(rows, key, columns, cut).result()
+    return _Fold(rows, key, columns).result()
 
 
 def _any(mask: pa.ChunkedArray) -> bool:
@@ -55,7 +54,7 @@ def _unique(columns: Sequence[pa.Array]) -> bool:
 class _Fold:
     """The general case: group numbers instead of keys, then the last row of each group."""
 
-    def __init__(self, rows: pa.Table, key: Sequence[NestedField], columns: Sequence[pa.Array], cut: int) -> None:
+    def __init__(self, rows: pa.Table, key: Sequence[NestedField], columns: Sequence[pa.Array]) -> None:
         self._rows = rows
         self._key = key
         self._columns = columns
@@ -66,11 +65,7 @@ class _Fold:
         last, _ = self._last(None)
         last = last.take(pc.array_sort_indices(last))
         self._touched = last
-        comes = pc.and_(
-            pc.not_equal(self._op.take(last), Op.DELETE),
-            pc.greater_equal(one_chunk(rows.column(EPOCH)).take(last), cut),
-        )
-        self._winners = last.filter(comes)
+        self._winners = last.filter(pc.not_equal(self._op.take(last), Op.DELETE))
 
     def _last(self, mask: pa.Array | None) -> tuple[pa.Array, pa.Array]:
         """-> the last row number of each group (of the rows that `mask` lets pass), and the group."""

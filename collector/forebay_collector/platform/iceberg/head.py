@@ -12,9 +12,11 @@ from typing import Final
 
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestEntry, ManifestFile
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.delete_file_index import PATH_FIELD_ID
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
 
 from forebay_collector.platform.contract import PlatformError
 from forebay_collector.platform.iceberg.recent import Recent
@@ -54,14 +56,33 @@ class Head:
     manifests: tuple[ManifestFile, ...] = field(default=())
 
     @classmethod
-    def of(cls, table: Table, entries: ManifestEntries, snapshot_id: int | None = None) -> Head:
-        """The table as `table.metadata` knows it, or at one of its snapshots."""
-        metadata = table.metadata
-        snapshot = metadata.current_snapshot() if snapshot_id is None else metadata.snapshot_by_id(snapshot_id)
+    def of(cls, table: Table, entries: ManifestEntries, branch: str = MAIN_BRANCH) -> Head:
+        """A branch of the table as `table.metadata` knows it; one that it does not know is empty."""
+        snapshot_id = head_of(table.metadata, branch)
+        snapshot = table.metadata.snapshot_by_id(snapshot_id) if snapshot_id is not None else None
         if snapshot is None:
             return cls(None)
         manifests = tuple(snapshot.manifests(table.io))
         return cls(snapshot.snapshot_id, _assemble(table.io, manifests, entries), manifests)
+
+
+def head_of(metadata: TableMetadata, branch: str = MAIN_BRANCH) -> int | None:
+    """The id of a branch's snapshot; None: there is no such branch."""
+    if branch == MAIN_BRANCH:
+        return metadata.current_snapshot_id
+    ref = metadata.refs.get(branch)
+    return ref.snapshot_id if ref is not None else None
+
+
+def schema_at(table: Table, branch: str = MAIN_BRANCH) -> Schema:
+    """A branch's schema: the table's own on main, on another the one that its snapshot was written with."""
+    if branch != MAIN_BRANCH and (snapshot_id := head_of(table.metadata, branch)) is not None:
+        snapshot = table.metadata.snapshot_by_id(snapshot_id)
+        if snapshot is not None and snapshot.schema_id is not None:
+            schema = table.metadata.schema_by_id(snapshot.schema_id)
+            if schema is not None:
+                return schema
+    return table.schema()
 
 
 class ManifestEntries:

@@ -99,18 +99,18 @@ class KeySet:
     def may_hold(self, spans: Sequence[tuple[Any, Any] | None], file: DataFile) -> bool:
         """Whether the file's bounds leave room for any of the keys."""
         for field, span in zip(self.fields, spans, strict=True):
-            if span is None or not isinstance(field.field_type, PrimitiveType):
+            if span is None:
                 continue
-            lower = _bound(file.lower_bounds, field, field.field_type)
-            upper = _bound(file.upper_bounds, field, field.field_type)
+            lower, upper = bound(file.lower_bounds, field), bound(file.upper_bounds, field)
             if (lower is not None and span[1] < lower) or (upper is not None and span[0] > upper):
                 return False
         return True
 
 
-def _bound(bounds: dict[int, bytes] | None, field: NestedField, kind: PrimitiveType) -> Any:
-    held = (bounds or {}).get(field.field_id)
-    if held is None:
+def bound(bounds: dict[int, bytes] | None, field: NestedField) -> Any:
+    """A file's bound of a column, dates as days and times as microseconds; None: it has none."""
+    held, kind = (bounds or {}).get(field.field_id), field.field_type
+    if held is None or not isinstance(kind, PrimitiveType):
         return None
     # an int column that became long keeps its four bytes in older files
     return int.from_bytes(held, "little", signed=True) if str(kind) in _INTEGERS else from_bytes(kind, held)

@@ -1,12 +1,13 @@
 """One load of one stream: the history's commit, then the mirror's, each with its own mark.
 
 A crash anywhere leaves each table at a commit of its own; the same load, applied again, passes over what a table has.
-The history's file is written while the mirror's rows are being searched.
+The history's file is written while the mirror's rows are being searched. What the mirror may not show yet is committed to
+a branch of it, see `hold`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,14 +16,17 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
-from forebay_collector.platform.contract import OpenedBatch, PlatformError, PlatformMark
-from forebay_collector.platform.iceberg import datafile, loadrows, marks, mirror, names
+from forebay_collector.platform.contract import OpenedBatch, PlatformMark
+from forebay_collector.platform.iceberg import checks, datafile, hold, loadrows, marks, mirror, names, standing
 from forebay_collector.platform.iceberg.catalogue import Catalogue
-from forebay_collector.platform.iceberg.fields import columns_of, history_schema, mirror_schema
+from forebay_collector.platform.iceberg.evolution import Evolved
+from forebay_collector.platform.iceberg.fields import columns_of, mirror_schema
 from forebay_collector.platform.iceberg.fold import Folded, fold
 from forebay_collector.platform.iceberg.head import Head, ManifestEntries
 from forebay_collector.platform.iceberg.names import TableId
+from forebay_collector.platform.iceberg.ranges import Unnamed
 from forebay_collector.platform.iceberg.snapshot import Change, commit
+from forebay_collector.platform.iceberg.standing import Standing
 from forebay_wire.stream import StreamName
 
 
@@ -41,49 +45,31 @@ class Loading:
         history = self.catalogue.load(names.history_of(stream))
         properties = history.properties if history is not None else {}
         mark = marks.mark_of(properties, stream)
-        loadrows.check(stream, batches, mark, marks.names_of(properties, marks.COLUMNS))
-        schema = history.schema() if history is not None else None
-        for batch in batches:
-            schema = history_schema(batch.schema.columns, schema)
-        _check_key(stream, batches, mark, marks.names_of(properties, marks.KEY))
-        for part in _parts(batches):
+        keyed = marks.names_of(properties, marks.KEY)
+        checks.check(stream, batches, mark, marks.names_of(properties, marks.COLUMNS), keyed)
+        Evolved.of(history).taking(mark, batches)
+        mirrored = self.catalogue.load(names.mirror_of(stream))
+        if mirrored is None:
+            progress = hold.Progress(PlatformMark() if keyed else mark)
+        else:
+            standing.check_base(mirrored, stream, self.entries, self.now_ms())
+            progress = hold.progress_of(mirrored.properties, stream)
+        for part in hold.parts(progress, batches):
             _Load(self, stream, part).run()
 
 
-def _check_key(stream: StreamName, batches: Sequence[OpenedBatch], mark: PlatformMark, key: tuple[str, ...]) -> None:
-    """Raises PlatformError (permanent) when the key changes within an epoch, or there is none any more."""
-    epoch = mark.epoch
-    for batch in batches:
-        if PlatformMark(batch.epoch, batch.seq) <= mark:
-            continue
-        now = batch.schema.key
-        if epoch and now != key and (batch.epoch == epoch or not now):
-            raise PlatformError(
-                f"{stream}: the key changes from ({', '.join(key)}) to ({', '.join(now)}); "
-                + ("it may with a new epoch only, so reset the stream" if now else "a mirror cannot lose its key"),
-                code="FB-PLATFORM-SCHEMA",
-                permanent=True,
-            )
-        epoch, key = batch.epoch, now
+@dataclass(frozen=True)
+class _Made:
+    """What a load does to the mirror. anew: it is all that a new epoch's mirror has."""
 
-
-def _parts(batches: Sequence[OpenedBatch]) -> Iterator[list[OpenedBatch]]:
-    """What one commit takes: batches of one key, up to the end of a snapshot that lets older epochs' rows go.
-
-    Such an end is rare, once per reset. What comes after it must not see the rows that left (absent columns would).
-    """
-    part: list[OpenedBatch] = []
-    for batch in batches:
-        if part and (part[-1].schema.key != batch.schema.key or (part[-1].last_of_snapshot and part[-1].epoch > 1)):
-            yield part
-            part = []
-        part.append(batch)
-    if part:
-        yield part
+    progress: hold.Progress
+    anew: bool
+    folded: Folded
+    leaving: list[mirror.Leaving]
 
 
 class _Load:
-    """One part of a load: at most one commit of each table."""
+    """One part of a load, of one epoch: at most one commit of each table."""
 
     def __init__(self, loading: Loading, stream: StreamName, batches: list[OpenedBatch]) -> None:
         self._loading = loading
@@ -91,33 +77,33 @@ class _Load:
         self._stream = stream
         self._batches = batches
         self._key = batches[0].schema.key
-        self._through = PlatformMark(batches[-1].epoch, batches[-1].seq)
 
     def run(self) -> None:
         history_id, mirror_id = names.history_of(self._stream), names.mirror_of(self._stream)
         history = self._catalogue.load(history_id)
-        schema = history.schema() if history is not None else None
-        for batch in self._batches:
-            schema = history_schema(batch.schema.columns, schema)
+        mark = marks.mark_of(history.properties, self._stream) if history is not None else PlatformMark()
+        evolved = Evolved.of(history).taking(mark, self._batches)
+        schema = evolved.schema
         assert schema is not None
         if history is None:
             history = self._create(history_id, schema, {})
-        mirrored = self._mirror(mirror_id, history, schema) if self._key else None
-        fresh = self._after(marks.mark_of(history.properties, self._stream))
-        due = self._after(marks.mark_of(mirrored.properties, self._stream)) if mirrored is not None else []
+        stands = self._standing(mirror_id, history, schema) if self._key else None
+        fresh = self._after(mark)
+        due = self._after(stands.progress.mark) if stands is not None else []
         rows = loadrows.rows_of(fresh, schema)
         writing = self._loading.writers.submit(self._write_history, history, schema, rows)
         try:
             made = None
-            if mirrored is not None and due:
-                due_rows = rows if due == fresh else loadrows.rows_of(due, schema)
-                made = self._search(mirrored, schema, due, due_rows)
+            if stands is not None and due:
+                # an older epoch than the history's is loaded again into a mirror that was lost: nothing of it will stay
+                kept = due if due[0].epoch >= mark.epoch else []
+                made = self._make(stands, schema, due, rows if due == fresh else loadrows.rows_of(kept, schema))
         finally:
             files = writing.result()
         if fresh:
-            self._commit_history(history_id, history, schema, fresh, files)
-        if made is not None and mirrored is not None:
-            self._commit_mirror(mirror_id, mirrored, schema, made, files if due == fresh else [])
+            self._commit_history(history_id, history, evolved, fresh, files)
+        if made is not None and stands is not None:
+            self._commit_mirror(mirror_id, stands, schema, due, made, files if due == fresh else [])
 
     def _after(self, mark: PlatformMark) -> list[OpenedBatch]:
         return [batch for batch in self._batches if PlatformMark(batch.epoch, batch.seq) > mark]
@@ -129,16 +115,16 @@ class _Load:
             {marks.STREAM: str(self._stream), marks.KEY: marks.listed(self._key), **properties},
         )
 
-    def _mirror(self, mirror_id: TableId, history: Table, schema: Schema) -> Table:
+    def _standing(self, mirror_id: TableId, history: Table, schema: Schema) -> Standing:
         """The mirror, made when there is none. A table that had no key until now starts with what comes."""
         found = self._catalogue.load(mirror_id)
-        if found is not None:
-            return found
-        properties = {}
-        mark = marks.mark_of(history.properties, self._stream)
-        if mark > PlatformMark() and not marks.names_of(history.properties, marks.KEY):
-            properties[marks.THROUGH] = marks.through(self._stream, mark)
-        return self._create(mirror_id, mirror_schema(schema), properties)
+        if found is None:
+            properties = {}
+            mark = marks.mark_of(history.properties, self._stream)
+            if mark > PlatformMark() and not marks.names_of(history.properties, marks.KEY):
+                properties[marks.THROUGH] = marks.through(self._stream, mark)
+            found = self._create(mirror_id, mirror_schema(schema, _names(self._batches)), properties)
+        return Standing.of(found, self._stream, self._loading.entries)
 
     def _write_history(self, history: Table, schema: Schema, rows: pa.Table) -> list[DataFile]:
         location = history.metadata.location
@@ -147,27 +133,31 @@ class _Load:
             for part in datafile.slices(rows)
         ]
 
-    def _search(
-        self, mirrored: Table, schema: Schema, due: list[OpenedBatch], rows: pa.Table
-    ) -> tuple[Head, Folded, list[mirror.Leaving]]:
-        head = Head.of(mirrored, self._loading.entries)
+    def _make(self, stands: Standing, schema: Schema, due: list[OpenedBatch], rows: pa.Table) -> _Made:
+        progress = stands.progress
+        anew = due[0].epoch > 1 and hold.begins(progress.mark, due[0])
+        for batch in due:
+            progress = progress.after(batch)
         key = [field for name in self._key for field in columns_of(schema) if field.name == name]
-        cut = max((batch.epoch for batch in due if batch.last_of_snapshot), default=0)
-        folded = fold(rows, key, cut)
-        return head, folded, self._loading.search.leaving(mirrored.io, head, folded, cut)  # type: ignore[arg-type]
+        folded = fold(rows, key)
+        ends_range = due[-1].key_range is not None and due[-1].last_of_snapshot
+        unnamed = Unnamed.of(due[-1], key[0]) if ends_range else None
+        head = Head(None) if anew else stands.head
+        io = stands.table.io
+        return _Made(progress, anew, folded, self._loading.search.leaving(io, head, folded, unnamed))  # type: ignore[arg-type]
 
     def _commit_history(
-        self, table_id: TableId, history: Table, schema: Schema, fresh: list[OpenedBatch], files: list[DataFile]
+        self, table_id: TableId, history: Table, evolved: Evolved, fresh: list[OpenedBatch], files: list[DataFile]
     ) -> None:
-        through = marks.through(self._stream, self._through)
-        columns = tuple(column.name for column in fresh[-1].schema.columns)
+        through = marks.through(self._stream, PlatformMark(fresh[-1].epoch, fresh[-1].seq))
         change = Change(
             added=files,
-            schema=schema,
+            schema=evolved.schema,
             properties={
                 marks.THROUGH: through,
                 marks.KEY: marks.listed(self._key),
-                marks.COLUMNS: marks.listed(columns),
+                marks.COLUMNS: marks.listed(tuple(column.name for column in fresh[-1].schema.columns)),
+                **evolved.properties,
             },
             audit={marks.THROUGH: through},
         )
@@ -178,17 +168,25 @@ class _Load:
     def _commit_mirror(
         self,
         table_id: TableId,
-        mirrored: Table,
+        stands: Standing,
         schema: Schema,
-        made: tuple[Head, Folded, list[mirror.Leaving]],
+        due: list[OpenedBatch],
+        made: _Made,
         files: list[DataFile],
     ) -> None:
-        head, folded, leaving = made
-        wanted = mirror_schema(schema, mirrored.schema())
-        change = mirror.plan(mirrored, wanted, head, folded, leaving, files, self._loading.search)
-        through = marks.through(self._stream, self._through)
+        table, entries = stands.table, self._loading.entries
+        wanted = mirror_schema(schema, _names(due), None if made.anew else stands.schema)
+        change = mirror.plan(table, wanted, made.folded, made.leaving, files, self._loading.search)
         change.schema = wanted
-        change.properties = {marks.THROUGH: through, marks.KEY: marks.listed(self._key)}
-        change.audit = {marks.THROUGH: through}
-        commit(mirrored, head, change, self._loading.entries, self._loading.now_ms())
-        self._catalogue.keep(table_id, mirrored)
+        head = stands.head
+        if made.anew:
+            head = Head.of(table, entries)
+            standing.clear(change, head)
+        stands.settle(change, self._stream, made.progress, self._key, anew=made.anew)
+        commit(table, head, change, entries, self._loading.now_ms())
+        self._catalogue.keep(table_id, table)
+
+
+def _names(batches: Sequence[OpenedBatch]) -> list[str]:
+    """Every column of the batches, in order."""
+    return list(dict.fromkeys(column.name for batch in batches for column in batch.schema.columns))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pyiceberg.table.refs import MAIN_BRANCH
+
 from forebay_collector.platform.iceberg import compact, expire
 from forebay_collector.platform.iceberg.catalogue import Catalogue
 from forebay_collector.platform.iceberg.head import Head, ManifestEntries
+from forebay_collector.platform.iceberg.hold import AHEAD
 from forebay_collector.platform.iceberg.leases import Leases
 from forebay_collector.platform.iceberg.names import TableId
 from forebay_collector.platform.iceberg.reading import Deletes
@@ -29,15 +32,17 @@ class Maintenance:
     def step(self, table_id: TableId) -> bool:
         """One bounded piece of work; whether there was any. Raises PlatformError, OSError."""
         table = self.catalogue.load(table_id)
-        if table is None or table.current_snapshot() is None:
+        if table is None or not table.metadata.snapshots:
             return False
         now = self.clock()
-        head = Head.of(table, self.entries)
+        # readers go on seeing main as it is while a load gathers what they may not see yet
+        branch = AHEAD if AHEAD in table.metadata.refs else MAIN_BRANCH
+        head = Head.of(table, self.entries, branch)
         files = compact.due(head.files, self.upkeep)
         if files:
-            compact.rewrite(table, head, files, self.deletes, self.entries, int(now * 1000))
+            compact.rewrite(table, head, files, self.deletes, self.entries, int(now * 1000), branch)
         needless = self._needless.setdefault(table_id, expire.Needless())
-        needless.add(expire.expire_due(table, self.entries, self.upkeep), now)
+        needless.add(expire.expire_due(table, self.entries, self.upkeep, now), now)
         if now - needless.swept >= self.upkeep.sweep_every_s:
             needless.swept = now
             needless.add(expire.orphans(table, self.entries, self.upkeep, now), now)

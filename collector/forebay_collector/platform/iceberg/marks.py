@@ -13,6 +13,8 @@ STREAM: Final = "forebay.stream"
 THROUGH: Final = "forebay.through"
 KEY: Final = "forebay.key"
 COLUMNS: Final = "forebay.columns"
+AHEAD: Final = "forebay.ahead"
+RETIRED: Final = "forebay.retired"
 
 
 def mark_of(properties: Mapping[str, str], stream: StreamName) -> PlatformMark:

@@ -13,23 +13,22 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.types import IntegerType, NestedField
+from pyiceberg.types import NestedField
 
 from forebay_collector.platform.iceberg import datafile, deletes, reading
 from forebay_collector.platform.iceberg.durable_io import DurableFileIO
-from forebay_collector.platform.iceberg.fields import EPOCH_ID, MIRROR_TAIL, arrow_type, columns_of
+from forebay_collector.platform.iceberg.fields import arrow_type, columns_of
 from forebay_collector.platform.iceberg.fold import Folded
 from forebay_collector.platform.iceberg.head import Head, LiveFile
 from forebay_collector.platform.iceberg.keys import encode, one_chunk
+from forebay_collector.platform.iceberg.ranges import Unnamed
 from forebay_collector.platform.iceberg.recent import Recent
 from forebay_collector.platform.iceberg.snapshot import Change
 
 _log = logging.getLogger(__name__)
-_EPOCH_FIELD = next(field for field in MIRROR_TAIL if field.field_id == EPOCH_ID)
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ class MirrorSearch:
     def cached_bytes(self) -> int:
         return self._cache.weight
 
-    def leaving(self, io: DurableFileIO, head: Head, folded: Folded, cut: int) -> list[Leaving]:
-        """The live rows of the fold's keys, and those of an epoch below `cut`."""
+    def leaving(self, io: DurableFileIO, head: Head, folded: Folded, unnamed: Unnamed | None) -> list[Leaving]:
+        """The live rows of the fold's keys, and those that a range's snapshot did not name."""
         found = []
         spans = folded.keys.spans() if len(folded.keys.encoded) else None
         for file in head.files:
             parts = []
-            if cut and _least_epoch(file.data) < cut:
-                parts.append(self._below(io, file, cut))
+            if unnamed is not None and unnamed.may_hold(file.data):
+                parts.append(unnamed.find(io, file.data, self._key_column(io, file, unnamed.key)))
             if spans is not None and folded.keys.may_hold(spans, file.data):
                 parts.append(folded.keys.find(self.key_columns(io, file, folded.keys.fields)))
             positions = [part for part in parts if len(part)]
@@ -84,15 +83,10 @@ class MirrorSearch:
             lambda: one_chunk(reading.columns(io, file.data, [field]).column(0)),
         )
 
-    def _below(self, io: DurableFileIO, file: LiveFile, cut: int) -> pa.Array:
-        epochs = one_chunk(reading.columns(io, file.data, [_EPOCH_FIELD]).column(0))
-        return pc.indices_nonzero(pc.less(epochs, cut)).cast(pa.int64())
-
 
 def plan(
     table: Table,
     schema: Schema,
-    head: Head,
     folded: Folded,
     leaving: Sequence[Leaving],
     history_files: Sequence[DataFile],
@@ -168,8 +162,3 @@ def _keep_old(
 def _index_of(keys: Sequence[pa.Array], among: Sequence[pa.Array]) -> pa.Array:
     """Where each key stands in `among`; NULL: nowhere."""
     return pc.index_in(encode(keys), value_set=encode(among))
-
-
-def _least_epoch(file: DataFile) -> int:
-    held = (file.lower_bounds or {}).get(EPOCH_ID)
-    return 0 if held is None else int(from_bytes(IntegerType(), held))

@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from forebay_collector.platform.contract import OpenedBatch, PlatformError, PlatformMark, PlatformTable
-from forebay_collector.platform.iceberg import listing, marks, names, reading
+from forebay_collector.platform.iceberg import hold, listing, marks, names, reading
 from forebay_collector.platform.iceberg.catalogue import Catalogue
 from forebay_collector.platform.iceberg.fields import columns_of
 from forebay_collector.platform.iceberg.head import Head, ManifestEntries
@@ -67,11 +67,18 @@ class IcebergPlatform:
             history = self._catalogue.load(names.history_of(stream))
             if history is None:
                 return PlatformMark()
-            held = marks.mark_of(history.properties, stream)
+            taken = marks.mark_of(history.properties, stream)
             if not marks.names_of(history.properties, marks.KEY):
-                return held
+                return taken
             mirror = self._catalogue.load(names.mirror_of(stream))
-            return PlatformMark() if mirror is None else min(held, marks.mark_of(mirror.properties, stream))
+            return PlatformMark() if mirror is None else min(taken, hold.progress_of(mirror.properties, stream).mark)
+
+    def visible(self, stream: StreamName) -> PlatformMark:
+        with told(str(stream)):
+            history = self._catalogue.load(names.history_of(stream))
+            keyed = history is not None and marks.names_of(history.properties, marks.KEY)
+            shown = self._catalogue.load(names.mirror_of(stream)) if keyed else history
+            return PlatformMark() if shown is None else marks.mark_of(shown.properties, stream)
 
     def apply(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> PlatformMark:
         with told(str(stream)), self._lock_of(stream):

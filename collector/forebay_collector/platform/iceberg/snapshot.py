@@ -2,8 +2,9 @@
 
 pyiceberg's own producers append and overwrite but cannot add position deletes, and retry by re-planning, which positions
 do not survive. So manifests and manifest list are written here with pyiceberg's writers, and the commit goes through the
-catalogue's public `commit_table` with the requirement that the branch still stands at the snapshot that was planned on.
+catalogue's public `commit_table` with the requirement that the branches still stand where they stood when it was planned.
 
+A commit goes to a branch: `main`, which is what readers see, or the one that gathers what is not shown yet (see `hold`).
 A commit writes at most one data and one delete manifest: what it adds, what it removes (as DELETED entries), and what
 is left of the manifests that it had to touch. Small manifests are folded in when there are many.
 """
@@ -29,6 +30,7 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import (
     Operation,
@@ -42,6 +44,7 @@ from pyiceberg.table.update import (
     AddSnapshotUpdate,
     AssertRefSnapshotId,
     AssertTableUUID,
+    RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
     SetCurrentSchemaUpdate,
     SetPropertiesUpdate,
@@ -50,7 +53,7 @@ from pyiceberg.table.update import (
 )
 
 from forebay_collector.platform.contract import PlatformError
-from forebay_collector.platform.iceberg.head import Head, ManifestEntries
+from forebay_collector.platform.iceberg.head import Head, ManifestEntries, head_of, schema_at
 
 _log = logging.getLogger(__name__)
 _FOLD_FROM: Final = 32
@@ -70,6 +73,8 @@ class Change:
     schema: Schema | None = None
     audit: dict[str, str] = field(default_factory=dict)  # into the snapshot's summary
     rewrite: bool = False  # the same rows in other files
+    branch: str = MAIN_BRANCH  # moves to the result
+    drops: str = ""  # a branch that goes
 
     @property
     def touches_files(self) -> bool:
@@ -93,46 +98,66 @@ def commit(table: Table, head: Head, change: Change, entries: ManifestEntries, n
     Raises:
         PlatformError: not permanent; another writer came first, so plan again; or the commit did not land.
     """
+    metadata = table.metadata
     updates: list[TableUpdate] = []
-    schema = table.schema()
-    if change.schema is not None and change.schema is not schema:
-        schema_id = 1 + max(known.schema_id for known in table.metadata.schemas)
-        schema = change.schema.model_copy(update={"schema_id": schema_id})
-        updates += [AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate.model_validate({"schema-id": schema_id})]
+    schema = schema_at(table, change.branch)
+    if change.schema is not None and change.schema.fields != schema.fields:
+        schema = _known(metadata, change.schema)
+        if metadata.schema_by_id(schema.schema_id) is None:
+            updates.append(AddSchemaUpdate(schema=schema))
+    if change.branch == MAIN_BRANCH and schema.schema_id != metadata.current_schema_id:
+        updates.append(SetCurrentSchemaUpdate.model_validate({"schema-id": schema.schema_id}))
     if change.properties:
         updates.append(SetPropertiesUpdate(updates=change.properties))
+    result = head.snapshot_id
     if change.touches_files:
         snapshot = _snapshot(table, head, change, schema, entries, now_ms)
-        updates += [
-            AddSnapshotUpdate(snapshot=snapshot),
+        updates.append(AddSnapshotUpdate(snapshot=snapshot))
+        result = snapshot.snapshot_id
+    gone = {change.drops}
+    if result is None:
+        gone.add(change.branch if change.branch != MAIN_BRANCH else "")
+    elif result != head_of(metadata, change.branch):
+        updates.append(
             SetSnapshotRefUpdate.model_validate(
-                {"ref-name": MAIN_BRANCH, "type": SnapshotRefType.BRANCH, "snapshot-id": snapshot.snapshot_id}
-            ),
-        ]
-        landed: Callable[[Table], bool] = lambda now: now.metadata.snapshot_by_id(snapshot.snapshot_id) is not None  # noqa: E731
-    else:
-        landed = lambda now: change.properties.items() <= now.metadata.properties.items()  # noqa: E731
-    _commit(table, head.snapshot_id, updates, landed)
+                {"ref-name": change.branch, "type": SnapshotRefType.BRANCH, "snapshot-id": result}
+            )
+        )
+    updates += [RemoveSnapshotRefUpdate.model_validate({"ref-name": name}) for name in gone & set(metadata.refs)]
+
+    def landed(now: Table) -> bool:
+        if change.touches_files:
+            return result is not None and now.metadata.snapshot_by_id(result) is not None
+        return change.properties.items() <= now.metadata.properties.items()
+
+    _commit(table, updates, landed)
+
+
+def _known(metadata: TableMetadata, wanted: Schema) -> Schema:
+    """The table's schema of these fields, which an earlier commit may have added; else `wanted` under a new id."""
+    for schema in metadata.schemas:
+        if schema.fields == wanted.fields:
+            return schema
+    return wanted.model_copy(update={"schema_id": 1 + max(schema.schema_id for schema in metadata.schemas)})
 
 
 def expire(table: Table, snapshot_ids: Sequence[int]) -> None:
     """Forgets snapshots (their files stay). Raises PlatformError as `commit`."""
-    current = table.metadata.current_snapshot_id
     gone = set(snapshot_ids)
     _commit(
         table,
-        current,
         [RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(snapshot_ids)})],
         lambda now: gone.isdisjoint(snapshot.snapshot_id for snapshot in now.metadata.snapshots),
     )
 
 
-def _commit(table: Table, head: int | None, updates: Sequence[TableUpdate], landed: Callable[[Table], bool]) -> None:
-    requirements = (
-        AssertTableUUID(uuid=table.metadata.table_uuid),
-        AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": head}),
-    )
+def _commit(table: Table, updates: Sequence[TableUpdate], landed: Callable[[Table], bool]) -> None:
     before = table.metadata
+    heads = {MAIN_BRANCH: before.current_snapshot_id} | {name: ref.snapshot_id for name, ref in before.refs.items()}
+    requirements: tuple[AssertTableUUID | AssertRefSnapshotId, ...] = (
+        AssertTableUUID(uuid=before.table_uuid),
+        *(AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": head}) for name, head in heads.items()),
+    )
     try:
         response = table.catalog.commit_table(table, requirements, tuple(updates))
     except CommitFailedException as error:
