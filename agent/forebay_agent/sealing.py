@@ -15,6 +15,7 @@ from forebay_wire import schema as wire_schema
 from forebay_wire.columns import CHANGE_NAMES
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.errors import LimitExceeded
+from forebay_wire.key_range import KeyRange
 from forebay_wire.seal import Link, SealedBatch, seal
 from forebay_wire.stream import StreamName
 
@@ -60,6 +61,8 @@ class Sealing:
         ends_transaction: bool = True,
         snapshot: int = 0,
         last_of_snapshot: bool = False,
+        first_seq: int = 0,
+        key_range: KeyRange | None = None,
     ) -> list[SealedBatch]:
         """Transformed rows as batches from `link` on. Raises ValueUnrepresentable when a row is over a limit of the wire."""
         batches: list[SealedBatch] = []
@@ -76,6 +79,8 @@ class Sealing:
                     ends_transaction=ends_transaction and last,
                     snapshot=snapshot,
                     last_of_snapshot=last_of_snapshot and last,
+                    first_seq=first_seq,
+                    key_range=key_range,
                     algorithm=self._algorithm,
                 )
                 batches.append(batch)

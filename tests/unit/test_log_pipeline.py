@@ -19,6 +19,7 @@ from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.outbox import Outbox
 from forebay_agent.stream_state import Board
 from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import open_batch
 from forebay_wire.stream import StreamName
@@ -81,20 +82,26 @@ class Agent:
                 serialized = reader.schema(fields.schema_fingerprint)
                 assert serialized is not None
                 schema = TableSchema.parse(serialized, fields.schema_fingerprint)
-                told = {"_epoch": batch.epoch, "_snapshot": fields.snapshot_part.snapshot}
+                told = {"_epoch": batch.epoch, "_seq": batch.seq}
                 rows += [row | told for row in open_batch(batch, schema).to_pylist()]
-                rows.append({"_op": "", "_epoch": batch.epoch, "_last": fields.snapshot_part.last})
+                rows.append(told | {"_op": "", "_part": fields.snapshot_part})
             return rows
         finally:
             reader.close()
 
     def mirror(self, table: str, key: tuple[str, ...] = ("id",)) -> dict[tuple[Any, ...], dict[str, Any]]:
         mirror: dict[tuple[Any, ...], dict[str, Any]] = {}
+        since: dict[tuple[Any, ...], int] = {}
         epoch = 0
         for row in self.rows(table):
             if row["_epoch"] != epoch:
-                mirror, epoch = {}, row["_epoch"]
+                mirror, epoch, since = {}, row["_epoch"], {}
             if not row["_op"]:
+                part = row["_part"]
+                if part.last and part.HasField("range"):
+                    low, high = int(part.range.at_least or 0), int(part.range.through or 99)
+                    gone = [at for at in mirror if low <= at[0] <= high and since[at] < part.first_seq]
+                    mirror = {at: image for at, image in mirror.items() if at not in gone}
                 continue
             image = {name: value for name, value in row.items() if not name.startswith("_")}
             at = tuple(image[name] for name in key)
@@ -104,7 +111,7 @@ class Agent:
             before = mirror.get(at, {})
             for name in row["_absent"] or ():
                 image[name] = before.get(name)
-            mirror[at] = image
+            mirror[at], since[at] = image, row["_seq"]
         names = [column.name for column in self.database.tables[table].shape.columns]
         return {at: {name: row.get(name) for name in names} for at, row in mirror.items()}
 
@@ -202,7 +209,7 @@ def test_a_transaction_that_is_cut_is_shown_only_when_it_is_whole(tmp_path: Path
     database = database_of(0)
     agent = Agent(tmp_path, database, draw)
     agent.drain()
-    database.commit(*(("t", "c", {"id": n, "v": "x", "large": "y"}) for n in range(100)))
+    database.commit(*(("t", "c", {"id": n, "v": "x", "large": "y"}) for n in range(20)))
     seen = set()
     while len(agent.mirror("t")) < 100:
         agent.pipeline.step()
@@ -254,6 +261,46 @@ def test_a_gap_parks_what_needed_the_log_and_is_told_with_its_bounds(tmp_path: P
     agent.drain()
     for name in TABLES:
         assert agent.mirror(name) == source_rows(database, name)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_range_of_keys_is_taken_anew_and_what_is_gone_from_it_goes(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    database = database_of(25)
+    agent = Agent(tmp_path, database, draw)
+    agent.drain()
+    table = database.tables["t"]
+    for key in draw.sample(sorted(table.rows), 10):  # the log knows nothing of this
+        if draw.random() < 0.5:
+            del table.rows[key]
+        else:
+            table.rows[key] = table.rows[key] | {"v": "changed unseen", "large": "unseen"}
+    low, high = sorted(draw.sample(range(10, 40), 2))
+    before = agent.mirror("t")
+    agent.outbox.request_range(StreamName("d", "s", "t"), KeyRange(str(low), str(high)), who="test", why="repair")
+    agent.pipeline._looked = float("-inf")
+    written = set[int]()
+    for _ in range(draw.choice((0, 15))):
+        at = len(database.log)
+        write(database, draw)
+        written |= {
+            change.row["id"]
+            for transaction in database.log[at:]
+            for change in transaction
+            if isinstance(change, Change) and change.table == "t"
+        }
+        agent.pipeline.step()
+        if draw.random() < 0.1:
+            agent.kill()
+            agent.pipeline._looked = float("-inf")
+    agent.drain()
+    after, source = agent.mirror("t"), source_rows(database, "t")
+    for key in {*after, *source, *before}:
+        if low <= key[0] <= high:
+            assert after.get(key) == source.get(key), key
+        elif key[0] not in written:
+            assert after.get(key) == before.get(key), key
+    assert agent.outbox.stream(StreamName("d", "s", "t")).epoch == 1
 
 
 def test_a_table_that_was_not_followed_for_a_while_is_taken_anew(tmp_path: Path) -> None:

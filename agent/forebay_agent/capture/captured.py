@@ -20,16 +20,17 @@ class Checkpoint:
     """
 
     phase: str = (
-        "start"  # start, snapshot, then the mode's own: cursor, trigger, log; parked: the log went on without it
+        "start"  # start, snapshot, then the mode's own: cursor, trigger, log (range: and keys are taken anew; parked)
     )
     source: str = ""  # Source.identity()
     table: str = ""  # TableShape.identity
     plan: str = ""  # what `after`, `low` and `through` are values of: mode, key, cursor; another plan starts anew
     snapshot: int = 0  # number of the snapshot being or last taken within the epoch
     after: Values | None = None  # snapshot: last key read; cursor: last (cursor, key) read within the window
-    low: str | None = None  # cursor: everything up to here was captured; trigger: last change id captured
-    through: str | None = None  # cursor: upper bound of the window being read
+    low: str | None = None  # cursor: everything up to here was captured; trigger: last change id captured; range: its begin
+    through: str | None = None  # cursor: upper bound of the window being read; range: its end
     rows: int = 0  # rows captured in this epoch
+    first_seq: int = 0  # range: what is sealed from here on is newer than what the range was before
     parked: str = ""  # log: code of the trouble that parked it, and its text
 
     def to_json(self) -> str:

@@ -77,7 +77,8 @@ class KeyedCopy:
         count = size = 0
         whole = True
         started = self._table.monotonic()
-        reading = self._source.read_chunk(shape, RowRange(key, after=checkpoint.after, limit=limit), reader)
+        rows_wanted = RowRange(key, checkpoint.after, checkpoint.low, through=checkpoint.through, limit=limit)
+        reading = self._source.read_chunk(shape, rows_wanted, reader)
         try:
             for batch in reading:
                 batches.append(batch)
@@ -110,7 +111,7 @@ class KeyedCopy:
             checkpoint = checkpoint.advanced(after=self._table.marks_of(chunk.rows, key))
         position = _position(checkpoint)
         if chunk.last:
-            checkpoint = checkpoint.advanced(phase=then, after=None)
+            checkpoint = checkpoint.advanced(phase=then, after=None, low=None, through=None)
         told = pa.Table.from_batches(chunk.told) if chunk.told else None
         kept, fills = chunk.rows, None
         if told is not None and told.num_rows and chunk.rows.num_rows:

@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn
 
-from forebay_agent.cli import check, enroll, outbox, problems, reset, run, status, tables
+from forebay_agent.cli import check, enroll, outbox, problems, reset, run, snapshot, status, tables
 from forebay_agent.errors import AgentError
 
 DEFAULT_CONFIG: Final = Path("/etc/forebay-agent")
-_COMMANDS: Final = (enroll, check, tables, run, status, outbox, reset)
+_COMMANDS: Final = (enroll, check, tables, run, status, outbox, snapshot, reset)
 
 _EPILOG: Final = """\
 the first hour:

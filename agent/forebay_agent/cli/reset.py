@@ -7,9 +7,13 @@ import getpass
 import os
 import sys
 from contextlib import closing
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from forebay_agent.cli import problems
+
+if TYPE_CHECKING:
+    from forebay_wire.stream import StreamName
 
 SUMMARY: Final = "start one stream anew (a new epoch), audited"
 DESCRIPTION: Final = """\
@@ -31,43 +35,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.config.load import load_agent
-    from forebay_agent.outbox import Outbox, OutboxReader
-    from forebay_agent.outbox.file import FILE_NAME
-    from forebay_wire.errors import WireError
-    from forebay_wire.stream import StreamName
+    from forebay_agent.outbox import Outbox
 
     if not options.reason.strip():
-        return _usage("--reason is empty", "say why, in a few words")
-    try:
-        name = StreamName.parse(options.stream)
-    except WireError as error:
-        return _usage(str(error), "write department/source/schema.table, as `forebay-agent status` names it")
+        return usage("--reason is empty", "say why, in a few words")
     config = load_agent(options.config)
-    if not (config.state / FILE_NAME).exists():
-        return problems.never_run(config.state, sys.stderr)
-    with closing(OutboxReader(config.state)) as reader:
-        known = [stream.name for stream in reader.streams()]
-    if name not in known:
-        sys.stderr.write(
-            f"error: {name}: there is no such stream\n"
-            + "".join(f"  known:  {each}\n" for each in known)
-            + "  remedy: name one of these; `forebay-agent status` lists them\n"
-        )
-        return 1
+    name = known_stream(options.stream, config.state)
+    if isinstance(name, int):
+        return name
     if not options.yes:
         if not sys.stdin.isatty():
-            return _usage("nobody can be asked here", "add --yes when you mean it")
+            return usage("nobody can be asked here", "add --yes when you mean it")
         print(f"{name} will be captured anew from the start of its table.")
         if input("Type yes to go on: ").strip().casefold() not in ("y", "yes", "是"):
             print("nothing was done")
             return 1
     with closing(Outbox.open(config.state, config.outbox, check=False)) as outbox:
-        record = outbox.reset(name, who=_who(), why=options.reason.strip())
+        record = outbox.reset(name, who=who(), why=options.reason.strip())
     print(f"{name}: epoch {record.epoch} begins")
     return 0
 
 
-def _who() -> str:
+def known_stream(text: str, state: Path) -> StreamName | int:
+    """The stream that was named, or the exit code after it was said why there is none."""
+    from forebay_agent.outbox import OutboxReader
+    from forebay_agent.outbox.file import FILE_NAME
+    from forebay_wire.errors import WireError
+    from forebay_wire.stream import StreamName
+
+    try:
+        name = StreamName.parse(text)
+    except WireError as error:
+        return usage(str(error), "write department/source/schema.table, as `forebay-agent status` names it")
+    if not (state / FILE_NAME).exists():
+        return problems.never_run(state, sys.stderr)
+    with closing(OutboxReader(state)) as reader:
+        known = [stream.name for stream in reader.streams()]
+    if name in known:
+        return name
+    sys.stderr.write(
+        f"error: {name}: there is no such stream\n"
+        + "".join(f"  known:  {each}\n" for each in known)
+        + "  remedy: name one of these; `forebay-agent status` lists them\n"
+    )
+    return 1
+
+
+def who() -> str:
     """The person at the keyboard, also behind sudo."""
     try:
         user = getpass.getuser()
@@ -77,6 +91,6 @@ def _who() -> str:
     return f"{behind} as {user}" if behind and behind != user else user
 
 
-def _usage(problem: str, remedy: str) -> int:
+def usage(problem: str, remedy: str) -> int:
     sys.stderr.write(f"error: {problem}\n  remedy: {remedy}\n")
     return 2

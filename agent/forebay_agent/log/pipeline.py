@@ -65,6 +65,7 @@ class LogPipeline:
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
+        self._department = department
         self._session = session
         self._outbox = outbox
         self._executor = sealer
@@ -303,9 +304,8 @@ class LogPipeline:
         if self._reader is not None and self._sealer.durable:
             self._reader.acknowledge(self._sealer.durable)
 
-    def _look(self) -> None:
-        """Now and then: streams that the sealer parked, streams that were reset, how long the log is kept."""
-        now = self._clock.monotonic()
+    def _notice_parked(self) -> None:
+        """What the sealer's thread could not seal is followed no longer; every parked stream's trouble is shown."""
         failed = [
             each for each in self.streams.values() if each.failed is not None and each.checkpoint.phase != "parked"
         ]
@@ -316,6 +316,11 @@ class LogPipeline:
         for stream in self.streams.values():
             if stream.parked:
                 self._board.update(stream.name, capturing=Trouble.of(stream.failed or error_of(stream.checkpoint)))
+
+    def _look(self) -> None:
+        """Now and then: streams that were reset, what people ask, how long the log is kept."""
+        self._notice_parked()
+        now = self._clock.monotonic()
         if now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
@@ -328,11 +333,19 @@ class LogPipeline:
                     stream.name, waits=self.waits(stream.name), capturing=None, last_poll_at_us=self._clock.now_us()
                 )
         self._snapshots.look()
+        self._take_up_requests()
         if now - self._asked_retention >= _RETENTION_SECONDS:
             self._asked_retention = now
             kept = self.source.retention(self._sealer.durable)
             for stream in self.streams.values():
                 self._board.update(stream.name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind)
+
+    def _take_up_requests(self) -> None:
+        if not self.open:
+            for request in self._outbox.range_requests(self._department, self._config.name):
+                if self._snapshots.take_up(request):
+                    self._hand_over(all_of_it=True)
+                    self._outbox.finish_request(request.id)
 
     def _look_for_change(self, now: float) -> None:
         """Raises Closed when a stream was reset, or one that could not be opened can be."""

@@ -15,10 +15,11 @@ import pyarrow as pa
 from forebay_agent.capture.captured import Checkpoint
 from forebay_agent.capture.source import TableShape
 from forebay_agent.errors import AgentError
-from forebay_agent.log.stream import LOG, LogStream, parking
+from forebay_agent.log.stream import LOG, RANGE, LogStream, parking
 from forebay_agent.outbox import LogRecord, NewEpoch, Outbox, StreamPut, StreamRecord
 from forebay_agent.pipeline import checkpoint_of
 from forebay_agent.stream_state import SNAPSHOT, STREAMING, Board
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch
 
@@ -35,6 +36,7 @@ class Rows:
     snapshot: int = 0
     last_of_snapshot: bool = False
     ends_transaction: bool = True
+    key_range: KeyRange | None = None  # the snapshot is of these keys only
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class LogSealer:
     def _put_of(self, part: StreamWork) -> StreamPut:
         stream = part.stream
         before = record = stream.record
-        rows = checkpoint_of(before).rows
+        rows, first_seq = checkpoint_of(before).rows, checkpoint_of(before).first_seq
+        if part.checkpoint.phase == RANGE and not first_seq:
+            first_seq = record.next_seq  # nothing of the range was read before this
         batches: list[SealedBatch] = []
         schemas: dict[bytes, TableSchema] = {}
         epochs: list[NewEpoch] = []
@@ -135,9 +139,11 @@ class LogSealer:
             for step in part.steps:
                 if isinstance(step, Anew):
                     epochs.append(NewEpoch(record.epoch + 1, record.next_seq, record.checkpoint, AGENT, step.why))
-                    record, rows = record.next_epoch(), 0
+                    record, rows, first_seq = record.next_epoch(), 0, 0
                     continue
-                made = self._sealed(stream, step, record)
+                made = self._sealed(stream, step, record, first_seq)
+                if step.last_of_snapshot:
+                    first_seq = 0
                 schema = stream.sealing.transform.schema
                 schemas[schema.fingerprint] = schema
                 batches += made
@@ -147,10 +153,10 @@ class LogSealer:
         except AgentError as error:
             part.failed = error
             checkpoint = parking(checkpoint, error)
-        after: StreamRecord = replace(record, checkpoint=checkpoint.advanced(rows=rows).to_json())
+        after: StreamRecord = replace(record, checkpoint=checkpoint.advanced(rows=rows, first_seq=first_seq).to_json())
         return StreamPut(before, after, batches, tuple(schemas.values()), tuple(epochs))
 
-    def _sealed(self, stream: LogStream, step: Rows, record: StreamRecord) -> list[SealedBatch]:
+    def _sealed(self, stream: LogStream, step: Rows, record: StreamRecord, first_seq: int) -> list[SealedBatch]:
         if not step.rows.num_rows and not step.last_of_snapshot:
             return []
         rows = stream.sealing.transformed_as(step.shape, step.rows)
@@ -160,4 +166,6 @@ class LogSealer:
             ends_transaction=step.ends_transaction,
             snapshot=step.snapshot,
             last_of_snapshot=step.last_of_snapshot,
+            first_seq=first_seq if step.key_range is not None else 0,
+            key_range=step.key_range,
         )

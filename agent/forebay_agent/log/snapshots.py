@@ -17,7 +17,8 @@ from forebay_agent.capture.snapshot import SNAPSHOT
 from forebay_agent.capture.table import START
 from forebay_agent.errors import AgentError, SourceDenied, SourceError, SourceUnreachable, StatementTimeout
 from forebay_agent.log.putting import Rows
-from forebay_agent.log.stream import LOG, LogStream
+from forebay_agent.log.stream import LOG, RANGE, LogStream
+from forebay_agent.outbox import RangeRequest
 from forebay_wire.stream import StreamName
 
 if TYPE_CHECKING:
@@ -89,6 +90,26 @@ class Snapshots:
             self._turn += 1
             self._agrees(streams[self._turn % len(streams)])
 
+    def take_up(self, request: RangeRequest) -> bool:
+        """Begins to take a range of keys anew; whether the request needs no more waiting."""
+        stream = next((each for each in self._pipeline.streams.values() if each.name == request.name), None)
+        if stream is None or stream.parked or stream.checkpoint.phase == RANGE:
+            return False
+        if stream.checkpoint.phase != LOG:
+            return True  # all of it is being copied
+        bounds = request.key_range
+        stream.checkpoint = stream.checkpoint.advanced(
+            phase=RANGE,
+            snapshot=stream.checkpoint.snapshot + 1,
+            after=None,
+            low=bounds.at_least,
+            through=bounds.through,
+        )
+        work = self._pipeline.work()
+        work.add(stream)
+        self._pipeline.hand(work)
+        return True
+
     def _due(self) -> LogStream | None:
         copying = [stream for stream in self._pipeline.streams.values() if stream.copying]
         begun = [stream for stream in copying if stream.copy is not None]
@@ -119,10 +140,10 @@ class Snapshots:
             pipeline.hand(work)
 
     def _hand_on(self, stream: LogStream, copied: Copied) -> None:
+        key_range, shape = stream.key_range, stream.captured.shape
         stream.checkpoint = copied.checkpoint
-        shape = stream.captured.shape
         work = self._pipeline.work()
-        work.add(stream, Rows(shape, copied.rows, copied.checkpoint.snapshot, copied.last))
+        work.add(stream, Rows(shape, copied.rows, copied.checkpoint.snapshot, copied.last, key_range=key_range))
         if copied.fills is not None:
             work.add(stream, Rows(shape, copied.fills))
         if copied.last:

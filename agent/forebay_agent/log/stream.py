@@ -22,10 +22,12 @@ from forebay_agent.config.model import TableConfig
 from forebay_agent.errors import AgentError
 from forebay_agent.outbox import StreamRecord
 from forebay_agent.sealing import Sealing
+from forebay_wire.key_range import KeyRange
 from forebay_wire.stream import StreamName
 
 LOG: Final = "log"
 PARKED: Final = "parked"
+RANGE: Final = "range"
 _REASON_CHARACTERS: Final = 2_000
 _GUARANTEE: Final = (
     "Sees every committed change in the order of commits, deletes included, from the database's own log."
@@ -66,11 +68,18 @@ class LogStream:
 
     @property
     def copying(self) -> bool:
-        return self.checkpoint.phase in (START, SNAPSHOT) and not self.parked
+        return self.checkpoint.phase in (START, SNAPSHOT, RANGE) and not self.parked
 
     @property
     def log_table(self) -> LogTable:
         return log_table_of(self.captured.shape, self.config)
+
+    @property
+    def key_range(self) -> KeyRange | None:
+        """The keys that are being taken anew."""
+        if self.checkpoint.phase != RANGE:
+            return None
+        return KeyRange(self.checkpoint.low, self.checkpoint.through)
 
     def leave_copy(self) -> None:
         """What was read of a snapshot and not handed on is of no more use."""

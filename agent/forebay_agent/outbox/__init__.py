@@ -28,6 +28,7 @@ from forebay_agent.outbox.records import (
     Superseded,
     WaitingBatch,
 )
+from forebay_agent.outbox.requests import RangeRequest
 from forebay_agent.outbox.store import Outbox
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Outbox",
     "OutboxReader",
     "OutboxState",
+    "RangeRequest",
     "Reset",
     "SeenChanges",
     "StreamPut",

@@ -77,3 +77,15 @@ CREATE TABLE reset (
     abandoned_batches INTEGER NOT NULL,
     abandoned_bytes   INTEGER NOT NULL
 ) STRICT;
+
+-- Ranges of keys that somebody asked to take anew; see requests.py.
+CREATE TABLE request (
+    id       INTEGER PRIMARY KEY,
+    stream   INTEGER NOT NULL REFERENCES stream,
+    at_us    INTEGER NOT NULL,
+    who      TEXT    NOT NULL,
+    why      TEXT    NOT NULL,
+    at_least TEXT, -- of the first key column, as text; NULL: from the beginning
+    through  TEXT, -- NULL: to the end
+    done     INTEGER NOT NULL DEFAULT 0
+) STRICT;

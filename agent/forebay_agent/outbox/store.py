@@ -12,7 +12,7 @@ from typing import Final, Self
 from forebay_agent.clock import Clock, SystemClock
 from forebay_agent.config.model import OutboxConfig
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StreamUnknown
-from forebay_agent.outbox import seen
+from forebay_agent.outbox import requests, seen
 from forebay_agent.outbox.file import FILE_NAME, check_whole, of_sqlite_error, open_for_writing
 from forebay_agent.outbox.keeping import check_consecutive, find_log, keep, keep_log
 from forebay_agent.outbox.open_part import Source, discard, publish, sizes, streams_of
@@ -27,10 +27,12 @@ from forebay_agent.outbox.records import (
     StreamRecord,
     Superseded,
 )
+from forebay_agent.outbox.requests import RangeRequest
 from forebay_agent.outbox.resetting import find, reset
 from forebay_agent.outbox.room import Room
 from forebay_agent.outbox.space import Space
 from forebay_wire.digest import GENESIS
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
@@ -200,6 +202,24 @@ class Outbox:
             announced += [put.before.id for put in puts if put.batches or put.epochs]
             if announced:
                 self._announce(announced)
+
+    def request_range(self, name: StreamName, key_range: KeyRange, *, who: str, why: str) -> None:
+        """Asks the agent that captures the stream, from any process, to take a range of its keys anew. Raises StreamUnknown."""
+        with self._transaction() as connection:
+            record = find(connection, name)
+            if record is None:
+                raise StreamUnknown(f"{name}: the outbox knows no such stream")
+            requests.add(connection, record.id, key_range, at_us=self._clock.now_us(), who=who, why=why)
+
+    def range_requests(self, department: str, source: str) -> list[RangeRequest]:
+        """What is asked of a source and was not taken up yet, oldest first."""
+        with self._lock, self._failures():
+            return requests.waiting(self._connection, department, source)
+
+    def finish_request(self, number: int) -> None:
+        """The stream's checkpoint holds what was asked, or there is nothing to do."""
+        with self._transaction() as connection:
+            requests.finish(connection, number)
 
     def discard_open(self, department: str | None = None, source: str | None = None) -> int:
         """Takes hidden batches away and sets their streams back to where the open part began; None: of every source.

@@ -15,6 +15,10 @@ STEPS: Final = {
             "CREATE TABLE log (department TEXT NOT NULL, source TEXT NOT NULL, checkpoint TEXT NOT NULL,"
             " tables TEXT NOT NULL, PRIMARY KEY (department, source)) STRICT, WITHOUT ROWID"
         ),
+        (
+            "CREATE TABLE request (id INTEGER PRIMARY KEY, stream INTEGER NOT NULL REFERENCES stream, at_us INTEGER NOT NULL,"
+            " who TEXT NOT NULL, why TEXT NOT NULL, at_least TEXT, through TEXT, done INTEGER NOT NULL DEFAULT 0) STRICT"
+        ),
     ),
 }
 """format -> what makes the next one of it. A step never takes anything away that the version before it reads: a

@@ -135,7 +135,13 @@ class MemorySource:
 
     def read(self, shape: TableShape, rows: RowRange) -> Iterator[pa.RecordBatch]:
         table = self.database.tables[shape.table.name]
-        chosen = [table.rows[key] for key in sorted(table.rows) if rows.after is None or _texts(key) > rows.after]
+        chosen = [
+            table.rows[key]
+            for key in sorted(table.rows)
+            if (rows.after is None or _texts(key) > rows.after)
+            and (rows.at_least is None or _texts(key)[0] >= rows.at_least)
+            and (rows.through is None or _texts(key)[0] <= rows.through)
+        ]
         chosen = chosen[: rows.limit] if rows.limit else chosen
         yield _batch(shape, chosen)
 
