@@ -106,7 +106,7 @@ class LogScanner:
 
     @property
     def lsn(self) -> int:
-        """The LSN of the last message (the WAL start of its XLogData)."""
+        """The LSN of the last message (the WAL start of its XLogData) that had one; Relation messages have none."""
 
     @property
     def message(self) -> bytes | None:
@@ -131,7 +131,7 @@ class LogScanner:
 
     def feed(self, message: bytes, lsn: int = 0, streamed: bool = False) -> int:
         """Decodes one message, from its type byte on (without XLogData's header). lsn: where it stands, for errors and
-        `lsn`. streamed: with the xid of a streamed transaction after the type byte; it is decoded like any other and not
+        `lsn`; 0: not known. streamed: with the xid of a streamed transaction after the type byte; it is decoded like any other and not
         kept. Raises as `drain`."""
 
     def take_segment(self) -> tuple[int, bytes]:

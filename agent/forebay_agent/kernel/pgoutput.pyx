@@ -232,7 +232,8 @@ cdef class LogScanner:
         cdef size_t size = PyBytes_GET_SIZE(message)
         cdef int outcome
         self.kept = None
-        self.stream.lsn = lsn
+        if lsn:
+            self.stream.lsn = lsn
         if self.stream.enough or self.stream.bytes >= self.stream.most_bytes:
             count_again(&self.stream)
         with nogil:

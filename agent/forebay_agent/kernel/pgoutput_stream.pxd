@@ -266,7 +266,7 @@ cdef inline int read_segment(Stream* s, const uint8_t* data, size_t size) noexce
     if kind == STREAM_START:
         if size != 6:
             return CUT_SHORT if size < 6 else TOO_LONG
-        if s.open or s.in_segment:
+        if s.open or s.in_segment or s.segment_size:
             return IN_TRANSACTION
         s.in_segment = True
         s.segment_xid = read32(data + 1)
@@ -323,9 +323,12 @@ cdef inline bint was_aborted(const Stream* s, uint32_t xid) noexcept nogil:
 
 cdef inline int read_copy_data(Stream* s, const uint8_t* data, size_t size) noexcept nogil:
     """One message of the COPY: XLogData or a keepalive."""
+    cdef uint64_t lsn
     s.bad_type = 0
     if size >= XLOG_HEADER and data[0] == XLOG_DATA:
-        s.lsn = read64(data + 1)
+        lsn = read64(data + 1)
+        if lsn:  # Relation and Type messages have none
+            s.lsn = lsn
         return read_message(s, data + XLOG_HEADER, size - XLOG_HEADER, False)
     if size == KEEPALIVE_SIZE and data[0] == KEEPALIVE:
         s.keepalive_end = read64(data + 1)

@@ -1,7 +1,8 @@
 # Text of binary floating point numbers to the very numbers that it denotes, without the interpreter's lock.
 #
-# Grammar: `-`? digits (`.` digits)? (`e` sign? digits)?, `NaN`, `Infinity`, `-Infinity`; nothing else is accepted. The result
-# is the nearest float or double, ties to even, as a correctly rounding strtod gives it; whatever the process's locale is.
+# Grammar: `-`? digits (`.` digits)? (`e` sign? digits)?, `NaN`, `Infinity`, `-Infinity`, at most 63 bytes; nothing else is
+# accepted. The result is the nearest float or double, ties to even, as a correctly rounding strtod gives it, whatever the
+# process's locale is.
 #
 # Nearly all text needs no strtod: up to 19 digits and a power of ten up to 27 are exact in an x87 long double (64 bits of
 # mantissa), so one multiplication or division is rounded once to 64 bits, and rounding that again to 53 (24) bits is wrong
@@ -28,8 +29,6 @@ cdef extern from *:
     static int forebay_real_slow(const uint8_t *text, size_t size, double *wide, float *narrow) {
         static locale_t plain = (locale_t)0;  /* two threads at once would make two: no harm */
         char copy[64];
-        if (size > 63)
-            return -1;
         if (plain == (locale_t)0 && (plain = newlocale(LC_ALL_MASK, "C", (locale_t)0)) == (locale_t)0)
             return -1;
         memcpy(copy, text, size);
@@ -60,6 +59,8 @@ cdef extern from *:
         int significant = 0, exponent = 0, written = 0, negative = 0, any = 0, point = 0, downwards = 0;
         size_t at = 0;
         double special;
+        if (size > 63)  /* strtod gets a copy on the stack; no server writes as much */
+            return -1;
         if (size && text[0] == '-') {
             negative = 1;
             at = 1;
