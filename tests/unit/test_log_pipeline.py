@@ -293,6 +293,9 @@ def test_a_range_of_keys_is_taken_anew_and_what_is_gone_from_it_goes(tmp_path: P
         if draw.random() < 0.1:
             agent.kill()
             agent.pipeline._looked = float("-inf")
+    while agent.outbox.range_requests("d", "s"):
+        agent.pipeline._looked = float("-inf")
+        agent.pipeline.step()
     agent.drain()
     after, source = agent.mirror("t"), source_rows(database, "t")
     for key in {*after, *source, *before}:
