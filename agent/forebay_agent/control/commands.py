@@ -43,7 +43,8 @@ class Commands:
         journal.info("command", kind=kind, command=command.command_id)
         try:
             if kind == "drain":
-                self._drain(command.drain.timeout_seconds or _DRAIN_SECONDS)
+                only = self._find(command.drain.stream) if command.drain.HasField("stream") else None
+                self._drain(command.drain.timeout_seconds or _DRAIN_SECONDS, only)
                 emit(control_pb2.CommandResult(command_id=command.command_id, done=True))
             elif kind == "source_digest":
                 worker, lane = self._find(command.source_digest.stream)
@@ -78,18 +79,23 @@ class Commands:
                 return worker, lane
         raise StreamUnknown(f"{name}: is not configured at this agent")
 
-    def _drain(self, seconds: float) -> None:
-        """Captures what is committed now, and waits until all of it is durable.
+    def _drain(self, seconds: float, only: tuple[SourceWorker, Lane] | None) -> None:
+        """Captures what is committed now, of all streams or of one, and waits until all of it is durable.
 
         Raises: CommandTimeout; AgentError naming the streams that are in trouble, when all the others are drained.
         """
         until = time.monotonic() + seconds
-        workers = list(self._workers())
-        jobs = [worker.ask(partial(worker.drain, until)) for worker in workers]
+        if only is None:
+            workers = list(self._workers())
+            jobs = [worker.ask(partial(worker.drain, until)) for worker in workers]
+            names = {name for worker in workers for name in worker.lanes}
+        else:
+            worker, lane = only
+            jobs = [worker.ask(partial(worker.poll_through, lane, until))]
+            names = {lane.name}
         _, unfinished = wait(jobs, timeout=seconds)
         if unfinished:
             raise CommandTimeout(f"the sources were not read to their end within {seconds} s")
-        names = {name for worker in workers for name in worker.lanes}
         with closing(self._outbox.reader()) as reader:
             aims = {record.id: (record.name, record.last) for record in reader.streams() if record.name in names}
             while aims:

@@ -62,7 +62,7 @@ def verify(
     ask = Asking(Commands(ledger.database), record.agent, who, last_seen, takes=patience.takes)
 
     def settle() -> None:
-        drain(ask)
+        drain(ask, stream)
         await_load(ledger, stream, patience.load)
 
     settle()
@@ -76,9 +76,10 @@ def verify(
     return compare(Source(ask, stream), mirror, settle, most_keys=most_keys, say=say), key
 
 
-def drain(ask: Ask) -> None:
+def drain(ask: Ask, stream: StreamName) -> None:
     """Has the agent capture and send what is committed now; returns when that is durable. Raises what `ask` raises."""
-    for _ in ask(control_pb2.Command(drain=control_pb2.Drain(timeout_seconds=int(_DRAIN.total_seconds())))):
+    asked = control_pb2.Drain(timeout_seconds=int(_DRAIN.total_seconds()), stream=stream.to_proto())
+    for _ in ask(control_pb2.Command(drain=asked)):
         pass
 
 
