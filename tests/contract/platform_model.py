@@ -73,7 +73,7 @@ class Model:
                 self.retired.append(f"{entry.name}_")
             held = self.types.get(entry.name, entry.type)
             if held != entry.type and not {(held, entry.type), (entry.type, held)} & _WIDENS:
-                away = f"{entry.name}__epoch_{self.epoch}"
+                away = f"{entry.name}__epoch_{load.epoch - 1}"
                 self._rename(entry.name, away)
                 self.retired.append(away)
                 held = entry.type
@@ -103,10 +103,6 @@ class Model:
             inside = (least is None or key[0] >= least) and (most is None or key[0] <= most)
             if inside and at < (load.epoch, load.first_seq):
                 del self.now.rows[key]
-
-    def changes(self) -> list[dict[str, Any]]:
-        """The history's rows, NULLs left out."""
-        return plain(self.history)
 
 
 def plain(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pytest
 
 from forebay_collector.platform.contract import OpenedBatch, Platform, PlatformError, PlatformMark
 from forebay_wire.key_range import KeyRange
-from tests.contract.platform_batches import STREAM, ask, batch, compact, mirror, row_of, schema
+from tests.contract.platform_batches import STREAM, Row, ask, batch, compact, mirror, row_of, schema
 
 
 def ids(platform: Platform) -> list[int]:
@@ -156,13 +156,13 @@ def test_columns_that_come_while_the_mirror_is_held_are_shown_with_what_brings_t
 def test_absent_columns_are_found_in_what_is_held(platform: Platform) -> None:
     platform.apply(STREAM, [batch(1, [("r", row_of(1, "old", "9.00")), ("r", row_of(2, "old", "9.00"))])])
     platform.apply(STREAM, [batch(1, [("r", row_of(1, "new", "7.00"))], epoch=2)])
-    held = [
+    held: list[Row] = [
         ("u", {"id": 1, "name": "x"}, ["capital"]),
         ("u", {"id": 2, "name": "y"}, ["capital"]),
         ("c", row_of(3, "z", "3.00")),
     ]
     platform.apply(STREAM, [batch(2, held, epoch=2)])
-    fills = [("u", {"id": 2, "capital": Decimal("4.00")}, ["name"]), ("u", {"id": 3}, ["name", "capital"])]
+    fills: list[Row] = [("u", {"id": 2, "capital": Decimal("4.00")}, ["name"]), ("u", {"id": 3}, ["name", "capital"])]
     platform.apply(STREAM, [batch(3, fills, epoch=2, last=True)])
     assert mirror(platform) == [row_of(1, "x", "7.00"), row_of(2, "y", "4.00"), row_of(3, "z", "3.00")]
 

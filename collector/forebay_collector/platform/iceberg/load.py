@@ -47,7 +47,7 @@ class Loading:
         mark = marks.mark_of(properties, stream)
         keyed = marks.names_of(properties, marks.KEY)
         checks.check(stream, batches, mark, marks.names_of(properties, marks.COLUMNS), keyed)
-        Evolved.of(history).taking(mark, batches)
+        Evolved.of(history, mark).taking(_after(batches, mark))
         mirrored = self.catalogue.load(names.mirror_of(stream))
         if mirrored is None:
             progress = hold.Progress(PlatformMark() if keyed else mark)
@@ -82,14 +82,14 @@ class _Load:
         history_id, mirror_id = names.history_of(self._stream), names.mirror_of(self._stream)
         history = self._catalogue.load(history_id)
         mark = marks.mark_of(history.properties, self._stream) if history is not None else PlatformMark()
-        evolved = Evolved.of(history).taking(mark, self._batches)
+        fresh = _after(self._batches, mark)
+        evolved = Evolved.of(history, mark).taking(fresh)
         schema = evolved.schema
         assert schema is not None
         if history is None:
             history = self._create(history_id, schema, {})
         stands = self._standing(mirror_id, history, schema) if self._key else None
-        fresh = self._after(mark)
-        due = self._after(stands.progress.mark) if stands is not None else []
+        due = _after(self._batches, stands.progress.mark) if stands is not None else []
         rows = loadrows.rows_of(fresh, schema)
         writing = self._loading.writers.submit(self._write_history, history, schema, rows)
         try:
@@ -104,9 +104,6 @@ class _Load:
             self._commit_history(history_id, history, evolved, fresh, files)
         if made is not None and stands is not None:
             self._commit_mirror(mirror_id, stands, schema, due, made, files if due == fresh else [])
-
-    def _after(self, mark: PlatformMark) -> list[OpenedBatch]:
-        return [batch for batch in self._batches if PlatformMark(batch.epoch, batch.seq) > mark]
 
     def _create(self, table_id: TableId, schema: Schema, properties: dict[str, str]) -> Table:
         return self._catalogue.create(
@@ -142,6 +139,8 @@ class _Load:
         folded = fold(rows, key)
         ends_range = due[-1].key_range is not None and due[-1].last_of_snapshot
         unnamed = Unnamed.of(due[-1], key[0]) if ends_range else None
+        if unnamed is not None:
+            folded = unnamed.without(folded)
         head = Head(None) if anew else stands.head
         io = stands.table.io
         return _Made(progress, anew, folded, self._loading.search.leaving(io, head, folded, unnamed))  # type: ignore[arg-type]
@@ -185,6 +184,10 @@ class _Load:
         stands.settle(change, self._stream, made.progress, self._key, anew=made.anew)
         commit(table, head, change, entries, self._loading.now_ms())
         self._catalogue.keep(table_id, table)
+
+
+def _after(batches: Sequence[OpenedBatch], mark: PlatformMark) -> list[OpenedBatch]:
+    return [batch for batch in batches if PlatformMark(batch.epoch, batch.seq) > mark]
 
 
 def _names(batches: Sequence[OpenedBatch]) -> list[str]:

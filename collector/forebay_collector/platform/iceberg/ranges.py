@@ -6,7 +6,7 @@ the snapshot named, and what changed since, stands at a later seq. So nothing of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from forebay_collector.platform.contract import OpenedBatch, PlatformError
 from forebay_collector.platform.iceberg import reading
 from forebay_collector.platform.iceberg.datafile import extremes
 from forebay_collector.platform.iceberg.fields import EPOCH_ID, MIRROR_TAIL, SEQ_ID, arrow_type
+from forebay_collector.platform.iceberg.fold import Folded
 from forebay_collector.platform.iceberg.keys import bound, one_chunk
 from forebay_wire.stream import StreamName
 
@@ -55,20 +56,35 @@ class Unnamed:
 
     def find(self, io: FileIO, file: DataFile, key_column: pa.Array) -> pa.Array:
         """Their positions in the file (int64, sorted), deleted ones included. `key_column`: of all its physical rows."""
-        inside = pa.repeat(pa.scalar(True), len(key_column))
-        if self.at_least is not None:
-            inside = pc.and_(inside, pc.greater_equal(key_column, self.at_least))
-        if self.through is not None:
-            inside = pc.and_(inside, pc.less_equal(key_column, self.through))
-        positions = pc.indices_nonzero(inside).cast(pa.int64())
+        positions = pc.indices_nonzero(self._inside(key_column)).cast(pa.int64())
         if not len(positions):
             return positions
-        epochs, seqs = (one_chunk(column) for column in reading.columns(io, file, _AGE).columns)
-        epochs, seqs = epochs.take(positions), seqs.take(positions)
-        older = pc.or_(
-            pc.less(epochs, self.epoch), pc.and_(pc.equal(epochs, self.epoch), pc.less(seqs, self.first_seq))
-        )
-        return positions.filter(older)
+        epochs, seqs = (one_chunk(column).take(positions) for column in reading.columns(io, file, _AGE).columns)
+        return positions.filter(self._older(epochs, seqs))
+
+    def without(self, folded: Folded) -> Folded:
+        """The load's own rows less those that leave: they came before the range's snapshot began."""
+        rows = folded.upserts
+        epochs, seqs = (one_chunk(rows.column(field.name)) for field in _AGE)
+        gone = pc.and_(self._inside(one_chunk(rows.column(self.key.name))), self._older(epochs, seqs))
+        if not pc.any(gone, min_count=0).as_py():
+            return folded
+        stays = pc.invert(gone)
+        kept = {name: mask.filter(stays) for name, mask in folded.kept.items()}
+        return replace(folded, upserts=rows.filter(stays), identity=False, kept=kept)
+
+    def _inside(self, keys: pa.Array) -> pa.Array:
+        """Which keys lie within the bounds. A key without a value lies within no bound, and so in an unbounded range only."""
+        inside = pa.repeat(pa.scalar(True), len(keys))
+        if self.at_least is not None:
+            inside = pc.and_(inside, pc.greater_equal(keys, self.at_least))
+        if self.through is not None:
+            inside = pc.and_(inside, pc.less_equal(keys, self.through))
+        return pc.fill_null(inside, False)
+
+    def _older(self, epochs: pa.Array, seqs: pa.Array) -> pa.Array:
+        same = pc.and_(pc.equal(epochs, self.epoch), pc.less(seqs, self.first_seq))
+        return pc.or_(pc.less(epochs, self.epoch), same)
 
 
 def check(stream: StreamName, batch: OpenedBatch) -> None:
