@@ -23,6 +23,7 @@ from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.log.putting import LogSealer
 from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import StreamPipeline
+from forebay_agent.source_worker import SourceWorker
 from forebay_agent.transform import Transform
 from forebay_wire import codec
 from forebay_wire.digest import DigestAlgorithm
@@ -59,17 +60,23 @@ class Stages:
         for owner, name, stage in (*_ON_THE_SEALERS_THREAD, *_ON_THE_SOURCES_THREAD):
             setattr(owner, name, self.timed(stage, getattr(owner, name)))
         Outbox.delete = self.timed("outbox: delete", Outbox.delete)  # type: ignore[method-assign]
-        opening = Opening.open
-        seen: set[type] = set()
+        opening, session = Opening.open, SourceWorker.session
+        seen: set[tuple[type, str]] = set()
+
+        def with_session(this: SourceWorker) -> Source:
+            source = session(this)
+            for name in ("read", "read_chunk"):
+                self._replace_once(seen, type(source), name, "snapshot: read, decode", of_iterator=True)
+            return source
 
         def opened(this: Opening, source: Source) -> Opened:
-            self._replace_once(seen, type(source), "read_chunk", "snapshot: read, decode", of_iterator=True)
             result = opening(this, source)
             reader: LogReader | None = result.reader
             if reader is not None:
                 self._replace_once(seen, type(reader), "read", "log: read, decode")
             return result
 
+        SourceWorker.session = with_session  # type: ignore[method-assign, assignment]
         Opening.open = opened  # type: ignore[method-assign, assignment]
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,9 +110,11 @@ class Stages:
         stages[OTHERS] = Stage(process_cpu - sum(stage.cpu for stage in stages.values()), 0.0, 0)
         return {name: asdict(stage) for name, stage in stages.items()}
 
-    def _replace_once(self, seen: set[type], owner: type, name: str, stage: str, *, of_iterator: bool = False) -> None:
-        if owner not in seen:
-            seen.add(owner)
+    def _replace_once(
+        self, seen: set[tuple[type, str]], owner: type, name: str, stage: str, *, of_iterator: bool = False
+    ) -> None:
+        if (owner, name) not in seen and hasattr(owner, name):
+            seen.add((owner, name))
             wrap = self.timed_iterator if of_iterator else self.timed
             setattr(owner, name, wrap(stage, getattr(owner, name)))
 
