@@ -27,10 +27,13 @@ examples:
 exit codes: 0 runs and every stream goes on, 1 it does not run, or a stream is held, 3 configuration
 """
 
+ALARM_HOURS: Final = 24.0
+"""a log that is kept for less than this from where capture stands is told"""
+
 STALE_SECONDS: Final = 30.0
 """a running agent writes its status about every second"""
 
-_COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "waiting", "code")
+_COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "behind", "waiting", "code")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,10 +128,17 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
             "changed": since(stream["last_change_at_us"]),
             "polled": since(stream["last_poll_at_us"]),
             "waiting": stream["sealed_seq"] - stream["durable_seq"],
+            "behind": listing.size(stream.get("log_bytes_behind") or 0) if stream["mode"] == "log" else "",
         }
         for stream in streams
     ]
     yield from listing.table(rows, _COLUMNS)
+    for stream in streams:
+        hours = stream.get("log_hours_left")
+        if hours is not None and hours < ALARM_HOURS:
+            yield ""
+            yield f"{stream['stream']}: THE DATABASE FORGETS what was not captured in {hours:.1f} hours"
+            yield "  remedy: restore the way to the collector or free the outbox, or have the DBA keep the log for longer"
     for stream in streams:
         if stream["code"] or stream["reason"]:
             yield ""
