@@ -70,7 +70,7 @@ def main(name: str, one: Callable[[bytes], object], arguments: Sequence[str] | N
 
 
 def _with_atheris(name: str, one: Callable[[bytes], object], seconds: float, seed: int) -> None:
-    import atheris  # type: ignore[import-not-found,unused-ignore]
+    import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     FAILURES.mkdir(parents=True, exist_ok=True)
     found = FAILURES / f"{name}-corpus"

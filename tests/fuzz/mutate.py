@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 MOST_BYTES: Final = 1 << 20
 EXTREMES: Final = (0x00, 0x01, 0x7F, 0x80, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF)
@@ -48,7 +48,7 @@ def _byte(data: bytearray, corpus: Sequence[bytes], source: random.Random) -> No
 def _number(data: bytearray, corpus: Sequence[bytes], source: random.Random) -> None:
     """A little- or big-endian number of 2 to 8 bytes, changed by a little or to an extreme."""
     size = source.choice((2, 3, 4, 8))
-    order = source.choice(("little", "big"))
+    order: Literal["little", "big"] = "little" if source.random() < 0.5 else "big"
     at = _place(data, source)
     part = data[at : at + size]
     if len(part) == size:

@@ -18,7 +18,7 @@ FULL: Final[int]
 from the same place: the same bytes again in `feed`, the same event from the returned offset in `decode_event`."""
 PARTIAL: Final[int]
 """A row event whose images lack columns that are captured or key columns (`binlog_row_image` is not FULL). The event is
-eaten, none of it decoded. `event_table` is its table id: the table is lost, register None for it."""
+eaten, none of it was decoded. `event_table` is its table id: the table is lost, register None for it."""
 ENDED: Final[int]
 """The server has ended the stream (an EOF packet). Nothing follows."""
 REFUSED: Final[int]
@@ -39,8 +39,8 @@ class LogScanner:
     Checksums: whether events carry them is read from each FORMAT_DESCRIPTION, which then is handed over as an EVENT.
     """
 
-    def __init__(self, *, checksum: bool = True, verify: bool = True, max_event: int = ...) -> None:
-        """checksum: whether events carry a CRC32 before a FORMAT_DESCRIPTION has said so. verify: check it. max_event: the
+    def __init__(self, *, sequence: int = 1, checksum: bool = True, verify: bool = True, max_event: int = ...) -> None:
+        """sequence: of the first packet. checksum: whether events carry a CRC32 before a FORMAT_DESCRIPTION has said so. verify: check it. max_event: the
         longest event that is accepted, in bytes (1 GiB + 1 MiB)."""
     def limits(self, rows: int, size: int, most_rows: int, most_size: int) -> None:
         """rows, size: ENOUGH at the first end of a transaction at which a table has so many rows or all tables together so
@@ -73,9 +73,14 @@ class LogScanner:
     def set_file(self, name: str, position: int) -> None:
         """The events to come stand in this file, from this offset on."""
     def begin(self, gtid: str, committed_at_us: int) -> None:
-        """A transaction begins that Python has recognised. gtid: empty for none. committed_at_us: 0 when not known."""
-    def finish(self) -> None:
-        """The current event ends the transaction, as Python has recognised: DDL that stands alone, ROLLBACK, XA PREPARE …"""
+        """A transaction begins that Python has recognised. gtid: as `gtid`, empty for none. committed_at_us: 0 when not known.
+
+        Raises ValueError when it is no GTID, or while a transaction is open that has rows."""
+    def abandon(self) -> None:
+        """The current transaction never ended: the server stopped in the middle of it. Its rows are the caller's to drop."""
+    def finish(self) -> bool:
+        """The current event ends the transaction, as Python has recognised: DDL that stands alone, ROLLBACK, XA PREPARE …
+        -> whether this is ENOUGH (`stop` stays as it is)."""
 
     # where it stands
     @property

@@ -31,11 +31,11 @@ Not of FLOAT and DOUBLE: take FLOAT or DOUBLE and write the text in Python."""
 HEX: Final[int]
 """utf8: the bytes of BYTES in lower-case hexadecimal."""
 UUID: Final[int]
-"""utf8: MariaDB's UUID, which the log holds in the order in which it is stored."""
+"""utf8: MariaDB's UUID (a STRING of 16 bytes on the wire, in the order of its text, without its last zero bytes)."""
 INET4: Final[int]
-"""utf8: MariaDB's INET4."""
+"""utf8: MariaDB's INET4 (a STRING of 4 bytes)."""
 INET6: Final[int]
-"""utf8: MariaDB's INET6."""
+"""utf8: MariaDB's INET6 (a STRING of 16 bytes)."""
 
 Buffers = tuple[bytes | None, bytes | None, bytes]
 """(validity bits; None when no value is NULL, 32-bit offsets; None for fixed widths, data), as Array.from_buffers wants them."""
