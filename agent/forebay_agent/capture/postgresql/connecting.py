@@ -31,10 +31,13 @@ _STATE: Final = re.compile(
 )  # after the severity, which is in the server's language
 
 
-def connect(config: SourceConfig) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection in autocommit. Raises SourceUnreachable, SourceDenied, SourceError; ConfigurationError for a secret."""
+def connect(config: SourceConfig, **parameters: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection in autocommit. parameters: of libpq's own, over those of the configuration.
+
+    Raises SourceUnreachable, SourceDenied, SourceError; ConfigurationError for a secret.
+    """
     deadline = time.monotonic() + max(config.connect_timeout.total_seconds(), 1.0)
-    pgconn = pq.PGconn.connect_start(_conninfo(config).encode())
+    pgconn = pq.PGconn.connect_start(_conninfo(config, parameters).encode())
     libpq.set_verbosity(pgconn, libpq.VERBOSE)
     try:
         _shake_hands(pgconn, config, deadline)
@@ -56,7 +59,7 @@ def place(config: SourceConfig) -> str:
     return f"postgresql at {config.socket or config.host}:{config.port or PORT}"
 
 
-def _conninfo(config: SourceConfig) -> str:
+def _conninfo(config: SourceConfig, over: dict[str, str]) -> str:
     parameters: dict[str, str | int] = {
         "port": config.port or PORT,
         "user": config.user,
@@ -79,7 +82,7 @@ def _conninfo(config: SourceConfig) -> str:
         addresses = _addresses(config)
         parameters["host"] = ",".join([config.host] * len(addresses))
         parameters["hostaddr"] = ",".join(addresses)
-    return make_conninfo("", **parameters)
+    return make_conninfo("", **parameters | over)
 
 
 def _addresses(config: SourceConfig) -> list[str]:

@@ -28,16 +28,20 @@ UNCHECKED: Final = "SQL_ASCII"
 _VALIDATED: Final = frozenset(
     {"UTF8", "EUC_CN", "EUC_JP", "EUC_KR", "EUC_TW", "EUC_JIS_2004", "MULE_INTERNAL"}
 )  # what the server checks on the way in, so that it cannot lie
+TEXT_SETTINGS: Final = {
+    "DateStyle": "ISO,YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "quote_all_identifiers": "off",
+}
+"""what the text of a value depends on"""
 _SETTINGS: Final = (
-    "SET DateStyle TO 'ISO, YMD'",
-    "SET IntervalStyle TO 'postgres'",
-    "SET TimeZone TO 'UTC'",
-    "SET bytea_output TO 'hex'",
-    "SET extra_float_digits TO 3",
-    "SET lc_monetary TO 'C'",
+    *(f"SET {name} TO '{value}'" for name, value in TEXT_SETTINGS.items()),
     "SET standard_conforming_strings TO on",
-    "SET xmloption TO 'content'",
-    "SET quote_all_identifiers TO off",
     "SET default_transaction_isolation TO 'read committed'",
     "SET enable_sort TO off",
     "SET enable_bitmapscan TO off",
@@ -51,7 +55,7 @@ _TEXT_TYPES: Final = ("text", "varchar", "bpchar", "name")
 
 class Session:
     """charset: what text really is, where it comes undecoded; None: the server sends UTF-8.
-    unchecked: the server sends text that nobody has checked to be UTF-8."""
+    unchecked: the server sends text that nobody has checked to be UTF-8. client_encoding: what it sends."""
 
     def __init__(self, config: SourceConfig, *, writes: bool = False) -> None:
         self._config = config
@@ -61,24 +65,24 @@ class Session:
             encoding = self._connection.info.parameter_status("server_encoding") or ""
             self.unchecked = encoding == UNCHECKED and not config.charset
             self.charset = _charset(config, encoding)
-            self._prepare(encoding, writes)
+            self.client_encoding = encoding if self.charset is not None or encoding == UNCHECKED else "UTF8"
+            self._prepare(writes)
         except BaseException:
             self._connection.close()
             raise
 
-    def _prepare(self, encoding: str, writes: bool) -> None:
+    def _prepare(self, writes: bool) -> None:
         timeout = int(self._config.statement_timeout.total_seconds() * 1000)
-        raw = self.charset is not None or encoding == UNCHECKED
         settings = [
             *_SETTINGS,
-            f"SET client_encoding TO '{encoding if raw else 'UTF8'}'",
+            f"SET client_encoding TO '{self.client_encoding}'",
             f"SET statement_timeout TO {timeout:d}",
             f"SET default_transaction_read_only TO {'off' if writes else 'on'}",
         ]
         if self.server_version >= 110_000:
             settings.append("SET jit TO off")
         self.run("; ".join(settings))
-        if raw:
+        if self.charset is not None or self.unchecked:
             self._adapt(self.charset or Charset("utf-8"))
 
     def _adapt(self, charset: Charset) -> None:

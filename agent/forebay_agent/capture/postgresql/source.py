@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from forebay_agent.capture import marks
-from forebay_agent.capture.postgresql import carrying, catalogue, sql
-from forebay_agent.capture.postgresql.charset import Undecodable, check_utf8
+from forebay_agent.capture.log import LogReader, LogTable, Retention
+from forebay_agent.capture.postgresql import carrying, catalogue, decoding, sql
 from forebay_agent.capture.postgresql.examine import examine
 from forebay_agent.capture.postgresql.horizon import OpenTransactions
+from forebay_agent.capture.postgresql.log.source import PostgreSQLLog
 from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.capture.postgresql.triggers import Triggers
 from forebay_agent.capture.source import ChangeTable, Finding, Horizon, RowRange, TableName, TableShape
 from forebay_agent.config.model import SourceConfig
-from forebay_agent.errors import ValueUnrepresentable
 
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 class PostgreSQLSource:
-    """See `Source` and `TriggerSource`. Opened by `forebay_agent.capture.postgresql.open`."""
+    """See `Source`, `TriggerSource` and `LogSource`. Opened by `forebay_agent.capture.postgresql.open`."""
 
     def __init__(self, config: SourceConfig) -> None:
         self._session = Session(config)
         self._transactions = OpenTransactions(self._session)
         self._triggers = Triggers(config, self._session)
+        self._log = PostgreSQLLog(config, self._session, self.read)
 
     def identity(self) -> str:
         """The cluster's system identifier and the database's oid; empty when the user may not ask for them."""
@@ -67,6 +68,21 @@ class PostgreSQLSource:
     def purge(self, change_table: ChangeTable, through: str) -> int:
         return self._triggers.purge(change_table, through)
 
+    def open_log(self, tables: Sequence[LogTable], checkpoint: str | None) -> LogReader:
+        return self._log.open(tables, checkpoint)
+
+    def log_end(self) -> str:
+        return self._log.end()
+
+    def read_chunk(self, shape: TableShape, rows: RowRange, reader: LogReader) -> Iterator[pa.RecordBatch]:
+        return self._log.read_chunk(shape, rows, reader)
+
+    def retention(self, checkpoint: str) -> Retention:
+        return self._log.retention(checkpoint)
+
+    def examine_log(self, tables: Sequence[LogTable]) -> list[Finding]:
+        return self._log.examine(tables)
+
     def close(self) -> None:
         self._triggers.close()
         self._session.close()
@@ -83,55 +99,16 @@ class PostgreSQLSource:
         try:
             for batch, unfit in batches:
                 if unfit is not None:
-                    raise _unrepresentable(shape, batch, *unfit)
-                yield self._decoded(shape, batch, schema, compared)
+                    raise decoding.unrepresentable(shape, batch, *unfit)
+                try:
+                    columns = decoding.decoded(self._session, batch.columns, schema, compared)
+                except decoding.UndecodableColumn as error:
+                    raise decoding.undecodable(shape, batch, error.row, error.column) from None
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
         finally:
             batches.close()
-
-    def _decoded(
-        self, shape: TableShape, batch: pa.RecordBatch, schema: pa.Schema, compared: frozenset[str]
-    ) -> pa.RecordBatch:
-        charset = self._session.charset
-        if charset is None and not self._session.unchecked:
-            return batch
-        arrays = list(batch.columns)
-        for number, field in enumerate(schema):
-            try:
-                if charset is not None and arrays[number].type != field.type:
-                    arrays[number] = charset.decode_column(arrays[number], reversible=field.name in compared)
-                elif charset is None and pa.types.is_string(field.type):
-                    check_utf8(arrays[number])
-            except Undecodable as error:
-                raise self._undecodable(shape, batch, error.row, field.name) from None
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-    def _undecodable(self, shape: TableShape, batch: pa.RecordBatch, row: int, column: str) -> ValueUnrepresentable:
-        return ValueUnrepresentable(
-            f"{shape.table}: {_place(shape, batch, row)}: column {column} holds bytes that are not of its character set",
-            remedy="Correct the value, or set `charset` in the source's file to what the text really is.",
-        )
 
 
 def _uuids_as_text(schema: pa.Schema, uuids: list[bool]) -> pa.Schema:
     """The kernel writes uuids as ASCII text, whatever the character set is."""
     return pa.schema([(f.name, pa.string() if uuid else f.type) for f, uuid in zip(schema, uuids, strict=True)])
-
-
-def _unrepresentable(shape: TableShape, batch: pa.RecordBatch, row: int, number: int) -> ValueUnrepresentable:
-    column = shape.columns[number]
-    return ValueUnrepresentable(
-        f"{shape.table}: {_place(shape, batch, row)}: column {column.name} ({column.origin}) holds a value that "
-        f"{column.arrow} cannot hold",
-        remedy=f'Carry the column as text: add "{column.name}" to `as_text` and reset the stream, or correct the value.',
-    )
-
-
-def _place(shape: TableShape, batch: pa.RecordBatch, row: int) -> str:
-    """Names a row by its key, which is never masked."""
-    try:
-        values = marks.to_texts(batch, shape.key, row)
-    except (KeyError, ValueError):  # the key is not among the columns, or is itself what does not fit
-        values = ()
-    if not values:
-        return f"row {row} of a batch"
-    return ", ".join(f"{name} = {value}" for name, value in zip(shape.key, values, strict=True))

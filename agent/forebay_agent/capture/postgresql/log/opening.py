@@ -1,0 +1,119 @@
+"""Opening the log: settings, server, publication, slot, and then the reader, at a checkpoint or at the log's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from forebay_agent.capture.log import LogTable
+from forebay_agent.capture.postgresql.log import publication, server, slot
+from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_text
+from forebay_agent.capture.postgresql.log.fitness import unfit
+from forebay_agent.capture.postgresql.log.layout import layout_of
+from forebay_agent.capture.postgresql.log.publication import Names, Publication
+from forebay_agent.capture.postgresql.log.reader import PostgreSQLLogReader
+from forebay_agent.capture.postgresql.log.server import LogEnd
+from forebay_agent.capture.postgresql.log.stream import Stream
+from forebay_agent.capture.postgresql.log.streamed import Spilled
+from forebay_agent.capture.postgresql.session import Session
+from forebay_agent.capture.source import TableName
+from forebay_agent.config.model import SourceConfig
+from forebay_agent.errors import LogGap, LogUnfit
+
+
+def open_reader(
+    config: SourceConfig,
+    session: Session,
+    tables: Sequence[LogTable],
+    checkpoint: str | None,
+    spill: Callable[[], Spilled],
+) -> PostgreSQLLogReader:
+    """See `LogSource.open_log`."""
+    server.check_settings(session)
+    saved = _saved(checkpoint)
+    names = publication.names_of(config)
+    stream = Stream(config, session.client_encoding)
+    reader = None
+    try:
+        identity, database = stream.identify(), server.database_oid(session)
+        if saved is None:
+            published, lsn = _first(config, session, names, tables)
+        else:
+            server.check_identity(config, saved, identity, database)
+            published, lsn = _again(session, names, saved), saved.lsn
+        publication.check(published)
+        slot.wait_until_free(session, names.slot)
+        known = saved.tables if saved is not None else {}
+        start = LogCheckpoint(identity.system, database, identity.timeline, names.slot, lsn, known)
+        reader = PostgreSQLLogReader(config, lambda: Session(config), stream, published, start, spill)
+        reader.follow(tables)
+        reader.opened()
+        stream.start(names.slot, names.publication, lsn)
+    except BaseException:
+        if reader is not None:
+            reader.close()
+        stream.close()
+        raise
+    return reader
+
+
+def fit_tables(session: Session, tables: Sequence[LogTable]) -> list[TableName]:
+    """Those that can be published, by the names that they really have."""
+    found = []
+    for table in tables:
+        layout = layout_of(session, int(table.shape.identity))
+        # of generated columns the publication is asked later; publishing the table does no harm
+        if layout is not None and unfit(layout, table, session.server_version, publishes_generated=True) is None:
+            found.append(layout.table)
+    return found
+
+
+def _saved(checkpoint: str | None) -> LogCheckpoint | None:
+    if checkpoint is None:
+        return None
+    try:
+        return LogCheckpoint.from_json(checkpoint)
+    except ValueError:
+        raise LogUnfit(
+            "the log checkpoint is not one of PostgreSQL's: the source was another kind of database before",
+            remedy="Give the source another name, or take the tables anew: `forebay-agent snapshot STREAM --reason …`.",
+        ) from None
+
+
+def _first(config: SourceConfig, session: Session, names: Names, tables: Sequence[LogTable]) -> tuple[Publication, int]:
+    """Publication and slot, made where they are missing, and the log's end. The publication first: the server looks for it
+    where it is in the log."""
+    published = publication.publication_of(session, names.publication)
+    there = slot.slot_of(session, names.slot)
+    if published is None:
+        statement = publication.create_statement(names.publication, fit_tables(session, tables), session.server_version)
+        also = () if there is not None else (slot.create_statement(names.slot),)
+        publication.run(config, statement, also=also)
+        published = publication.publication_of(session, names.publication)
+        assert published is not None
+    if there is not None:
+        slot.check(there)
+        if there.status != slot.LOST:
+            return published, max(LogEnd(session).now(), there.confirmed)
+        if config.slot:
+            raise LogUnfit(
+                f"replication slot {there.name} was invalidated by the server: it is of no more use",
+                remedy="Ask the DBA to run this.",
+                sql=f"{slot.drop_statement(there.name)}; {slot.create_statement(there.name)};",
+            )
+        session.rows(slot.drop_statement(there.name))
+    return published, slot.create(session, names.slot)
+
+
+def _again(session: Session, names: Names, saved: LogCheckpoint) -> Publication:
+    """Raises LogGap when the slot, or the publication, is not as it was left."""
+    there = slot.slot_of(session, names.slot)
+    end = LogEnd(session).insert()
+    slot.check_continues(there, saved, end)
+    assert there is not None
+    slot.check(there)
+    published = publication.publication_of(session, names.publication)
+    if published is None:
+        raise LogGap(
+            f"publication {names.publication} was dropped: changes from {lsn_text(saved.lsn)} to {lsn_text(end)} are lost"
+        )
+    return published

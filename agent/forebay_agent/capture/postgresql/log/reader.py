@@ -1,0 +1,225 @@
+"""The reader of one slot: pieces of the log, and how far it was handed on.
+
+    server -> Stream (libpq) -> LogScanner (kernel) -> one TableDecoder per table -> pieces
+                  streamed transactions: Streamed, until they commit, then the scanner again
+
+A piece ends at a transaction's end where one comes in time. Its checkpoint is the end of the last transaction that was
+finished; where nothing is under way, the server's keepalives move it on, so that tables that rest never pin the log.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from forebay_agent.capture.log import LogPiece, LogTable, TableEvent
+from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_text
+from forebay_agent.capture.postgresql.log.publication import Publication
+from forebay_agent.capture.postgresql.log.stream import Stream
+from forebay_agent.capture.postgresql.log.streamed import Replay, Spilled, Streamed
+from forebay_agent.capture.postgresql.log.tables import Tables
+from forebay_agent.capture.postgresql.log.visibility import HandedOn, Snapshot
+from forebay_agent.capture.postgresql.session import Session
+from forebay_agent.config.model import SourceConfig
+from forebay_agent.errors import LogUnreadable
+from forebay_agent.kernel.pgoutput import FULL, MESSAGE, SEGMENT, UNFIT, WAITING, LogScanner
+
+_IDLE_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 30.0
+_REACHING_MS: Final = 5
+
+
+class PostgreSQLLogReader:
+    """See `LogReader`. start: where it begins, with what is known of tables. session: opens one for its catalogue queries.
+    spill: makes a new spill."""
+
+    def __init__(
+        self,
+        config: SourceConfig,
+        session: Callable[[], Session],
+        stream: Stream,
+        published: Publication,
+        start: LogCheckpoint,
+        spill: Callable[[], Spilled],
+    ) -> None:
+        self._config = config
+        self._open_session = session
+        self._own_session: Session | None = None
+        self._stream = stream
+        self._scanner = LogScanner()
+        self._start = start
+        self._lsn = self._passed = start.lsn
+        self._streamed = Streamed(spill)
+        self._replay: Replay | None = None
+        self._tables = Tables(config, self._session, self._scanner, published, start.tables)
+        self._handed_on = HandedOn(self._session)
+        self._open = False  # within a transaction of which rows were handed on
+        self._told_at = self._looked_at = time.monotonic()
+        self._news = False  # what is known changed, and no checkpoint holds it yet
+        self._acknowledged = ""
+        self.checkpoint = start.to_json()
+
+    def follow(self, tables: Sequence[LogTable]) -> None:
+        known = self._tables.known
+        self._tables.follow(tables, lsn_text(self._passed))
+        self._news = self._news or known != self._tables.known
+
+    def opened(self) -> None:
+        """The first tables are followed: `checkpoint` holds what is known of them."""
+        self._news = False
+        self.checkpoint = self._checkpoint()
+
+    def read(self, until: float, *, rows: int, size: int) -> LogPiece | None:
+        self._scanner.most_rows, self._scanner.most_bytes = rows, size
+        if self._tables.waiting or self._news:
+            return self._piece()
+        while True:
+            stop = self._replayed() if self._replay is not None else self._stream.drain(self._scanner, until)
+            if stop in (FULL, UNFIT):
+                return self._piece()
+            if stop == SEGMENT:
+                self._streamed.put(*self._scanner.take_segment())
+            elif stop == MESSAGE:
+                events = self._message()
+                if events or self._tables.waiting:
+                    return self._piece(events)
+            if time.monotonic() >= until:
+                return self._at_time()
+
+    def reached(self, checkpoint: str) -> bool:
+        target = LogCheckpoint.from_json(checkpoint).lsn
+        if self._passed >= target:
+            return True
+        self._stream.ask()
+        self._stream.wait(_REACHING_MS)
+        return False
+
+    def acknowledge(self, checkpoint: str) -> None:
+        if checkpoint == self._acknowledged:
+            self._stream.keep_alive()
+            return
+        self._acknowledged = checkpoint
+        self._stream.acknowledge(LogCheckpoint.from_json(checkpoint).lsn)
+
+    def seen_by(self, snapshot: Snapshot) -> bool:
+        """Whether everything that was handed on is visible in the snapshot."""
+        return self._handed_on.all_seen_by(snapshot)
+
+    def close(self) -> None:
+        self._stream.close()
+        if self._replay is not None:
+            self._replay.close()
+        self._streamed.close()
+        if self._own_session is not None:
+            self._own_session.close()
+
+    def _session(self) -> Session:
+        if self._own_session is None:
+            self._own_session = self._open_session()
+        return self._own_session
+
+    def _replayed(self) -> int:
+        """One step of a committed transaction that was streamed."""
+        self._stream.keep_alive()
+        replay = self._replay
+        assert replay is not None
+        if not replay.more():
+            self._scanner.end_streamed()
+            replay.close()
+            self._replay = None
+            return FULL if self._tables.full(self._scanner.most_rows) else WAITING
+        try:
+            stop, replay.at = self._scanner.replay(replay.segment, replay.at)
+        except ValueError as error:
+            raise LogUnreadable(f"{self._config.name}: {error}") from None
+        return stop
+
+    def _message(self) -> list[TableEvent]:
+        """What the scanner leaves to us."""
+        message = self._scanner.message or b""
+        kind = message[:1]
+        try:
+            if kind == b"R":
+                return self._tables.relation(message, self._scanner.lsn, self._position)
+            if kind == b"T":
+                return self._truncated(message)
+            if kind == b"c":
+                self._replay = self._streamed.commit(message)
+                self._scanner.begin_streamed(message, self._replay.aborted)
+                return []
+            if kind == b"A":
+                self._streamed.abort(message)
+                return []
+            if kind == b"M":
+                return []
+        except (ValueError, struct.error) as error:
+            raise self._unreadable(str(error)) from None
+        raise self._unreadable(f"message type {kind!r} is not known")
+
+    def _truncated(self, message: bytes) -> list[TableEvent]:
+        (count,) = struct.unpack_from("!I", message, 1)
+        if len(message) != 6 + 4 * count:
+            raise ValueError("a Truncate message is not well formed")
+        oids = struct.unpack_from(f"!{count}I", message, 6)
+        return self._tables.truncated(oids, self._scanner.final_lsn, self._position)
+
+    def _unreadable(self, reason: str) -> LogUnreadable:
+        return LogUnreadable(f"{self._config.name}: at {lsn_text(self._scanner.lsn)}: {reason}")
+
+    @property
+    def _position(self) -> str:
+        return lsn_text(self._scanner.final_lsn if self._within else self._scanner.lsn)
+
+    @property
+    def _within(self) -> bool:
+        return self._scanner.open or self._replay is not None
+
+    def _end(self) -> int:
+        """How far the log was handed on once the decoders are empty."""
+        passed = max(self._passed, self._scanner.commit_end)
+        return passed if self._within else max(passed, self._scanner.keepalive_end)
+
+    def _at_time(self) -> LogPiece | None:
+        """The time is over."""
+        within = self._within
+        if self._tables.rows or (self._open and not within) or self._look_due():
+            return self._piece()
+        end = self._end()
+        if not within and end > self._lsn and time.monotonic() - self._told_at >= _IDLE_SECONDS:
+            return self._piece()
+        if not within and self._tables.due(end):
+            return self._piece()
+        self._hand_on(end)
+        return None
+
+    def _look_due(self) -> bool:
+        return not self._within and time.monotonic() - self._looked_at >= _LOOK_SECONDS
+
+    def _piece(self, events: Sequence[TableEvent] = ()) -> LogPiece:
+        within, end = self._within, self._end()
+        position = lsn_text(end)
+        more = list(events)
+        if not within:
+            more += self._tables.passed(end, position)
+        if self._look_due():
+            self._looked_at = time.monotonic()
+            more += self._tables.unpublished(position)
+        parts = tuple(self._tables.take(more))
+        self._open = within and (bool(parts) or self._open)
+        self._hand_on(end)
+        self._lsn, self._told_at, self._news = end, time.monotonic(), False
+        committed_at = self._scanner.committed_at if parts else 0
+        return LogPiece(parts, self._checkpoint(), position, self._open, committed_at)
+
+    def _hand_on(self, end: int) -> None:
+        self._passed = end
+        self._handed_on.add(getattr(self._scanner, "take_xids", bytes)())
+        self._stream.handed_on(end)
+
+    def _checkpoint(self) -> str:
+        start = self._start
+        return LogCheckpoint(
+            start.system, start.database, start.timeline, start.slot, self._lsn, self._tables.known
+        ).to_json()

@@ -1,0 +1,107 @@
+"""What the server says of its log: whether it can be read, where it ends, who it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from forebay_agent.capture.postgresql.connecting import place
+from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_of
+from forebay_agent.capture.postgresql.log.stream import Identity
+from forebay_agent.capture.postgresql.session import Session
+from forebay_agent.config.model import SourceConfig
+from forebay_agent.errors import LogUnfit, TableReplaced
+
+_SETTINGS: Final = "SELECT current_setting('wal_level'), pg_is_in_recovery()"
+_ENDS: Final = "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text"
+_DELAY: Final = """
+SELECT (SELECT setting::int FROM pg_settings WHERE name = 'wal_writer_delay'),
+       (SELECT setting::int FROM pg_settings WHERE name = 'wal_block_size')
+"""
+_DATABASE: Final = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
+_PAGE_HEADERS: Final = (24, 40)
+_FLUSH_ROUNDS: Final = 3  # of wal_writer_delay, within which the server flushes an asynchronous commit
+_FLUSH_MARGIN_SECONDS: Final = 0.5
+
+
+def check_settings(session: Session) -> None:
+    """Raises LogUnfit when the log does not hold changes."""
+    level, in_recovery = session.rows(_SETTINGS)[0]
+    if in_recovery:
+        raise LogUnfit(
+            "this server is a standby: its log is read from its primary", remedy="Point the source at the primary."
+        )
+    if level != "logical":
+        raise LogUnfit(
+            f"wal_level is {level}: the log does not hold what changed",
+            remedy="Ask the DBA to run this and to restart the server: it takes effect only then.",
+            sql="ALTER SYSTEM SET wal_level = 'logical';",
+        )
+
+
+def database_oid(session: Session) -> int:
+    oid: int = session.rows(_DATABASE)[0][0]
+    return oid
+
+
+def check_identity(config: SourceConfig, checkpoint: LogCheckpoint, identity: Identity, database: int) -> None:
+    """Raises TableReplaced when the checkpoint is of another server, or of this one before a failover."""
+    remedy = (
+        "Point the source back at its server; or, if this one holds the data now, take the tables anew: "
+        "`forebay-agent snapshot STREAM --reason …`."
+    )
+    if (checkpoint.system, checkpoint.database) != (identity.system, database):
+        raise TableReplaced(
+            f"{place(config)}: captured was server {checkpoint.system}, database {checkpoint.database}; this is server "
+            f"{identity.system}, database {database}",
+            remedy=remedy,
+        )
+    if checkpoint.timeline != identity.timeline:
+        raise TableReplaced(
+            f"{place(config)}: captured was timeline {checkpoint.timeline}; the server is on timeline {identity.timeline}: a "
+            "standby took over, or a backup was restored",
+            remedy=remedy,
+        )
+
+
+class LogEnd:
+    """Where the log ends, as far as a commit may lie that others can see by now.
+
+    The insert position, where it is flushed: the server sends nothing before. What is inserted and not flushed for long
+    belongs to transactions that are open: an asynchronous commit is flushed within three times `wal_writer_delay`.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._delay = self._page = 0
+        self._waited_for: tuple[int, int] = (0, 0)
+
+    def insert(self) -> int:
+        """The end of what was written; it may be that nothing of it is flushed."""
+        return self._ends()[0]
+
+    def now(self) -> int:
+        """At or after every commit that a read which has ended by now could see; the server gets there by itself."""
+        inserted, flushed = self._ends()
+        if flushed >= inserted or (inserted, flushed) == self._waited_for:
+            return min(inserted, flushed)
+        deadline = time.monotonic() + _FLUSH_ROUNDS * self._delay / 1000 + _FLUSH_MARGIN_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(0.005)
+            later, flushed = self._ends()
+            if flushed >= inserted:
+                return inserted
+            if later != inserted:
+                self._waited_for = (0, 0)
+        self._waited_for = (inserted, flushed)
+        return flushed
+
+    def _ends(self) -> tuple[int, int]:
+        if not self._page:
+            self._delay, self._page = self._session.rows(_DELAY)[0]
+        inserted, flushed = (lsn_of(text) for text in self._session.rows(_ENDS)[0])
+        # right behind a page's header nothing was written to the page yet, and no record ends there
+        header = inserted % self._page
+        if header in _PAGE_HEADERS:
+            inserted -= header
+        return inserted, flushed

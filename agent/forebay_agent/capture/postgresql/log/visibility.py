@@ -1,0 +1,95 @@
+"""Which transactions were handed on, and whether a snapshot of the database holds all of them.
+
+The server sends a transaction once its commit is in the log, and only then takes it off the list of those that are open:
+some microseconds later, or much later where it waits for a synchronous standby. Until then no read sees its rows.
+
+Transaction ids are 32 bits here, compared modulo 2^32 as PostgreSQL does. Kept are those that a look at the server has
+not yet shown to be visible; a look is taken when there are `_MOST`, so their number is bounded.
+
+What was handed on before the reader was opened is not known any more. Any of the transactions that are open when it opens
+may be such a one, with its commit under way, which takes no longer than `_SETTLE_SECONDS`; but for as long as a standby
+is away where commits wait for synchronous standbys. Those that wait so are seen in pg_stat_activity; a user who may not
+see that waits for all of them to end.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from forebay_agent.capture.postgresql.session import Session
+
+_MOST: Final = 50_000
+_SETTLE_SECONDS: Final = 1.0
+_MASK: Final = 0xFFFFFFFF
+_HALF: Final = 0x80000000
+_SYNCHRONOUS: Final = "SELECT current_setting('synchronous_standby_names') <> ''"
+_WAITING: Final = (
+    "SELECT backend_xid::text FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_xid IS NOT NULL"
+)
+_MAY_SEE: Final = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """end: the first transaction id that was not given out yet. open: those below that had not ended."""
+
+    end: int
+    open: frozenset[int]
+
+    def sees(self, xid: int) -> bool:
+        return xid not in self.open and (xid - self.end) & _MASK >= _HALF
+
+
+def snapshot_of(session: Session) -> Snapshot:
+    """Within REPEATABLE READ that of the whole transaction."""
+    function = "pg_current_snapshot" if session.server_version >= 130_000 else "txid_current_snapshot"
+    _, end, open_ones = session.rows(f"SELECT {function}()::text")[0][0].split(":")
+    return Snapshot(int(end) & _MASK, frozenset(int(xid) & _MASK for xid in open_ones.split(",") if xid))
+
+
+class HandedOn:
+    """session: asked for snapshots when many transactions came."""
+
+    def __init__(self, session: Callable[[], Session]) -> None:
+        self._session = session
+        self._recent = array("I")
+        self._unseen: set[int] = set()
+        now = snapshot_of(session())
+        self._open_at_start = now.open
+        ((self._synchronous,),) = session().rows(_SYNCHRONOUS)
+        self._settled_at = time.monotonic() + _SETTLE_SECONDS
+
+    def add(self, xids: bytes) -> None:
+        """xids: as the kernel gives them, native 32-bit numbers."""
+        self._recent.frombytes(xids)
+        if len(self._recent) >= _MOST:
+            self._forget(snapshot_of(self._session()))
+
+    def all_seen_by(self, snapshot: Snapshot) -> bool:
+        """Whether everything that was handed on, ever, is visible in the snapshot."""
+        self._open_at_start &= snapshot.open
+        if self._open_at_start and time.monotonic() >= self._settled_at:
+            self._open_at_start = self._waiting()
+        if self._open_at_start:
+            return False
+        self._forget(snapshot)
+        return not self._unseen
+
+    def _waiting(self) -> frozenset[int]:
+        """Those that were open at the start and may still be committing."""
+        if not self._synchronous:
+            return frozenset()
+        ((may_see,),) = self._session().rows(_MAY_SEE)
+        if not may_see:
+            return self._open_at_start
+        return self._open_at_start.intersection(int(xid) for (xid,) in self._session().rows(_WAITING))
+
+    def _forget(self, snapshot: Snapshot) -> None:
+        """What is visible once is visible for good."""
+        self._unseen.update(self._recent)
+        self._recent = array("I")
+        self._unseen = {xid for xid in self._unseen if not snapshot.sees(xid)}
