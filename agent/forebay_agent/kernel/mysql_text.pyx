@@ -203,11 +203,14 @@ cdef class TextRows:
             self.bad_at = at + read
             if total > self.max_row_bytes:
                 return TOO_LONG
-            # a server that shuts down sends its last error with sequence 0
-            if at[read + 3] != (sequence & 0xff) and not (
-                available - read > HEADER and at[read + HEADER] == 0xff and at[read + 3] == 0
-            ):
-                return MALFORMED
+            # a server that shuts down sends its last error with sequence 0; that it is one, its first byte says
+            if at[read + 3] != (sequence & 0xff):
+                if at[read + 3] != 0 or length == 0:
+                    return MALFORMED
+                if available - read == HEADER:
+                    return 0
+                if at[read + HEADER] != 0xff:
+                    return MALFORMED
             if <size_t>(available - read - HEADER) < length:
                 return 0
             read += HEADER + <Py_ssize_t>length
