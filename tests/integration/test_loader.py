@@ -18,9 +18,8 @@ from forebay_collector.load.group import GroupSize
 from forebay_collector.load.policy import Kind, LoadPolicy
 from forebay_collector.load.pool import LoaderPool
 from forebay_collector.platform.contract import OpenedBatch, PlatformError, PlatformMark
-from forebay_wire.digest import GENESIS
 from forebay_wire.schema import TableSchema, column
-from forebay_wire.seal import Link, SealedBatch, seal
+from forebay_wire.seal import Link, seal
 from forebay_wire.stream import StreamName
 from tests.loading.stage import Moody, Stage
 from tests.receiving.batches import SCHEMA, STREAM, chained, rows
@@ -87,26 +86,6 @@ def test_a_trickle_waits_a_moment_for_more_and_a_full_group_does_not(stage: Stag
     full = stage.loader(size=GroupSize(raw_bytes=batches[0].fields.raw_bytes, linger_s=3_600))
     assert full.load_step(STREAM)
     assert stage.loaded(STREAM) == (1, 1)
-
-
-def test_readers_never_see_half_of_a_transaction_of_the_source(stage: Stage) -> None:
-    batches = transaction(2) + chained(1, link=Link(1, 3, transaction(2)[-1].chain))
-    stage.receive(batches[:1])
-    loader = stage.loader()
-    assert not loader.load_step(STREAM), "the transaction is not complete"
-    stage.receive(batches[1:])
-    assert loader.load_step(STREAM)
-    assert stage.loaded(STREAM) == (1, 3)
-
-
-def test_a_transaction_larger_than_a_group_is_loaded_in_parts_rather_than_never(stage: Stage) -> None:
-    batches = transaction(4)
-    stage.receive(batches)
-    loader = stage.loader(size=GroupSize(raw_bytes=2 * batches[0].fields.raw_bytes, linger_s=0))
-    assert loader.load_step(STREAM)
-    assert stage.loaded(STREAM) == (1, 2)
-    assert loader.load_step(STREAM)
-    assert stage.loaded(STREAM) == (1, 4)
 
 
 def test_a_batch_that_the_platform_refuses_holds_its_own_stream_and_no_other(stage: Stage) -> None:
@@ -307,16 +286,3 @@ def test_a_thread_that_dies_says_so(stage: Stage) -> None:
         time.sleep(0.02)
     assert pool.stop()
     assert [name for name, _ in deaths] == ["load-0"]
-
-
-def transaction(count: int) -> list[SealedBatch]:
-    """Batches of which only the last ends a transaction."""
-    link = Link(1, 1, GENESIS)
-    made = []
-    for number in range(count):
-        ends = number == count - 1
-        content = rows(number * 50, 50, 100)
-        batch = seal(STREAM, link, SCHEMA, content, captured_at_us=1, ends_transaction=ends)
-        made.append(batch)
-        link = link.after(batch)
-    return made

@@ -99,6 +99,9 @@ class Moody:
     def mark(self, stream: StreamName) -> PlatformMark:
         return self.platform.mark(stream)
 
+    def visible(self, stream: StreamName) -> PlatformMark:
+        return self.platform.visible(stream)
+
     def maintain(self, stream: StreamName) -> bool:
         return self.platform.maintain(stream)
 

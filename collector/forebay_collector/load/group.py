@@ -1,8 +1,8 @@
 """What one load takes: the stream's durable batches after its loaded mark, in order, up to a size.
 
 Decided from the headers in the ledger alone, before any payload is read. A group ends where a transaction of the source
-ends, so that readers never see half of one; only a transaction that is larger than a whole group is loaded in parts,
-for memory is bounded first. A small group lingers a moment, so that trickles do not make a commit per batch.
+ends; only one that is larger than a whole group is loaded in parts, for memory is bounded first. (The platform shows no
+part of it before it has all of it.) A small group lingers a moment, so that trickles do not make a commit per batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, literal_column, select, tuple_
 
-from forebay_collector.ledger import Ledger, tables
+from forebay_collector.ledger import BatchState, Ledger, tables
 from forebay_collector.ledger.records import StreamRecord
 from forebay_collector.platform.contract import PlatformMark
 from forebay_wire.seal import parse_header
@@ -60,6 +60,31 @@ def lost(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, size: GroupSi
     batch = tables.batch.c
     beyond = tuple_(batch.epoch, batch.seq) > tuple_(mark.epoch, mark.seq)
     return _taken(ledger, stream, (batch.state == literal_column("'loaded'")) & beyond, size)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A batch that a person discarded: its header, and the code of what it was refused for."""
+
+    header: batch_pb2.BatchHeader
+    code: str
+
+
+def given_up(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, until: tuple[int, int]) -> list[GivenUp]:
+    """The discarded batches that end a snapshot, between the platform's mark and a batch that is to be loaded.
+
+    Raises as `waiting`.
+    """
+    batch = tables.batch.c
+    query = (
+        select(batch.header, batch.code)
+        .where(batch.stream_id == stream.id, batch.state == BatchState.DISCARDED.value, batch.last_of_snapshot == 1)
+        .where(tuple_(batch.epoch, batch.seq) > tuple_(mark.epoch, mark.seq))
+        .where(tuple_(batch.epoch, batch.seq) < tuple_(*until))
+        .order_by(batch.epoch, batch.seq)
+    )
+    with ledger.database.read() as connection:
+        return [GivenUp(parse_header(row.header), row.code) for row in connection.execute(query)]
 
 
 def _taken(

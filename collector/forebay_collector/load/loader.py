@@ -5,12 +5,15 @@
 **The platform's own commit carries the mark.** A crash after `apply` and before `mark_loaded` is settled at the next
 start: what the platform says that it holds is marked as loaded. Nothing depends on it being settled, though: a platform
 passes over batches that it has. A platform that holds **less** than the ledger says (it was restored from an old copy,
-or its folder is gone) is brought up from the archive first, without the ledger's marks moving back.
+or its folder is gone, or it let go of what it did not show yet) is brought up from the archive first, without the
+ledger's marks moving back.
 
 A failure is classified by `policy.py`. Tried again: the step returns and the schedule comes back after a growing pause;
 the attempts are counted at the batch, in the ledger. Not tried again, or tried often enough: the batch goes into
 quarantine and holds its stream, and no other. A group that fails for good, or for the second time, is loaded batch by
-batch, so that it is the guilty one that is put into quarantine.
+batch, so that it is the guilty one that is put into quarantine. Of a transaction that a batch in quarantine is part of,
+the platform shows nothing until that batch is replayed or discarded. Of a discarded batch that ends a snapshot the
+platform gets what its header says and none of its rows, so that the snapshot does end.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from forebay_collector.errors import LedgerDamaged, LedgerUnavailable
 from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.load import group, policy
 from forebay_collector.load.group import GroupSize, Waiting
-from forebay_collector.load.open import Opener
+from forebay_collector.load.open import Opener, shell_of
 from forebay_collector.load.policy import Kind, LoadPolicy
 from forebay_collector.platform.contract import OpenedBatch, Platform, PlatformError, PlatformMark
 from forebay_wire.stream import StreamName
@@ -63,7 +66,6 @@ class Loader:
         self._told = told
         self._size = size
         self._policies = policies
-        self._behind: set[StreamName] = set()  # the platform holds less than the ledger says
 
     def settle(self) -> None:
         """Brings the ledger up to what the platform's own commits say, and a platform that lost batches up to the ledger.
@@ -78,8 +80,7 @@ class Loader:
                     _LOG.info(
                         "%s: the platform holds up to %d/%d; the ledger follows", stream.name, mark.epoch, mark.seq
                     )
-            elif group.lost(self._ledger, stream, mark, self._size):
-                self._behind.add(stream.name)
+            else:
                 try:
                     self._bring_up(stream)
                 except (LedgerUnavailable, LedgerDamaged):
@@ -101,24 +102,23 @@ class Loader:
         chosen = group.ready(taken, more, self._ledger.database.clock(), self._size)
         if not chosen:
             return Step()
-        if stream in self._behind:
-            try:
-                self._bring_up(record)
-            except (LedgerUnavailable, LedgerDamaged):
-                raise
-            except Exception as error:
-                return self._failed(stream, chosen[0], error)
-        if len(chosen) == 1 or chosen[0].attempts > 1:
-            return self._one_by_one(stream, chosen)
         try:
-            self._apply(stream, self._open(stream, chosen))
+            self._bring_up(record)
+        except (LedgerUnavailable, LedgerDamaged):
+            raise
+        except Exception as error:
+            return self._failed(stream, chosen[0], error)
+        if len(chosen) == 1 or chosen[0].attempts > 1:
+            return self._one_by_one(record, chosen)
+        try:
+            self._apply(record, chosen)
         except (LedgerUnavailable, LedgerDamaged):
             raise
         except Exception as error:
             failure = policy.classify(error)
             if self._policies[failure.kind].attempts > 1:
                 return self._failed(stream, chosen[0], error)
-            return self._one_by_one(stream, chosen)
+            return self._one_by_one(record, chosen)
         return Step(loaded=True)
 
     def maintain(self, stream: StreamName) -> bool:
@@ -133,39 +133,51 @@ class Loader:
 
     def _bring_up(self, stream: StreamRecord) -> None:
         """Loads again what the ledger knows as loaded and the platform does not hold. Raises what a load raises."""
-        while chosen := group.lost(self._ledger, stream, self._platform.mark(stream.name), self._size):
+        while (mark := self._platform.mark(stream.name)) < PlatformMark(*stream.loaded):
+            chosen = group.lost(self._ledger, stream, mark, self._size)
+            if not chosen:
+                return  # what it lacks was discarded
             first, last = chosen[0].at, chosen[-1].at
             _LOG.warning("%s: the platform lost %d/%d to %d/%d; loading them again", stream.name, *first, *last)
-            self._put(stream.name, self._open(stream.name, chosen))
-        self._behind.discard(stream.name)
+            self._put(stream, chosen)
 
-    def _one_by_one(self, stream: StreamName, chosen: Sequence[Waiting]) -> Step:
+    def _one_by_one(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> Step:
         for number, waiting in enumerate(chosen):
             try:
-                self._apply(stream, self._open(stream, [waiting]))
+                self._apply(stream, [waiting])
             except (LedgerUnavailable, LedgerDamaged):
                 raise
             except Exception as error:
-                failed = self._failed(stream, waiting, error)
+                failed = self._failed(stream.name, waiting, error)
                 return Step(loaded=number > 0, pause_s=failed.pause_s)
         return Step(loaded=True)
 
-    def _open(self, stream: StreamName, chosen: Sequence[Waiting]) -> list[OpenedBatch]:
-        return [self._opener.open(stream, *waiting.at) for waiting in chosen]
+    def _apply(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> None:
+        self._mark(stream.name, self._put(stream, chosen))
 
-    def _apply(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> None:
-        self._mark(stream, self._put(stream, batches))
-
-    def _put(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> PlatformMark:
-        last = PlatformMark(batches[-1].epoch, batches[-1].seq)
-        reached = self._platform.apply(stream, batches)
+    def _put(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> PlatformMark:
+        last = PlatformMark(*chosen[-1].at)
+        reached = self._platform.apply(stream.name, self._open(stream, chosen))
         if reached < last:
             raise PlatformError(
-                f"{stream}: the platform says {reached.epoch}/{reached.seq} after loading {last.epoch}/{last.seq}",
+                f"{stream.name}: the platform says {reached.epoch}/{reached.seq} after loading {last.epoch}/{last.seq}",
                 code="FB-PLATFORM-MARK",
                 permanent=False,
             )
         return last
+
+    def _open(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> list[OpenedBatch]:
+        """The batches, and between them the empty shells of discarded ones that end a snapshot."""
+        shells = group.given_up(self._ledger, stream, self._platform.mark(stream.name), chosen[-1].at)
+        made: list[OpenedBatch] = []
+        for waiting in chosen:
+            batch = self._opener.open(stream.name, *waiting.at)
+            while shells and (shells[0].header.epoch, shells[0].header.seq) < waiting.at:
+                shell = shells.pop(0)
+                if shell.header.epoch == batch.epoch:
+                    made.append(shell_of(shell.header, batch.schema, shell.code))
+            made.append(batch)
+        return made
 
     def _mark(self, stream: StreamName, mark: PlatformMark) -> bool:
         moved = self._ledger.batches.mark_loaded(stream, mark.epoch, mark.seq)

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
+import pyarrow as pa
 import zstandard
 
 from forebay_collector.archive import Archive
 from forebay_collector.ledger import Ledger
-from forebay_collector.platform.contract import OpenedBatch
+from forebay_collector.platform.contract import RANGE_REFUSED, OpenedBatch
 from forebay_wire.errors import SchemaMismatch
+from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import open_batch
 from forebay_wire.stream import StreamName
+from forebay_wire.v1 import batch_pb2
+
+
+def opened(fields: batch_pb2.BatchHeader, schema: TableSchema, rows: pa.RecordBatch) -> OpenedBatch:
+    """The rows, with what the header says that the platform must know. Raises as `KeyRange.from_proto`."""
+    part = fields.snapshot_part
+    return OpenedBatch(
+        fields.epoch,
+        fields.seq,
+        schema,
+        rows,
+        part.snapshot,
+        part.last,
+        part.first_seq,
+        KeyRange.from_proto(part.range) if part.HasField("range") else None,
+        fields.ends_transaction,
+    )
+
+
+def shell_of(fields: batch_pb2.BatchHeader, schema: TableSchema, refused: str) -> OpenedBatch:
+    """A discarded batch without its rows, in the schema of the batch that follows it. `refused`: the code of what it was
+    refused for; a range that the platform refused was never begun, and so does not end."""
+    made = opened(fields, schema, pa.RecordBatch.from_pylist([], schema.arrow))
+    return replace(made, snapshot=0, last_of_snapshot=False, key_range=None) if refused == RANGE_REFUSED else made
 
 
 class Opener:
@@ -34,8 +61,7 @@ class Opener:
         schema = self._schema(stream, fields.schema_fingerprint)
         dictionary = self._dictionary(stream, fields.dictionary_id) if fields.dictionary_id else None
         rows = open_batch(batch, schema, dictionary)
-        part = fields.snapshot_part
-        return OpenedBatch(epoch, seq, schema, rows, part.snapshot, part.last)
+        return opened(fields, schema, rows)
 
     def _read_schema(self, stream: StreamName, fingerprint: bytes) -> TableSchema:
         content = self._ledger.schemas.schema(stream, fingerprint)

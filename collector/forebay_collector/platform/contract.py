@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 
@@ -84,6 +84,10 @@ class PlatformError(Exception):
         super().__init__(message)
         self.code = code
         self.permanent = permanent
+
+
+RANGE_REFUSED: Final = "FB-PLATFORM-RANGE"
+"""code: a snapshot of a range that this key cannot have"""
 
 
 class QueryRefused(PlatformError):

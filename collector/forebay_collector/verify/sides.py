@@ -38,7 +38,7 @@ def add_keys(into: KeyRows, keys: Iterable[tuple[str, bytes]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """The platform's side: its current rows, as the stream's newest schema describes them."""
+    """The platform's side: its current rows, as the schema of what it shows describes them."""
 
     platform: Platform
     stream: StreamName

@@ -12,8 +12,10 @@ from forebay_collector.control.ask import Asking
 from forebay_collector.control.commands import Commands
 from forebay_collector.errors import LoadStalled, NotKnown, NotPossible
 from forebay_collector.ledger import Ledger, StreamRecord
+from forebay_collector.load import group
+from forebay_collector.load.group import GroupSize
 from forebay_collector.load.policy import remedy_of_hold
-from forebay_collector.platform.contract import Platform
+from forebay_collector.platform.contract import Platform, PlatformMark
 from forebay_collector.verify.compare import Comparison, compare
 from forebay_collector.verify.sides import Mirror
 from forebay_collector.verify.source import Ask, Source
@@ -63,16 +65,16 @@ def verify(
 
     def settle() -> None:
         drain(ask, stream)
-        await_load(ledger, stream, patience.load)
+        await_load(ledger, platform, stream, patience.load)
 
     settle()
-    key = newest_schema(ledger, stream).key
+    key = shown_schema(ledger, platform, stream).key
     if not key:
         raise NotPossible(
             f"stream {stream}: its table has no key, so that the platform keeps its history only",
             remedy="Name unique columns with `key = [...]` in the table's entry at the agent, and reset the stream.",
         )
-    mirror = Mirror(platform, stream, lambda: newest_schema(ledger, stream))
+    mirror = Mirror(platform, stream, lambda: shown_schema(ledger, platform, stream))
     return compare(Source(ask, stream), mirror, settle, most_keys=most_keys, say=say), key
 
 
@@ -83,11 +85,11 @@ def drain(ask: Ask, stream: StreamName) -> None:
         pass
 
 
-def await_load(ledger: Ledger, stream: StreamName, at_most: timedelta) -> None:
-    """Returns when all that is durable now is loaded. Raises LoadStalled, NotKnown."""
+def await_load(ledger: Ledger, platform: Platform, stream: StreamName, at_most: timedelta) -> None:
+    """Returns when all that is durable now is loaded, and shown to readers. Raises LoadStalled, NotKnown, PlatformError."""
     target = _need(ledger, stream).durable
     deadline = time.monotonic() + at_most.total_seconds()
-    while (record := _need(ledger, stream)).loaded < target:
+    while (record := _need(ledger, stream)).loaded < target or not _shows(ledger, platform, stream, target):
         if record.hold is not None:
             raise LoadStalled(
                 f"stream {stream} is held at {record.hold.epoch}/{record.hold.seq}: {record.hold.code}: "
@@ -95,26 +97,43 @@ def await_load(ledger: Ledger, stream: StreamName, at_most: timedelta) -> None:
                 remedy=remedy_of_hold(record.hold.code),
             )
         if time.monotonic() > deadline:
-            raise LoadStalled(
+            waited = (
                 f"stream {stream}: {target[0]}/{target[1]} is durable, but after {at_most.total_seconds():.0f} s only "
-                f"{record.loaded_epoch}/{record.loaded_seq} is loaded",
-                remedy="Check that `forebay-collector serve` runs with the role load, and see its log.",
+            )
+            if record.loaded < target:
+                raise LoadStalled(
+                    f"{waited}{record.loaded_epoch}/{record.loaded_seq} is loaded",
+                    remedy="Check that `forebay-collector serve` runs with the role load, and see its log.",
+                )
+            shown = platform.visible(stream)
+            raise LoadStalled(
+                f"{waited}{shown.epoch}/{shown.seq} is shown: the rest is loaded, and waits for the end of a snapshot or of "
+                "a transaction",
+                remedy="Verify again when the table's snapshot is complete; its agent's `status` shows how far it is.",
             )
         time.sleep(_LOOK_S)
 
 
-def newest_schema(ledger: Ledger, stream: StreamName) -> TableSchema:
-    """The schema that the stream's newest batch was sealed with. Raises NotKnown, NotPossible."""
-    record = _need(ledger, stream)
-    header = ledger.batches.header(stream, *record.durable)
+def _shows(ledger: Ledger, platform: Platform, stream: StreamName, target: tuple[int, int]) -> bool:
+    """Whether readers of the mirror see everything up to `target`, but for batches that were discarded."""
+    shown = platform.visible(stream)
+    return shown >= PlatformMark(*target) or (
+        shown == platform.mark(stream) and not group.lost(ledger, _need(ledger, stream), shown, GroupSize())
+    )
+
+
+def shown_schema(ledger: Ledger, platform: Platform, stream: StreamName) -> TableSchema:
+    """The schema of the newest batch that readers of the mirror see. Raises NotKnown, NotPossible, PlatformError."""
+    shown = platform.visible(stream)
+    header = ledger.batches.header(stream, shown.epoch, shown.seq)
     if header is None:
         raise NotPossible(
-            f"stream {stream}: nothing was received of it yet", remedy="Wait for its agent's first batch."
+            f"stream {stream}: the platform shows nothing of it yet", remedy="Wait until its first snapshot is loaded."
         )
     fingerprint = parse_header(header).schema_fingerprint
     content = ledger.schemas.schema(stream, fingerprint)
     if content is None:
-        raise NotKnown(f"stream {stream}: the ledger does not hold the schema of its newest batch")
+        raise NotKnown(f"stream {stream}: the ledger does not hold the schema of batch {shown.epoch}/{shown.seq}")
     return TableSchema.parse(content, fingerprint)
 
 

@@ -16,7 +16,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.types import IntegerType, LongType, NestedField
 
-from forebay_collector.platform.contract import OpenedBatch, PlatformError
+from forebay_collector.platform.contract import RANGE_REFUSED, OpenedBatch, PlatformError
 from forebay_collector.platform.iceberg import reading
 from forebay_collector.platform.iceberg.datafile import extremes
 from forebay_collector.platform.iceberg.fields import EPOCH_ID, MIRROR_TAIL, SEQ_ID, arrow_type
@@ -98,7 +98,7 @@ def check(stream: StreamName, batch: OpenedBatch) -> None:
             f"{stream}: a snapshot of a key range, but the first key column "
             + (f"{first!r} is {kind}" if first else "is none")
             + "; ranges are of integers, decimals, dates and timestamps",
-            code="FB-PLATFORM-RANGE",
+            code=RANGE_REFUSED,
             permanent=True,
         )
     for text in (batch.key_range.at_least, batch.key_range.through):
@@ -121,7 +121,7 @@ def _bound(text: str | None, kind: pa.DataType) -> pa.Scalar | None:
     except pa.ArrowInvalid as error:
         raise PlatformError(
             f"a bound of a key range is not of the key's type {kind}: {text[:60]!r}",
-            code="FB-PLATFORM-RANGE",
+            code=RANGE_REFUSED,
             permanent=True,
         ) from error
 
