@@ -7,6 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from forebay_agent.capture.overlap import lowered
+from forebay_agent.capture.postgresql import carrying
 from forebay_agent.capture.postgresql.carrying import cast_needed, literal_type
 from forebay_agent.capture.source import Column, RowRange, TableName, TableShape
 
@@ -42,6 +43,9 @@ def literal(column: Column, text: str) -> str:
 
 def expression(column: Column) -> str:
     """The column in a SELECT list, as it is carried."""
+    if carrying.bare(column.origin) == "xml":
+        # a cast keeps the XML declaration, which what clients are shown, and what the log tells, leaves out
+        return f"CASE WHEN {identifier(column.name)} IS NOT NULL THEN format('%s', {identifier(column.name)}) END"
     return identifier(column.name) + ("::text" if cast_needed(column) else "")
 
 
