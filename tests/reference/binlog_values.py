@@ -126,7 +126,7 @@ def _decimal(column: WireColumn, raw: bytes) -> Any:
     if column.target == kernel.TEXT:
         return _filled(column, text)
     number = _EXACT.create_decimal(text)
-    return UNFIT if abs(number) >= Decimal(10) ** (column.precision - column.scale) else number
+    return UNFIT if number.copy_abs() >= Decimal(10) ** (column.precision - column.scale) else number
 
 
 def _fraction(column: WireColumn, raw: bytes) -> int:

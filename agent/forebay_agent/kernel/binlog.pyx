@@ -25,6 +25,7 @@ from forebay_agent.kernel.binlog_layout cimport (
 from forebay_agent.kernel.binlog_packets cimport consume, next_packet, pass_more, pass_over
 from forebay_agent.kernel.binlog_rows cimport RowsHeader, Table, read_rows_header
 from forebay_agent.kernel.binlog_scan cimport may_pass_over, read_header, scan_body, scan_payload
+from forebay_agent.kernel.binlog_standing cimport Standing
 from forebay_agent.kernel.binlog_state cimport (
     GO, MOST_ENDED, STOP_ENDED, STOP_ENOUGH, STOP_EVENT, STOP_FULL, STOP_PARTIAL, STOP_REFUSED, Scan, Transaction,
     begin, finish, write_prefix,
@@ -78,18 +79,15 @@ def rows_at(int event_type, const uint8_t[::1] body):
     return header.rows
 
 
-cdef class LogScanner:
-    cdef Scan scan
+cdef class LogScanner(Standing):
     cdef dict owners    # table id -> (body, decoder)
     cdef dict decoders  # decoder -> how many ids stand for it
     cdef bint broken
     cdef readonly int stop
     cdef readonly object error
     cdef readonly bytes event
-    cdef str finished_file
 
     def __cinit__(self, *, int sequence=1, bint checksum=True, bint verify=True, size_t max_event=(1 << 30) + (1 << 20)):
-        memset(&self.scan, 0, sizeof(Scan))
         self.scan.packets.sequence = sequence & 0xff
         self.scan.packets.most = max_event + 1
         self.scan.packets.wanted = HEADER
@@ -341,99 +339,3 @@ cdef class LogScanner:
             taken.append(PyBytes_FromStringAndSize(<char*>text, length).decode())
         self.scan.ended.count = 0
         return taken
-
-    @property
-    def wanted(self):
-        return self.scan.packets.wanted
-
-    @property
-    def checksum(self):
-        return self.scan.checksum
-
-    @property
-    def rows(self):
-        return self.scan.rows
-
-    @property
-    def file(self):
-        return text_of(&self.scan.file)
-
-    @property
-    def position(self):
-        return self.scan.position
-
-    @property
-    def gtid(self):
-        return gtid_of(&self.scan.now)
-
-    @property
-    def gtid_flags(self):
-        return self.scan.gtid_flags
-
-    @property
-    def committed_at_us(self):
-        return self.scan.now.committed_at
-
-    @property
-    def in_transaction(self):
-        return bool(self.scan.in_transaction)
-
-    @property
-    def open_rows(self):
-        return self.scan.open_rows
-
-    @property
-    def finished(self):
-        return self.scan.finished
-
-    @property
-    def finished_at(self):
-        return (self.file if self.scan.finished_here else self.finished_file or ""), self.scan.finished_position
-
-    @property
-    def finished_gtid(self):
-        return gtid_of(&self.scan.last)
-
-    @property
-    def finished_committed_at_us(self):
-        return self.scan.last.committed_at
-
-    @property
-    def heartbeats(self):
-        return self.scan.heartbeats
-
-    @property
-    def heartbeat_at(self):
-        return text_of(&self.scan.heartbeat_file), self.scan.heartbeat_position
-
-    @property
-    def event_type(self):
-        return self.scan.kind
-
-    @property
-    def event_flags(self):
-        return self.scan.flags
-
-    @property
-    def event_server_id(self):
-        return self.scan.server
-
-    @property
-    def event_timestamp(self):
-        return self.scan.timestamp
-
-    @property
-    def event_position(self):
-        return self.scan.event_position
-
-    @property
-    def event_table(self):
-        return self.scan.table_id
-
-
-cdef str text_of(const Name* name):
-    return PyBytes_FromStringAndSize(<const char*>name.text, name.size).decode(errors="replace")
-
-
-cdef str gtid_of(const Transaction* transaction):
-    return PyBytes_FromStringAndSize(<const char*>transaction.gtid, transaction.gtid_size).decode()

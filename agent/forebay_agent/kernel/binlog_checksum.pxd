@@ -6,7 +6,7 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
     static uint32_t forebay_crc_tables[16][256];
-    static void forebay_crc_prepare(void) {
+    __attribute__((unused)) static void forebay_crc_prepare(void) {
         for (uint32_t i = 0; i < 256; i++) {
             uint32_t value = i;
             for (int bit = 0; bit < 8; bit++) value = (value >> 1) ^ (value & 1 ? 0xEDB88320u : 0);
@@ -18,7 +18,7 @@ cdef extern from *:
                 forebay_crc_tables[slice][i] = (previous >> 8) ^ forebay_crc_tables[0][previous & 0xff];
             }
     }
-    static uint32_t forebay_crc_more(uint32_t crc, const unsigned char *p, size_t size) {
+    __attribute__((unused)) static uint32_t forebay_crc_more(uint32_t crc, const unsigned char *p, size_t size) {
         uint32_t (*t)[256] = forebay_crc_tables;
         uint64_t low, high;
         for (; size >= 16; p += 16, size -= 16) {
