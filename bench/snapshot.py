@@ -45,8 +45,9 @@ def snapshots(folder: Path, loaded: Loaded, rows: int, runs: int) -> list[Figure
     return figures
 
 
-def whole_way(folder: Path, loaded: Loaded, rows: int, client: Figure) -> Figure:
-    """From the database to loaded. `client`: the figure whose client to compare with."""
+def whole_way(folder: Path, loaded: Loaded, rows: int) -> Figure:
+    """From the database to loaded."""
+    client_speed = rows / loaded.client().seconds
     home = folder / f"{loaded.name}-e2e"
     loaded.configure(home / "agent", _CURSOR.format(table=loaded.table))
     whole = end_to_end(home, home / "agent", rows)
@@ -56,11 +57,10 @@ def whole_way(folder: Path, loaded: Loaded, rows: int, client: Figure) -> Figure
         "end_to_end",
         loaded.name,
         speed,
-        client.client_rows_per_s,
-        speed / client.client_rows_per_s,
+        client_speed,
+        speed / client_speed,
         (whole.agent_cpu + whole.collector_cpu) / rows * 1e6,
         whole.agent_peak_mb,
-        client.bytes_per_row,
         note=f"CPU s/M: agent {whole.agent_cpu / rows * 1e6:.2f}, collector {whole.collector_cpu / rows * 1e6:.2f}; "
         f"collector peak {whole.collector_peak_mb:.0f} MB",
         rows=rows,
