@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from forebay_agent.capture.log import EventKind, LogPiece, LogReader, LogRows, LogTable, TableEvent
 from forebay_agent.capture.postgresql.source import PostgreSQLSource
@@ -74,8 +74,19 @@ class Log:
         return told(self.parts(), *names)
 
     def close(self) -> None:
+        """Ends the reader, and waits until the server has seen it: a database with a slot in use cannot be dropped."""
         self.reader.close()
         self.source.close()
+        deadline = time.monotonic() + SECONDS
+        while self.harness.rows("SELECT FROM pg_replication_slots WHERE active AND database = current_database()"):
+            assert time.monotonic() < deadline, "the server keeps the slot in use"
+            time.sleep(0.01)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _open(self, checkpoint: str | None) -> LogReader:
         return self.source.open_log(self.followed(), checkpoint)

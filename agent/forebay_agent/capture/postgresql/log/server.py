@@ -14,14 +14,10 @@ from forebay_agent.errors import LogUnfit, TableReplaced
 
 _SETTINGS: Final = "SELECT current_setting('wal_level'), pg_is_in_recovery()"
 _ENDS: Final = "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text"
-_DELAY: Final = """
-SELECT (SELECT setting::int FROM pg_settings WHERE name = 'wal_writer_delay'),
-       (SELECT setting::int FROM pg_settings WHERE name = 'wal_block_size')
-"""
+_PAGE: Final = "SELECT setting::int FROM pg_settings WHERE name = 'wal_block_size'"
 _DATABASE: Final = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
 _PAGE_HEADERS: Final = (24, 40)
-_FLUSH_ROUNDS: Final = 3  # of wal_writer_delay, within which the server flushes an asynchronous commit
-_FLUSH_MARGIN_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 0.01
 
 
 def check_settings(session: Session) -> None:
@@ -67,14 +63,14 @@ def check_identity(config: SourceConfig, checkpoint: LogCheckpoint, identity: Id
 class LogEnd:
     """Where the log ends, as far as a commit may lie that others can see by now.
 
-    The insert position, where it is flushed: the server sends nothing before. What is inserted and not flushed for long
-    belongs to transactions that are open: an asynchronous commit is flushed within three times `wal_writer_delay`.
+    The server sends what is flushed. What stays unflushed while nobody commits is of open transactions, or is a commit
+    without synchronous_commit, which is flushed soon. So that the server gets as far as the end that was told, a transaction
+    that does nothing is committed behind it: its commit is flushed soon, and all that lies before with it.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._delay = self._page = 0
-        self._waited_for: tuple[int, int] = (0, 0)
+        self._page = 0
 
     def insert(self) -> int:
         """The end of what was written; it may be that nothing of it is flushed."""
@@ -83,22 +79,19 @@ class LogEnd:
     def now(self) -> int:
         """At or after every commit that a read which has ended by now could see; the server gets there by itself."""
         inserted, flushed = self._ends()
-        if flushed >= inserted or (inserted, flushed) == self._waited_for:
-            return min(inserted, flushed)
-        deadline = time.monotonic() + _FLUSH_ROUNDS * self._delay / 1000 + _FLUSH_MARGIN_SECONDS
-        while time.monotonic() < deadline:
-            time.sleep(0.005)
-            later, flushed = self._ends()
-            if flushed >= inserted:
-                return inserted
-            if later != inserted:
-                self._waited_for = (0, 0)
-        self._waited_for = (inserted, flushed)
-        return flushed
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while flushed < inserted:
+            if time.monotonic() > deadline:
+                function = "pg_current_xact_id" if self._session.server_version >= 130_000 else "txid_current"
+                self._session.rows(f"SELECT {function}()::text")
+                break
+            time.sleep(0.002)
+            _, flushed = self._ends()
+        return inserted
 
     def _ends(self) -> tuple[int, int]:
         if not self._page:
-            self._delay, self._page = self._session.rows(_DELAY)[0]
+            ((self._page,),) = self._session.rows(_PAGE)
         inserted, flushed = (lsn_of(text) for text in self._session.rows(_ENDS)[0])
         # right behind a page's header nothing was written to the page yet, and no record ends there
         header = inserted % self._page

@@ -76,9 +76,9 @@ class Replay:
 class Streamed:
     """make: a new spill."""
 
-    def __init__(self, make: Callable[[], Spilled], most: int = MOST_IN_MEMORY) -> None:
+    def __init__(self, make: Callable[[], Spilled]) -> None:
         self._make = make
-        self._most = most
+
         self._held = 0
         self._transactions: dict[int, _Transaction] = {}
 
@@ -88,7 +88,7 @@ class Streamed:
         transaction.segments.append(segment)
         transaction.size += len(segment)
         self._held += len(segment)
-        while self._held > self._most:
+        while self._held > MOST_IN_MEMORY:
             largest = max(self._transactions.values(), key=lambda each: each.size)
             self._held -= largest.size
             largest.to_disk(self._make)
