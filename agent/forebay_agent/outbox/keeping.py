@@ -6,6 +6,7 @@ import json
 import sqlite3
 from typing import Final
 
+from forebay_agent.clock import Clock
 from forebay_agent.outbox import seen
 from forebay_agent.outbox.records import LogRecord, StreamPut
 
@@ -20,29 +21,28 @@ _OPENING: Final = (
 
 def check_consecutive(put: StreamPut) -> None:
     """Raises ValueError when batches and epochs do not lead from `before` to `after`."""
-    link = put.before.link
-    epochs = [epoch.epoch for epoch in put.epochs]
-    if epochs != list(range(link.epoch + 1, link.epoch + 1 + len(epochs))):
-        raise ValueError(f"{put.before.name}: new epochs {epochs} do not follow epoch {link.epoch}")
-    epoch, seq, chain = link.epoch, link.seq, link.previous_chain
-    last = epoch + len(epochs)
+    before = put.before
+    epoch, seq, chain = before.epoch, before.next_seq, before.chain
+    last = epoch + len(put.epochs)
+    if put.epochs and [new.epoch for new in put.epochs] != list(range(epoch + 1, last + 1)):
+        raise ValueError(f"{before.name}: new epochs {[new.epoch for new in put.epochs]} do not follow epoch {epoch}")
     for batch in put.batches:
         fields = batch.fields
         if epoch < fields.epoch <= last:
             epoch, seq = fields.epoch, 1
         if (fields.epoch, fields.seq, fields.previous_chain) != (epoch, seq, chain):
             raise ValueError(
-                f"{put.before.name}: epoch {fields.epoch} seq {fields.seq} does not follow epoch {epoch} seq {seq - 1}"
+                f"{before.name}: epoch {fields.epoch} seq {fields.seq} does not follow epoch {epoch} seq {seq - 1}"
             )
         seq, chain = seq + 1, fields.chain
     if epoch < last:
         epoch, seq = last, 1
     after = put.after
-    if (after.id, after.epoch, after.next_seq, after.chain) != (put.before.id, epoch, seq, chain):
-        raise ValueError(f"{put.before.name}: its batches lead to epoch {epoch} seq {seq}, not to {after.last}")
+    if (after.id, after.epoch, after.next_seq, after.chain) != (before.id, epoch, seq, chain):
+        raise ValueError(f"{before.name}: its batches lead to epoch {epoch} seq {seq}, not to {after.last}")
 
 
-def keep(connection: sqlite3.Connection, put: StreamPut, known: set[bytes], *, at_us: int, hidden: bool) -> bool:
+def keep(connection: sqlite3.Connection, put: StreamPut, known: set[bytes], *, clock: Clock, hidden: bool) -> bool:
     """`known`: fingerprints of schemas that are in the file. -> False: the stream is no longer as `put.before` says."""
     before, after = put.before, put.after
     updated = connection.execute(
@@ -55,6 +55,7 @@ def keep(connection: sqlite3.Connection, put: StreamPut, known: set[bytes], *, a
     if updated.rowcount != 1:
         return False
     if put.epochs:
+        at_us = clock.now_us()
         connection.execute("DELETE FROM seen WHERE stream = ?", (before.id,))
         connection.executemany(
             "INSERT INTO reset (stream, at_us, who, why, old_epoch, old_next_seq, old_checkpoint, new_epoch,"
@@ -74,7 +75,18 @@ def keep(connection: sqlite3.Connection, put: StreamPut, known: set[bytes], *, a
             )
     connection.executemany(
         "INSERT INTO batch (stream, epoch, seq, chain, size, header, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        ((before.id, b.epoch, b.seq, b.chain, b.size, b.header, b.payload) for b in put.batches),
+        [
+            (
+                before.id,
+                (fields := batch.fields).epoch,
+                fields.seq,
+                fields.chain,
+                batch.size,
+                batch.header,
+                batch.payload,
+            )
+            for batch in put.batches
+        ],
     )
     return True
 

@@ -7,7 +7,7 @@ last byte could never be emptied.
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ DELETING_BYTES: Final = 256 << 10
 
 def free_disk(folder: Path) -> int:
     """Bytes that the agent's user may still write on the folder's disk."""
-    return shutil.disk_usage(folder).free
+    told = os.statvfs(folder)
+    return told.f_bavail * told.f_frsize
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -22,33 +23,33 @@ class Space:
     def __init__(self, connection: sqlite3.Connection, path: Path, room: Room) -> None:
         self.room = room
         self._connection = connection
-        self._path = path
+        self._path = str(path)
         self._log_path = path.with_name(f"{path.name}-wal")
         self._written = 0
 
+    def ample(self, more: int) -> bool:
+        """Whether the disk has room for a put of `more` bytes many times over. Needs no lock. Raises OutboxDamaged when the
+        file is gone."""
+        self._file_bytes()
+        return self.room.spare() > 2 * more + _FAR_BYTES
+
     def check_disk(self, more: int) -> None:
-        """Raises OutboxFull when the disk has no room for a put of `more` bytes, OutboxDamaged when the file is gone."""
-        size = self._file_bytes()
-        if self.room.spare() > 2 * more + _FAR_BYTES:
-            return
+        """Raises OutboxFull when the disk has no room for a put of `more` bytes."""
         try:
-            self.room.check_disk(self._growth(more, size))
+            self.room.check_disk(self._growth(more, self._file_bytes()))
         except OutboxFull:  # a log that was carried over to the file is room again
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self.room.check_disk(self._growth(more, self._file_bytes()))
 
-    def bound_log(self, written: int) -> None:
-        """After a put of `written` bytes. Readers can keep SQLite from starting its log over; from WAL_BYTES on we wait for
-        them instead."""
+    def log_may_be_long(self, written: int) -> bool:
+        """After a put of `written` bytes: whether it is time to look at the log. Needs no lock."""
         self._written += written
-        if self._written < WAL_BYTES // 8:
-            return
+        return self._written >= WAL_BYTES // 8
+
+    def bound_log(self) -> None:
+        """Readers can keep SQLite from starting its log over; from WAL_BYTES on we wait for them instead."""
         self._written = 0
-        try:
-            size = self._log_path.stat().st_size
-        except FileNotFoundError:
-            return
-        if size > WAL_BYTES:
+        if self._log_path.exists() and self._log_path.stat().st_size > WAL_BYTES:
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def give_back(self) -> None:
@@ -64,6 +65,6 @@ class Space:
 
     def _file_bytes(self) -> int:
         try:
-            return self._path.stat().st_size
+            return os.stat(self._path).st_size  # noqa: PTH116 - at every put, and a Path costs more than the call
         except FileNotFoundError:
             raise OutboxDamaged(f"{self._path}: the outbox vanished while the agent was running") from None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -31,6 +29,7 @@ from forebay_agent.outbox.requests import RangeRequest
 from forebay_agent.outbox.resetting import find, reset
 from forebay_agent.outbox.room import Room
 from forebay_agent.outbox.space import Space
+from forebay_agent.outbox.transaction import Alone, Transaction
 from forebay_wire.digest import GENESIS
 from forebay_wire.key_range import KeyRange
 from forebay_wire.schema import TableSchema
@@ -54,13 +53,15 @@ class Outbox:
         self._room = room
         self._space = Space(connection, path, room)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._alone = Alone(connection, path, self._failed)
+        self._transaction = Transaction(self._alone, self._begun, self._undone)
         self._full = False
         self._schemas: set[bytes] = set()
         self._batches, self._bytes = 0, 0
         self._open: dict[Source, int] = {}
+        self._counted = self._batches, self._bytes, self._open
         self._others_version = -1
-        self._count_again_if_others_wrote()
+        self._begun()
         self._arrived: set[int] = set()
         self.on_arrival: Callable[[], None] | None = None
         """Called, by whichever thread, after a batch was put, a stream made or reset; see `arrivals`."""
@@ -95,10 +96,10 @@ class Outbox:
 
     def stream(self, name: StreamName) -> StreamRecord:
         """The stream as it stands now; a stream never heard of starts at epoch 1, from the start of its table."""
-        with self._lock, self._failures():
-            record = find(self._connection, name)
+        with self._alone as connection:
+            record = find(connection, name)
         if record is None:
-            with self._transaction() as connection:
+            with self._transaction as connection:
                 connection.execute(
                     "INSERT OR IGNORE INTO stream (department, source, name, epoch, next_seq, chain, checkpoint)"
                     " VALUES (?, ?, ?, 1, 1, ?, ?)",
@@ -149,19 +150,17 @@ class Outbox:
         size = put.size
         if batches:
             self.check_room(size)
-        with self._transaction(size) as connection:
-            self._keep(connection, [put], hidden=False)
-        if schema is not None:
-            self._schemas.add(schema.fingerprint)
+        with self._transaction as connection:
+            self._keep(connection, (put,), size, hidden=False)
         if batches:
-            self._announce([record.id])
+            self._kept((put,), (record.id,), size)
         return after
 
     def log(self, department: str, source: str) -> LogRecord | None:
         """How far the source's log was captured; None: not at all."""
-        with self._lock, self._failures():
+        with self._alone as connection:
             try:
-                return find_log(self._connection, department, source)
+                return find_log(connection, department, source)
             except ValueError as error:
                 raise OutboxDamaged(f"{self._path}: the log record of {department}/{source} cannot be read") from error
 
@@ -183,29 +182,26 @@ class Outbox:
                 raise ValueError(f"{put.before.name}: is not of {department}/{source}")
             if open and put.seen_changes is not None and put.seen_changes.remember:
                 raise ValueError(f"{put.before.name}: rows of an open part cannot be remembered")
+        whose = (department, source)
         size = sum(put.size for put in puts)
         if size:
-            self._check_room_of_log((department, source), size, hidden=open)
-        announced: list[int] = []
-        whose = (department, source)
-        with self._transaction(size) as connection:
-            self._keep(connection, puts, hidden=open)
+            self._check_room_of_log(whose, size, hidden=open)
+        shown: list[int] = []
+        with self._transaction as connection:
+            self._keep(connection, puts, size, hidden=open)
             if open:
                 self._open = self._open | {whose: self._open.get(whose, 0) + size}
             else:
                 if whose in self._open:
-                    announced = publish(connection, whose)
+                    shown = publish(connection, whose)
                     self._open = {each: held for each, held in self._open.items() if each != whose}
                 keep_log(connection, department, source, log)
-        self._schemas.update(schema.fingerprint for put in puts for schema in put.schemas)
-        if not open:
-            announced += [put.before.id for put in puts if put.batches or put.epochs]
-            if announced:
-                self._announce(announced)
+                shown += [put.before.id for put in puts if put.batches or put.epochs]
+        self._kept(puts, shown, size)
 
     def request_range(self, name: StreamName, key_range: KeyRange, *, who: str, why: str) -> None:
         """Asks the agent that captures the stream, from any process, to take a range of its keys anew. Raises StreamUnknown."""
-        with self._transaction() as connection:
+        with self._transaction as connection:
             record = find(connection, name)
             if record is None:
                 raise StreamUnknown(f"{name}: the outbox knows no such stream")
@@ -213,31 +209,31 @@ class Outbox:
 
     def range_requests(self, department: str, source: str) -> list[RangeRequest]:
         """What is asked of a source and was not taken up yet, oldest first."""
-        with self._lock, self._failures():
-            return requests.waiting(self._connection, department, source)
+        with self._alone as connection:
+            return requests.waiting(connection, department, source)
 
     def finish_request(self, number: int) -> None:
         """The stream's checkpoint holds what was asked, or there is nothing to do."""
-        with self._transaction() as connection:
+        with self._transaction as connection:
             requests.finish(connection, number)
 
     def discard_open(self, department: str | None = None, source: str | None = None) -> int:
         """Takes hidden batches away and sets their streams back to where the open part began; None: of every source.
         For a source's start, and after its reader failed. -> how many batches went."""
-        with self._transaction() as connection:
+        with self._transaction as connection:
             chosen = [each for each in sizes(connection) if department in (None, each[0]) and source in (None, each[1])]
             streams = [stream for each in chosen for stream in streams_of(connection, each)]
             batches, size = discard(connection, streams)
             self._batches -= batches
             self._bytes -= size
             self._open = {each: held for each, held in self._open.items() if each not in chosen}
-        with self._lock, self._failures():
+        with self._alone:
             self._space.give_back()
         return batches
 
     def arrivals(self) -> set[int]:
         """StreamRecord.ids of the streams that this process put, made or reset something in since the last call."""
-        with self._lock:
+        with self._alone:
             arrived, self._arrived = self._arrived, set()
         return arrived
 
@@ -245,8 +241,8 @@ class Outbox:
         """Key digests -> (row digest, window) of those that are remembered; see `outbox.seen`."""
         found: dict[bytes, tuple[bytes, int]] = {}
         for start in range(0, len(keys), seen.LOOKUP_KEYS):
-            with self._lock, self._failures():
-                found |= seen.lookup(self._connection, stream, keys[start : start + seen.LOOKUP_KEYS])
+            with self._alone as connection:
+                found |= seen.lookup(connection, stream, keys[start : start + seen.LOOKUP_KEYS])
         return found
 
     def delete(self, durable: Mapping[int, tuple[int, int]]) -> int:
@@ -254,13 +250,13 @@ class Outbox:
         try:
             return self._delete(durable)
         except OutboxFull:  # others filled the disk: what the log holds makes room within it
-            with self._lock, self._failures():
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            with self._alone as connection:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
             return self._delete(durable)
 
     def _delete(self, durable: Mapping[int, tuple[int, int]]) -> int:
         gone, size = 0, 0
-        with self._transaction() as connection:
+        with self._transaction as connection:
             for stream, (epoch, seq) in durable.items():
                 deleted = connection.execute(
                     "DELETE FROM batch WHERE stream = ? AND (epoch, seq) <= (?, ?) RETURNING size", (stream, epoch, seq)
@@ -269,7 +265,7 @@ class Outbox:
                 size += sum(each for (each,) in deleted)
             self._batches -= gone
             self._bytes -= size
-        with self._lock, self._failures():
+        with self._alone:
             self._space.give_back()
         return gone
 
@@ -283,7 +279,7 @@ class Outbox:
 
     def reset(self, name: StreamName, *, who: str, why: str) -> StreamRecord:
         """Starts a stream anew, from any process; see `resetting`. Raises StreamUnknown."""
-        with self._transaction() as connection:
+        with self._transaction as connection:
             if find(connection, name) is None:
                 raise StreamUnknown(f"{name}: the outbox knows no such stream")
             new = reset(connection, name, at_us=self._clock.now_us(), who=who, why=why)
@@ -293,24 +289,34 @@ class Outbox:
 
     def state(self) -> OutboxState:
         """How full it is, for status and heartbeats."""
-        with self._lock:
+        with self._alone:
             batches, size, full = self._batches, self._bytes, self._full
         return OutboxState(batches, size, self._room.cap, self._room.free(self._room.folder), full)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        with self._alone as connection:
+            connection.close()
 
-    def _keep(self, connection: sqlite3.Connection, puts: Sequence[StreamPut], *, hidden: bool) -> None:
-        now_us = self._clock.now_us()
-        gone = [
-            put.before.name for put in puts if not keep(connection, put, self._schemas, at_us=now_us, hidden=hidden)
-        ]
+    def _keep(self, connection: sqlite3.Connection, puts: Sequence[StreamPut], size: int, *, hidden: bool) -> None:
+        gone = []
+        for put in puts:
+            if not keep(connection, put, self._schemas, clock=self._clock, hidden=hidden):
+                gone.append(put.before.name)
+            self._batches += len(put.batches)
         if gone:
             raise Superseded(gone)
+        self._bytes += size
+
+    def _kept(self, puts: Sequence[StreamPut], shown: Sequence[int], size: int) -> None:
+        """After the commit. shown: StreamRecord.ids of streams in which readers see something new."""
         for put in puts:
-            self._batches += len(put.batches)
-            self._bytes += put.size
+            for schema in put.schemas:
+                self._schemas.add(schema.fingerprint)
+        if self._space.log_may_be_long(size):
+            with self._alone:
+                self._space.bound_log()
+        if shown:
+            self._announce(shown)
 
     @property
     def _visible(self) -> int:
@@ -342,14 +348,14 @@ class Outbox:
         )
 
     def _announce(self, streams: Sequence[int]) -> None:
-        with self._lock:
+        with self._alone:
             self._arrived.update(streams)
         told = self.on_arrival
         if told is not None:
             told()
 
     def _set_hold(self, stream: int, hold: Hold) -> None:
-        with self._transaction() as connection:
+        with self._transaction as connection:
             connection.execute(
                 "UPDATE stream SET held_code = ?, held_reason = ?, held_epoch = ?, held_seq = ?, held_chain = ?"
                 " WHERE id = ?",
@@ -357,44 +363,27 @@ class Outbox:
             )
 
     def _check_disk(self, more: int) -> None:
-        with self._lock, self._failures():
-            self._space.check_disk(more)
+        if not self._space.ample(more):
+            with self._alone:
+                self._space.check_disk(more)
 
-    @contextmanager
-    def _transaction(self, writes: int = 0) -> Iterator[sqlite3.Connection]:
-        """`writes`: bytes of batches. What is counted within is set back when the transaction fails."""
-        with self._lock, self._failures():
-            self._connection.execute("BEGIN IMMEDIATE")
-            counted = self._batches, self._bytes, self._open
-            try:
-                self._count_again_if_others_wrote()
-                counted = self._batches, self._bytes, self._open
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._batches, self._bytes, self._open = counted
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            if writes:
-                self._space.bound_log(writes)
+    def _begun(self) -> None:
+        self._count_again_if_others_wrote()
+        self._counted = self._batches, self._bytes, self._open
+
+    def _undone(self) -> None:
+        self._batches, self._bytes, self._open = self._counted
+
+    def _failed(self, error: AgentError) -> None:
+        self._full = self._full or isinstance(error, OutboxFull)
 
     def _count_again_if_others_wrote(self) -> None:
         """`forebay-agent reset` is another process, and may take batches away."""
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._others_version:
-            self._others_version = version
             self._count(self._connection)
+            self._others_version = version
 
     def _count(self, connection: sqlite3.Connection) -> None:
         self._batches, self._bytes = connection.execute("SELECT count(*), coalesce(sum(size), 0) FROM batch").fetchone()
         self._open = sizes(connection)
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            mapped = of_sqlite_error(error, self._path)
-            self._full = self._full or isinstance(mapped, OutboxFull)
-            raise mapped from error
