@@ -167,3 +167,12 @@ def test_a_type_changes_incompatibly_only_with_a_new_epoch(platform: Platform) -
         platform.apply(STREAM, [batch(3, [], schema({"id": pa.int64(), "c": pa.string()}), epoch=2)])
     assert refused.value.permanent
     assert (platform.mark(STREAM), mirror(platform)) == (PlatformMark(2, 2), [{"id": 1, "c": 5}])
+
+
+def test_columns_of_a_mirror_that_never_had_a_row_leave_as_well(platform: Platform) -> None:
+    platform.apply(STREAM, [batch(1, [])])
+    fewer = schema({"id": pa.string(), "x": pa.int32()})
+    platform.apply(STREAM, [batch(1, [], fewer, epoch=2)])
+    platform.apply(STREAM, [batch(2, [], fewer, epoch=2)])
+    platform.apply(STREAM, [batch(3, [("r", {"id": "1", "x": 2})], fewer, epoch=2, last=True)])
+    assert mirror(platform) == [{"id": "1", "x": 2}]

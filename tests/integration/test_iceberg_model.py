@@ -30,7 +30,7 @@ from forebay_wire.schema import TableSchema
 from tests.contract.platform_batches import STREAM, Row, ask, batch, mirror, schema
 from tests.contract.platform_model import Model, plain
 
-REMEMBERED: list[int] = [7, 9]
+REMEMBERED: list[int] = [7, 9, 35]
 SEEDS = int(os.environ.get("MODEL_SEEDS", "5"))
 _UPKEEP = Upkeep(
     deleted_share=0.3, small_rows=60, merge_files=3, class_factor=4, grace_s=0, keep_snapshots=2, expire_from=2

@@ -10,6 +10,7 @@ stands in the table's property `forebay.ahead`, set in the same commit:
               "range"                  the number of the ranged snapshot that has not ended; 0: none
               "base"                   the snapshot of main that the branch goes on from, 0 when main had none;
                                        null: the branch began from nothing
+              "schema"                 the id of its schema, of which it may have no snapshot yet
               "key"                    the key's columns}}
 """
 
@@ -61,6 +62,7 @@ class Held:
 
     progress: Progress
     base: int | None
+    schema_id: int
     key: tuple[str, ...]
 
     def told(self, stream: StreamName) -> str:
@@ -73,6 +75,7 @@ class Held:
             "open": here.open,
             "range": here.ranged,
             "base": self.base,
+            "schema": self.schema_id,
             "key": list(self.key),
         }
         return json.dumps({str(stream): content}, ensure_ascii=False)
@@ -91,7 +94,7 @@ def held_of(properties: Mapping[str, str], stream: StreamName) -> Held | None:
         return None
     mark = PlatformMark(content["epoch"], content["seq"])
     progress = Progress(mark, content["building"], content["open"], content["range"])
-    return Held(progress, content["base"], tuple(content["key"]))
+    return Held(progress, content["base"], content["schema"], tuple(content["key"]))
 
 
 def progress_of(properties: Mapping[str, str], stream: StreamName) -> Progress:

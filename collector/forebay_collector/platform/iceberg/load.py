@@ -26,7 +26,7 @@ from forebay_collector.platform.iceberg.head import Head, ManifestEntries
 from forebay_collector.platform.iceberg.names import TableId
 from forebay_collector.platform.iceberg.ranges import Unnamed
 from forebay_collector.platform.iceberg.snapshot import Change, commit
-from forebay_collector.platform.iceberg.standing import Standing
+from forebay_collector.platform.iceberg.standing import Next, Standing
 from forebay_wire.stream import StreamName
 
 
@@ -60,10 +60,9 @@ class Loading:
 
 @dataclass(frozen=True)
 class _Made:
-    """What a load does to the mirror. anew: it is all that a new epoch's mirror has."""
+    """What a load does to the mirror."""
 
-    progress: hold.Progress
-    anew: bool
+    next: Next
     folded: Folded
     leaving: list[mirror.Leaving]
 
@@ -143,7 +142,8 @@ class _Load:
             folded = unnamed.without(folded)
         head = Head(None) if anew else stands.head
         io = stands.table.io
-        return _Made(progress, anew, folded, self._loading.search.leaving(io, head, folded, unnamed))  # type: ignore[arg-type]
+        leaving = self._loading.search.leaving(io, head, folded, unnamed)  # type: ignore[arg-type]
+        return _Made(Next(progress, self._key, anew), folded, leaving)
 
     def _commit_history(
         self, table_id: TableId, history: Table, evolved: Evolved, fresh: list[OpenedBatch], files: list[DataFile]
@@ -174,14 +174,13 @@ class _Load:
         files: list[DataFile],
     ) -> None:
         table, entries = stands.table, self._loading.entries
-        wanted = mirror_schema(schema, _names(due), None if made.anew else stands.schema)
+        wanted = mirror_schema(schema, _names(due), None if made.next.anew else stands.schema)
         change = mirror.plan(table, wanted, made.folded, made.leaving, files, self._loading.search)
-        change.schema = wanted
         head = stands.head
-        if made.anew:
+        if made.next.anew:
             head = Head.of(table, entries)
             standing.clear(change, head)
-        stands.settle(change, self._stream, made.progress, self._key, anew=made.anew)
+        stands.settle(change, wanted, self._stream, made.next)
         commit(table, head, change, entries, self._loading.now_ms())
         self._catalogue.keep(table_id, table)
 

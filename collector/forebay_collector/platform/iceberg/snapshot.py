@@ -102,7 +102,7 @@ def commit(table: Table, head: Head, change: Change, entries: ManifestEntries, n
     updates: list[TableUpdate] = []
     schema = schema_at(table, change.branch)
     if change.schema is not None and change.schema.fields != schema.fields:
-        schema = _known(metadata, change.schema)
+        schema = known(metadata, change.schema)
         if metadata.schema_by_id(schema.schema_id) is None:
             updates.append(AddSchemaUpdate(schema=schema))
     if change.branch == MAIN_BRANCH and schema.schema_id != metadata.current_schema_id:
@@ -133,8 +133,8 @@ def commit(table: Table, head: Head, change: Change, entries: ManifestEntries, n
     _commit(table, updates, landed)
 
 
-def _known(metadata: TableMetadata, wanted: Schema) -> Schema:
-    """The table's schema of these fields, which an earlier commit may have added; else `wanted` under a new id."""
+def known(metadata: TableMetadata, wanted: Schema) -> Schema:
+    """The table's schema of these fields, which an earlier commit may have added; else `wanted` under the id that it will get."""
     for schema in metadata.schemas:
         if schema.fields == wanted.fields:
             return schema

@@ -9,9 +9,9 @@ from pyiceberg.table import Table
 
 from forebay_collector.platform.contract import PlatformError
 from forebay_collector.platform.iceberg import marks
-from forebay_collector.platform.iceberg.head import Head, ManifestEntries, schema_at
+from forebay_collector.platform.iceberg.head import Head, ManifestEntries
 from forebay_collector.platform.iceberg.hold import AHEAD, NOT_HELD, Held, Progress, held_of, progress_of
-from forebay_collector.platform.iceberg.snapshot import Change, commit
+from forebay_collector.platform.iceberg.snapshot import Change, commit, known
 from forebay_wire.stream import StreamName
 
 
@@ -31,16 +31,17 @@ class Standing:
         progress = progress_of(table.properties, stream)
         if held is None:
             return cls(table, progress, None, Head.of(table, entries), table.schema())
-        return cls(table, progress, held, Head.of(table, entries, AHEAD), schema_at(table, AHEAD))
+        schema = table.metadata.schema_by_id(held.schema_id) or table.schema()
+        return cls(table, progress, held, Head.of(table, entries, AHEAD), schema)
 
-    def settle(
-        self, change: Change, stream: StreamName, progress: Progress, key: tuple[str, ...], *, anew: bool
-    ) -> None:
+    def settle(self, change: Change, wanted: Schema, stream: StreamName, made: Next) -> None:
         """Decides where the commit goes: to main when the mirror may be shown after it, else to the branch."""
+        change.schema = known(self.table.metadata, wanted)
+        progress = made.progress
         if progress.whole:
             change.properties = {
                 marks.THROUGH: marks.through(stream, progress.mark),
-                marks.KEY: marks.listed(key),
+                marks.KEY: marks.listed(made.key),
             }
             change.audit = {marks.THROUGH: marks.through(stream, progress.mark)}
             if self.held is not None:
@@ -48,11 +49,20 @@ class Standing:
                 change.drops = AHEAD
             return
         shown = self.table.metadata.current_snapshot_id or 0
-        base = None if anew else self.held.base if self.held is not None else shown
-        told = Held(progress, base, key).told(stream)
+        base = None if made.anew else self.held.base if self.held is not None else shown
+        told = Held(progress, base, change.schema.schema_id, made.key).told(stream)
         change.branch = AHEAD
         change.properties = {marks.AHEAD: told}
         change.audit = {marks.AHEAD: told}
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Where a load leads the mirror. anew: a new epoch begins with it, so that nothing of before stays."""
+
+    progress: Progress
+    key: tuple[str, ...]
+    anew: bool
 
 
 def clear(change: Change, head: Head) -> None:
