@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from forebay_agent.kernel.libpq cimport Libpq, libpq_at, next_message
+from forebay_agent.kernel.libpq cimport Libpq, libpq_at, next_message, poll
 from forebay_agent.kernel.pgoutput_rows cimport BAD_FIELD, BAD_TUPLE, BAD_WIDTH, CUT_SHORT, NO_KEY, TOO_LONG
 from forebay_agent.kernel.pgoutput_stream cimport (
     BAD_TIME,
@@ -66,6 +66,7 @@ cpdef enum:
 
 cdef enum:
     CLOCK_EVERY = 256  # messages
+    REST_MS = 1
     WIDTH_AT = 5  # where a Relation message's names begin
     STREAM_COMMIT_SIZE = 30
 
@@ -314,14 +315,22 @@ cdef class LogScanner:
         """The message is left to the caller, who frees it."""
         cdef int64_t deadline = milliseconds() + wait_ms
         cdef int64_t remaining
-        cdef int messages = 0
+        cdef uint32_t messages = 0
+        cdef bint rested = True
         cdef int outcome = count_again(&self.stream)
         if self.stream.segment_due:
             return SEGMENT_STOP
         while outcome == GOOD:
             size[0] = libpq.get_copy_data(connection, message, 1)
             if size[0] == 0:
+                size[0] = next_message(libpq, connection, 0, message)
+            if size[0] == 0:
                 remaining = deadline - milliseconds()
+                if not rested and remaining > REST_MS:
+                    # the server sends each message by itself: to wake for each costs more than to decode it
+                    poll(NULL, 0, REST_MS)
+                    rested = True
+                    remaining -= REST_MS
                 size[0] = next_message(libpq, connection, <int>remaining if remaining > 0 else 0, message)
                 if size[0] == 0:
                     return WAITING
@@ -332,11 +341,10 @@ cdef class LogScanner:
                 break
             libpq.free_memory(message[0])
             message[0] = NULL
+            rested = False
             messages += 1
-            if messages == CLOCK_EVERY:
-                messages = 0
-                if milliseconds() >= deadline:
-                    break
+            if messages % CLOCK_EVERY == 0 and milliseconds() >= deadline:
+                break
         return outcome
 
     cdef int _replay(self, const uint8_t* data, size_t size, size_t* at, size_t* message) noexcept nogil:
