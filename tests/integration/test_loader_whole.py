@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from forebay_collector.errors import LoadStalled
 from forebay_collector.ledger import BatchState
 from forebay_collector.load import quarantine
 from forebay_collector.load.group import GroupSize
 from forebay_collector.platform.contract import OpenedBatch, PlatformError
+from forebay_collector.verify.verify import await_load, shown_schema
+from forebay_wire.schema import TableSchema, column
 from forebay_wire.seal import Link, SealedBatch, seal
 from tests.loading.stage import Moody, Stage
 from tests.receiving.batches import DEPARTMENT, FIRST, SCHEMA, STREAM, chained, rows
@@ -135,3 +140,34 @@ def transaction(count: int, link: Link = FIRST) -> list[SealedBatch]:
         made.append(batch)
         link = link.after(batch)
     return made
+
+
+def test_verify_waits_for_what_readers_see_and_reads_it_in_its_own_columns(stage: Stage) -> None:
+    batches = anew(3)
+    wider = TableSchema.of([*SCHEMA.columns, column("more", pa.int32(), "int")], ["id"])
+    one = rows(300, 1)
+    grown = pa.RecordBatch.from_arrays(
+        [*one.columns[:2], pa.array([7], pa.int32()), *one.columns[2:]], schema=wider.arrow
+    )
+    more = {"captured_at_us": 1, "snapshot": 1}
+    part = seal(STREAM, Link(2, 3, batches[2].chain), wider, grown, **more)  # type: ignore[arg-type]
+    stage.receive(batches[:3])
+    stage.receive([part], wider)
+    loader = stage.loader()
+    assert loader.load_step(STREAM)
+    assert stage.loaded(STREAM) == (2, 3)
+    assert shown_schema(stage.ledger, stage.platform, STREAM).fingerprint == SCHEMA.fingerprint
+    with pytest.raises(LoadStalled, match=r"2/3 is durable, .* 1/1 is shown"):
+        await_load(stage.ledger, stage.platform, STREAM, timedelta(seconds=0.2))
+    end = seal(STREAM, Link(2, 4, part.chain), wider, grown.slice(0, 0), last_of_snapshot=True, **more)  # type: ignore[arg-type]
+    stage.receive([end], wider)
+    assert loader.load_step(STREAM)
+    await_load(stage.ledger, stage.platform, STREAM, timedelta(seconds=0.2))
+    assert shown_schema(stage.ledger, stage.platform, STREAM).fingerprint == wider.fingerprint
+
+
+def test_verify_does_not_wait_for_a_batch_that_was_given_up(stage: Stage) -> None:
+    stage.receive(chained(3))
+    stage.loader(Moody(stage.platform, refuses_third)).load_step(STREAM)
+    quarantine.discard(stage.ledger, STREAM, None, who="ops", why="given up")
+    await_load(stage.ledger, stage.platform, STREAM, timedelta(seconds=0.2))

@@ -19,11 +19,13 @@ from pyiceberg.catalog.sql import SqlCatalog
 from forebay_collector.platform.iceberg import IcebergPlatform, Upkeep
 from forebay_collector.platform.iceberg.names import history_of, mirror_of
 from forebay_wire.stream import StreamName
-from tests.contract.platform_batches import Model, Row, batch, schema
+from tests.contract.platform_batches import Row, batch, schema
+from tests.contract.platform_model import Model
 from tests.spark.engine import NotReady, Spark
 from tests.spark.values import lines
 
 _PLAIN: Final = StreamName("market", "enterprise", "main.enterprise")
+_ANEW: Final = StreamName("market", "enterprise", "main.anew")
 _ODD: Final = StreamName("市监局", "ent-db", "库.企业 年报_changes")
 _NARROW: Final = {
     "id": pa.int32(),
@@ -43,6 +45,12 @@ _WIDE: Final = {
     "capital": pa.decimal128(18, 2),
     "ratio": pa.float64(),
     "电话/no.": pa.string(),
+}
+_OTHER: Final = {
+    "id": pa.string(),
+    "电话/no.": pa.int32(),
+    "capital": pa.decimal128(18, 2),
+    "old": pa.string(),
 }
 _LOADS: Final = 30
 _ROWS: Final = 3_000
@@ -82,6 +90,19 @@ def _load(platform: IcebergPlatform, stream: StreamName, seed: int) -> Model:
     return model
 
 
+def _take_anew(platform: IcebergPlatform, stream: StreamName, model: Model, seqs: range) -> None:
+    """Part of a second epoch, in other columns and with another type of key, whose snapshot ends with seq 9."""
+    described = schema(_OTHER)
+    for seq in seqs:
+        rows: list[Row] = []
+        for key in range(seq * 100, seq * 100 + 300):
+            values = {"id": f"文{key}", "电话/no.": key, "capital": Decimal(key).scaleb(-2), "old": str(seq)}
+            rows.append(("r", values) if key % 5 else ("d", values))
+        load = [batch(seq, rows, described, epoch=2, last=seq == 9, snapshot=1)]
+        platform.apply(stream, load)
+        model.take(load)
+
+
 def _pyiceberg(folder: Path, tables: list[tuple[str, ...]]) -> list[list[str]]:
     catalog = SqlCatalog("forebay", uri=f"sqlite:///{folder / 'catalog.db'}")
     try:
@@ -114,10 +135,12 @@ def run(folder: Path) -> str:
     platform = IcebergPlatform(home, upkeep=upkeep)
     try:
         models = {stream: _load(platform, stream, seed) for seed, stream in enumerate((_PLAIN, _ODD))}
+        models[_ANEW] = _load(platform, _ANEW, 2)
+        _take_anew(platform, _ANEW, models[_ANEW], range(1, 7))
         tables = [identify(stream).identifier for stream in models for identify in (mirror_of, history_of)]
         files = sum(table.files for table in platform.tables())
         before = _pyiceberg(home, tables)
-        sizes = [size for model in models.values() for size in (len(model.rows), model.changes)]
+        sizes = [size for model in models.values() for size in (len(model.shown.rows), len(model.history))]
         if [len(rows) for rows in before] != sizes:
             raise AssertionError(f"pyiceberg: {[len(rows) for rows in before]} rows, {sizes} expected")
         _compare(before, _duckdb(platform, tables), "DuckDB before compaction")
@@ -131,6 +154,12 @@ def run(folder: Path) -> str:
         _compare(before, _pyiceberg(home, tables), "pyiceberg after compaction")
         _compare(before, _duckdb(platform, tables), "DuckDB after compaction")
         _compare(before, spark.rows(home, tables, folder / "after"), "Spark after compaction")
+        _take_anew(platform, _ANEW, models[_ANEW], range(7, 12))
+        shown = _pyiceberg(home, tables)
+        if len(shown[-2]) != len(models[_ANEW].shown.rows) or shown[-2] == before[-2]:
+            raise AssertionError(f"pyiceberg: {len(shown[-2])} rows of the table that was taken anew")
+        _compare(shown, _duckdb(platform, tables), "DuckDB after a table was taken anew")
+        _compare(shown, spark.rows(home, tables, folder / "anew"), "Spark after a table was taken anew")
     finally:
         platform.close()
     return f"tables={len(tables)} rows={sum(sizes)} files={files} compacted={compacted} missing=0 extra=0 different=0"

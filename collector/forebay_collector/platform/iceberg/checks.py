@@ -62,7 +62,11 @@ def _check_key(stream: StreamName, batch: OpenedBatch, epoch: int, key: tuple[st
     if epoch and now != key and (batch.epoch == epoch or not now):
         raise _refused(
             f"{stream}: the key changes from ({', '.join(key)}) to ({', '.join(now)}); "
-            + ("it may with a new epoch only, so reset the stream" if now else "a mirror cannot lose its key")
+            + (
+                "it may with a new epoch only, so reset the stream"
+                if now
+                else "a mirror cannot lose its key: name unique columns with `key`"
+            )
         )
 
 

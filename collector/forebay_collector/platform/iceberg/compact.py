@@ -81,11 +81,10 @@ def rewrite(
         rows = reading.columns(io, file.data, fields)
         deleted = deletes.positions(io, file)
         parts.append(rows.filter(reading.live_mask(file.rows, deleted)) if len(deleted) else rows)
-    key = set(marks.names_of(table.properties, marks.KEY))
-    change = Change(rewrite=True, branch=branch)
-    if branch == hold.AHEAD:
-        key = set(hold.key_of(table.properties))
-        change.audit = {marks.AHEAD: table.properties[marks.AHEAD]}
+    shown = branch == MAIN_BRANCH
+    key = set(marks.names_of(table.properties, marks.KEY) if shown else hold.key_of(table.properties))
+    mark = marks.THROUGH if shown else marks.AHEAD
+    change = Change(rewrite=True, branch=branch, audit={mark: table.properties.get(mark, "")})
     for part in datafile.slices(pa.concat_tables(parts)):
         change.added.append(datafile.write(io, table.metadata.location, fields, part, key))
     change.removed = {file.path for file in files}

@@ -55,22 +55,27 @@ def _due(metadata: TableMetadata, upkeep: Upkeep, now: float) -> tuple[list[Snap
     """
     if set(metadata.refs) - {MAIN_BRANCH, AHEAD}:
         return [], []
-    shown = list(ancestors_of(metadata.current_snapshot(), metadata))[::-1]
-    held = {snapshot.snapshot_id for snapshot in shown}
+    shown = list(ancestors_of(metadata.current_snapshot(), metadata))
     ahead = metadata.snapshot_by_name(AHEAD)
+    held = {snapshot.snapshot_id for snapshot in shown}
     gathered = [one for one in ancestors_of(ahead, metadata) if one.snapshot_id not in held][::-1] if ahead else []
     held |= {snapshot.snapshot_id for snapshot in gathered}
     before = (now - upkeep.orphan_age_s) * 1000
-    loose = [
-        one
-        for one in metadata.snapshots
-        if one.snapshot_id not in held and (_gathered(one) or one.timestamp_ms < before)
-    ]
-    return loose, [*gathered[:-1], *shown[: -upkeep.keep_snapshots]]
+    loose = []
+    for one in metadata.snapshots:
+        if one.snapshot_id in held:
+            continue
+        if _marked(one, marks.THROUGH):
+            shown.append(one)  # before a table was taken anew, whose line began elsewhere
+        elif _marked(one, marks.AHEAD) or one.timestamp_ms < before:
+            loose.append(one)
+    shown.sort(key=lambda one: one.sequence_number or 0)
+    due = [one for one in shown[: -upkeep.keep_snapshots] if one.snapshot_id != metadata.current_snapshot_id]
+    return loose, [*gathered[:-1], *due]
 
 
-def _gathered(snapshot: Snapshot) -> bool:
-    return snapshot.summary is not None and marks.AHEAD in snapshot.summary.additional_properties
+def _marked(snapshot: Snapshot, mark: str) -> bool:
+    return snapshot.summary is not None and mark in snapshot.summary.additional_properties
 
 
 def orphans(table: Table, entries: ManifestEntries, upkeep: Upkeep, now: float) -> set[str]:
