@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from forebay_agent.kernel.binlog_table import WireColumn
 from tests.reference import binlog_values
-from tests.reference.binlog_values import Malformed
+from tests.reference.binlog_values import Malformed, Partial
 
 MAGIC: Final = b"\xfebin"
 FULL_PACKET: Final = 0xFFFFFF
@@ -144,7 +144,10 @@ def table_map(body: bytes) -> TableMap:
         reader.take(1)
     types = reader.take(reader.length())
     block = Reader(reader.take(reader.length()))
-    return TableMap(table_id, names[0], names[1], types, tuple(block.take(metadata_bytes(kind)) for kind in types))
+    metadata = tuple(block.take(metadata_bytes(kind)) for kind in types)
+    if block.at != len(block.data):
+        raise Malformed("metadata")
+    return TableMap(table_id, names[0], names[1], types, metadata)
 
 
 def images(kind: int, body: bytes, columns: Sequence[WireColumn]) -> Iterator[tuple[list[bytes | None], ...]]:
@@ -160,10 +163,9 @@ def images(kind: int, body: bytes, columns: Sequence[WireColumn]) -> Iterator[tu
     if width != len(columns):
         raise Malformed("width")
     count = 2 if kind in UPDATE else 1
-    for _ in range(count):
-        present = reader.number((width + 7) // 8)
-        if present & ((1 << width) - 1) != (1 << width) - 1:
-            raise Malformed("partial image")
+    present = [reader.number((width + 7) // 8) for _ in range(count)]
+    if any(bits & ((1 << width) - 1) != (1 << width) - 1 for bits in present):
+        raise Partial
     while reader.at < len(body):
         yield tuple([_image(reader, columns) for _ in range(count)])
 

@@ -187,6 +187,8 @@ CASES: Final = (
     _labelled("enum", _LABELS, "''", "'a''b'", "'中\\\\文'", "')'", "'not one'"),
     _labelled("enum", _MANY, "'label 0'", "'label 255'", "'label 299'"),
     _labelled("set", ("一", "二", "x y"), "''", "'一'", "'一,x y'", "'一,二,x y'"),
+    _labelled("set", ("a", "", "b"), "1", "2", "3", "5", "6", "7"),
+    _labelled("set", ("", "a", "b"), "1", "2", "3", "5", "6", "7"),
     _labelled("set", _SET, "''", "'s0'", "'s63'", "'s0,s31,s32,s63'", str(2**64 - 1)),
     _labelled("set", _SET[:17], "'s16'", "'s0,s8,s16'"),
     Case("uuid", ("'123e4567-e89b-12d3-a456-426655440000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'01890a5d-ac96-774b-bcce-b302099a8057'", "'00000000-0000-0000-0000-000000000000'", "'123e4567-e89b-12d3-3456-426655440000'"), (Want(kernel.UUID),)),

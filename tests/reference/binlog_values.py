@@ -21,6 +21,10 @@ class Malformed(Exception):
     """The bytes are none that a server would write."""
 
 
+class Partial(Malformed):
+    """Row images without all columns."""
+
+
 def layout(column: WireColumn) -> tuple[int, int, int]:
     """(bytes of a fixed value, bytes of the length before it or 0, most bytes)."""
     kind, metadata = column.wire_type, column.metadata
@@ -90,7 +94,11 @@ def _number(column: WireColumn, kind: int, raw: bytes) -> Any:
     if column.target == kernel.TEXT and kind == 248:
         if number >> len(column.labels):
             return UNFIT
-        return b",".join(label for place, label in enumerate(column.labels) if number >> place & 1)
+        text = b""
+        for place, label in enumerate(column.labels):
+            if number >> place & 1:
+                text += (b"," if text else b"") + label
+        return text
     if column.target == kernel.TEXT:
         return f"{number:04d}".encode() if kind == 13 else _filled(column, str(number))
     if column.target == kernel.BOOL:
@@ -126,7 +134,9 @@ def _decimal(column: WireColumn, raw: bytes) -> Any:
     if column.target == kernel.TEXT:
         return _filled(column, text)
     number = _EXACT.create_decimal(text)
-    return UNFIT if number.copy_abs() >= Decimal(10) ** (column.precision - column.scale) else number
+    if number.copy_abs() >= Decimal(10) ** (column.precision - column.scale):
+        return UNFIT
+    return number if number else number.copy_abs()
 
 
 def _fraction(column: WireColumn, raw: bytes) -> int:
@@ -146,6 +156,8 @@ def _places(column: WireColumn, micro: int) -> str:
 
 
 def _day(column: WireColumn, year: int, month: int, day: int) -> Any:
+    if year > 9999:
+        return UNFIT
     if column.target == kernel.TEXT:
         return f"{year:04d}-{month:02d}-{day:02d}".encode()
     try:
@@ -193,6 +205,8 @@ def _moment(column: WireColumn, kind: int, raw: bytes) -> Any:
             return UNFIT
         year, month = divmod(packed >> 22, 13)
         days, hour, minute, second = packed >> 17 & 31, packed >> 12 & 31, packed >> 6 & 63, packed & 63
+    if year > 9999:
+        return UNFIT
     if column.target == kernel.TEXT:
         text = f"{year:04d}-{month:02d}-{days:02d} {hour:02d}:{minute:02d}:{second:02d}"
         return (text + _places(column, micro)).encode()

@@ -108,7 +108,8 @@ class LogScanner:
     @property
     def gtid_flags(self) -> int:
         """Of the current transaction's GTID event: MariaDB's flags2 (1 stands alone, 32 DDL, 64 XA prepared, 128 XA completed),
-        and its extra flags << 8 (2 START ALTER, 4 COMMIT ALTER, 8 ROLLBACK ALTER); MySQL's flags byte."""
+        and its extra flags << 8 (2 START ALTER, 4 COMMIT ALTER, 8 ROLLBACK ALTER; 1 says nothing of the rows); MySQL's flags
+        byte."""
     @property
     def open_rows(self) -> int:
         """Rows decoded since the last transaction ended, taken or not."""

@@ -16,7 +16,8 @@
 #     GTID 33, ANONYMOUS 34     flags 1, server's UUID 16, number 8; MySQL 5.7 on: 2, two numbers of 8; MySQL 8: commit time 7 (microseconds, the
 #                               highest bit tells that another time follows), more
 #     HEARTBEAT_V2 41           fields of type 1, length-encoded length and value: 1 the file's name, 2 the position (length-encoded)
-#     MariaDB GTID 162          number 8, domain 4, flags 1; by flag 2 a commit id 8, else 6 bytes 0; XA flags: an xid; extra flags 1
+#     MariaDB GTID 162          number 8, domain 4, flags 1; by flag 2 a commit id 8; by XA flags an xid (format 4, two lengths 1, so many
+#                               bytes); extra flags 1 and what they call for; zeros up to 19 bytes
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 

@@ -83,6 +83,8 @@ cdef inline int append_moment_text(Column* c, const Moment* m) noexcept nogil:
 
 cdef inline int append_moment(Column* c, const Moment* m) noexcept nogil:
     cdef int64_t value
+    if m.year > 9999:
+        return append_unfit(c)
     if c.target != TO_TIMESTAMP:
         return append_moment_text(c, m)
     if civil_days(m.year, m.month, m.day, &value) != 0 or m.hour > 23 or m.minute > 59 or m.second > 59:
@@ -96,6 +98,8 @@ cdef inline int append_date(Column* c, const uint8_t* p) noexcept nogil:
     cdef int64_t days
     cdef int32_t narrow
     cdef uint8_t[10] text
+    if value >> 9 > 9999:
+        return append_unfit(c)
     if c.target == TO_DATE:
         if civil_days(value >> 9, (value >> 5) & 15, value & 31, &days) != 0:
             return append_unfit(c)

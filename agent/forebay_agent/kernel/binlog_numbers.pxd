@@ -95,7 +95,7 @@ cdef inline int append_year(Column* c, const uint8_t* p) noexcept nogil:
     if c.target == TO_INT32 or c.target == TO_INT64 or c.target == TO_DECIMAL or c.target == TO_BOOL:
         return append_integer(c, year, False)
     write_digits(text, year, 4)
-    return append_padded_text(c, text, 4)
+    return appended(append_bytes(&c.buffer, text, 4))
 
 
 cdef inline int append_double_of_float(Column* c, const uint8_t* p) noexcept nogil:

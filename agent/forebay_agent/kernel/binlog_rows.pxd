@@ -9,6 +9,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
+from forebay_agent.kernel.binlog_events cimport length_encoded
 from forebay_agent.kernel.binlog_layout cimport (
     BAD_LENGTH,
     BAD_WIDTH,
@@ -114,7 +115,7 @@ cdef inline int read_rows_header(int kind, const uint8_t* body, size_t size, Row
     """Takes apart what stands before the rows; DONE, CUT, BAD_LENGTH or BAD_WIDTH. kind: 23 to 25 or 30 to 32."""
     cdef size_t at = 8
     cdef size_t extra
-    cdef int more
+    cdef int64_t width
     if size < 8:
         return CUT
     header.table_id = little(body, 6)
@@ -127,18 +128,12 @@ cdef inline int read_rows_header(int kind, const uint8_t* body, size_t size, Row
         if extra < 2:
             return BAD_LENGTH
         at += extra
-    if at >= size:
+    if at > size:
         return CUT
-    header.width = body[at]
-    at += 1
-    if header.width > 250:
-        more = 2 if header.width == 252 else 3 if header.width == 253 else 0
-        if more == 0:
-            return BAD_WIDTH
-        if size - at < <size_t>more:
-            return CUT
-        header.width = little(body + at, more)
-        at += more
+    width = length_encoded(body, size, &at)
+    if width < 0:
+        return CUT
+    header.width = <uint64_t>width
     if header.width == 0 or header.width > MOST_COLUMNS:
         return BAD_WIDTH
     header.bitmaps = at

@@ -72,7 +72,8 @@ cdef inline int scan_mariadb_gtid(Scan* s, const uint8_t* body, size_t size) noe
     s.gtid.server = s.server
     s.has_gtid = True
     s.gtid_flags = body[12]
-    at += 8 if body[12] & MARIADB_GROUP_COMMIT else 6
+    if body[12] & MARIADB_GROUP_COMMIT:
+        at += 8
     if body[12] & MARIADB_XA:
         if size < at + 6:
             return CUT
@@ -144,7 +145,10 @@ cdef inline int scan_table_map(Scan* s, const uint8_t* body, size_t size) noexce
         return CUT
     s.table_id = little(body, 6)
     entry = find(&s.ids, s.table_id)
-    if entry == NULL or entry.size != size or memcmp(entry.body, body, size) != 0:
+    if entry == NULL:
+        return STOP_EVENT
+    if entry.size != size or memcmp(entry.body, body, size) != 0:
+        entry.transaction = 0  # what it stood for it no longer stands for
         return STOP_EVENT
     entry.transaction = s.serial
     return GO

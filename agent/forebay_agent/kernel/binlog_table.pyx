@@ -319,9 +319,11 @@ cdef int _set_labels(Column* c, labels) except -1:
 
 
 cdef _taken(ColumnBuffer* buffer, int64_t rows, bint bits):
-    """(validity, offsets, data) of the first `rows` rows; the buffer is empty then."""
+    """(validity, offsets, data) of the first `rows` rows, also when a malformed row left more; the buffer is empty then."""
     cdef size_t used = buffer.used
     cdef int32_t end
+    if buffer.rows > rows:
+        used = <size_t>rows * buffer.width if buffer.width else buffer.offsets[rows]
     validity = None
     offsets = None
     if buffer.nulls:
