@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """PostgreSQL's logical replication stream -> Arrow record batches, without a Python object per message.
 
-The formats stand in pgoutput_stream.pxd (messages), pgoutput_rows.pxd (tuples) and pgoutput_values.pxd (values); what the
-classes promise stands in pgoutput.pyi.
+The formats stand in pgoutput_stream.pxd (messages), pgoutput_rows.pxd (tuples) and pgoutput_values.pxd (values); what
+the classes promise stands in pgoutput.pyi.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -269,7 +269,8 @@ cdef class LogScanner:
             xids[self.stream.aborted_count] = xid
             self.stream.aborted_count += 1
         self.stream.bad_type = STREAM_COMMIT
-        self._checked(begin(&self.stream, read32(data + 1), read64(data + 6), read64(data + 14), <int64_t>read64(data + 22)))
+        cdef int64_t time = <int64_t>read64(data + 22)
+        self._checked(begin(&self.stream, read32(data + 1), read64(data + 6), read64(data + 14), time))
         self.stream.replaying = True
 
     def replay(self, bytes frames not None, size_t start=0):
@@ -296,8 +297,8 @@ cdef class LogScanner:
         finish(&self.stream, self.stream.commit.end_lsn)
 
     cdef _keep(self, const uint8_t* data, size_t size, bint streamed):
-        kept = PyBytes_FromStringAndSize(<const char*>data, 1) if streamed else b""
-        self.kept = kept + PyBytes_FromStringAndSize(<const char*>data + (5 if streamed else 0), size - (5 if streamed else 0))
+        message = PyBytes_FromStringAndSize(<const char*>data, size)
+        self.kept = message[:1] + message[5:] if streamed else message
 
     cdef object _checked(self, int outcome):
         if outcome >= 0:

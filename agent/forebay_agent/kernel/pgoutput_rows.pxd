@@ -1,7 +1,7 @@
 # Tuples of pgoutput's row messages, and the rows that a followed table gets from them.
 #
-# TupleData (PostgreSQL manual, "Logical Replication Message Formats"; numbers big-endian): 16-bit number of columns; per
-# column `n` (NULL), `u` (TOASTed and unchanged: not sent), or `t`, 32-bit length and that many bytes of text.
+# TupleData (PostgreSQL manual, "Logical Replication Message Formats"; numbers big-endian): 16-bit number of columns;
+# per column `n` (NULL), `u` (TOASTed and unchanged: not sent), or `t`, 32-bit length and that many bytes of text.
 #
 # A message is split into fields, and checked to its end, before any of it is appended: a malformed one leaves no trace.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -148,8 +148,8 @@ cdef inline int mark_absent(Table* t, int column) noexcept nogil:
 cdef inline int append_row(
     Table* t, const Commit* commit, uint8_t op, const Field* fields, const Field* instead, bint marks
 ) noexcept nogil:
-    """One row; what is UNCHANGED in `fields` is taken from `instead` (NULL: nothing), else it is NULL and, where `marks`
-    says so, marked as absent. On NO_MEMORY the table is broken."""
+    """One row; what is UNCHANGED in `fields` is taken from `instead` (NULL: nothing), else it is NULL and, where
+    `marks` says so, marked as absent. On NO_MEMORY the table is broken."""
     cdef const Field* field
     cdef Column* column
     cdef size_t bytes = t.row_bytes

@@ -1,9 +1,9 @@
-# One replication connection's stream of messages: which transaction is open, which relation is whose, and what each message
-# asks for. Everything here is nogil; the Python face of it is pgoutput.pyx.
+# One replication connection's stream of messages: which transaction is open, which relation is whose, and what each
+# message asks for. Everything here is nogil; the Python face of it is pgoutput.pyx.
 #
-# Streaming Replication Protocol (PostgreSQL manual): each CopyData message is `w` (XLogData: 64-bit WAL start, 64-bit end
-# of WAL, 64-bit clock, then one pgoutput message) or `k` (keepalive: 64-bit end of WAL, 64-bit clock, 8-bit whether a reply is
-# asked for). Times are microseconds since 2000-01-01.
+# Streaming Replication Protocol (PostgreSQL manual): each CopyData message is `w` (XLogData: 64-bit WAL start, 64-bit
+# end of WAL, 64-bit clock, then one pgoutput message) or `k` (keepalive: 64-bit end of WAL, 64-bit clock, 8-bit whether
+# a reply is asked for). Times are microseconds since 2000-01-01.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy
@@ -286,7 +286,8 @@ cdef inline int read_segment(Stream* s, const uint8_t* data, size_t size) noexce
     return keep_in_segment(s, data, size)
 
 cdef inline int read_message(Stream* s, const uint8_t* data, size_t size, bint streamed) noexcept nogil:
-    """One pgoutput message; streamed: with the xid of a streamed transaction. -> GOOD, why to stop, or what is wrong."""
+    """One pgoutput message; streamed: with the xid of a streamed transaction. -> GOOD, why to stop, or what is
+    wrong."""
     cdef Reader r
     cdef uint8_t kind
     if size == 0:

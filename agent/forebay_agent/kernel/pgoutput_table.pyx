@@ -149,12 +149,13 @@ cdef class TableDecoder:
 
     def take(self):
         cdef int number
+        cdef Column* column
         if self.table.broken:
             raise MemoryError("memory ended within a row")
         arrays = []
         for number in range(self.table.count):
-            kind = self.schema.field(number).type
-            arrays.append(self._taken(&self.table.columns[number].buffer, kind, self.table.columns[number].kind == BOOLEAN))
+            column = &self.table.columns[number]
+            arrays.append(self._taken(&column.buffer, self.schema.field(number).type, column.kind == BOOLEAN))
         arrays.append(self._taken(&self.table.ops, CHANGE_FIELDS[0].type, False))
         arrays.append(self._taken(&self.table.positions, CHANGE_FIELDS[1].type, False))
         arrays.append(self._taken(&self.table.times, CHANGE_FIELDS[2].type, False))

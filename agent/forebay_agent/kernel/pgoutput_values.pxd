@@ -1,8 +1,8 @@
 # Values as PostgreSQL's output functions write them, appended to Arrow buffers.
 #
-# The session has set DateStyle ISO, TimeZone UTC, extra_float_digits 3, bytea_output hex. A text that is not exactly one of
-# its column's type, or does not fit the column, becomes NULL and UNFIT: infinity, `0044-03-15 BC`, years of five digits, NaN
-# and too many digits in a numeric.
+# The session has set DateStyle ISO, TimeZone UTC, extra_float_digits 3, bytea_output hex. A text that is not exactly
+# one of its column's type, or does not fit the column, becomes NULL and UNFIT: infinity, `0044-03-15 BC`, years of five
+# digits, NaN and too many digits in a numeric.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memchr
 
@@ -114,7 +114,9 @@ cdef inline int short_decimal(const uint8_t* text, size_t size, int precision, i
     value[0] = -<int128>result if text[0] == 45 else <int128>result
     return 0
 
-cdef inline int append_decimal(ColumnBuffer* c, const uint8_t* text, size_t size, int precision, int scale) noexcept nogil:
+cdef inline int append_decimal(
+    ColumnBuffer* c, const uint8_t* text, size_t size, int precision, int scale
+) noexcept nogil:
     cdef int128 value = 0
     if (
         short_decimal(text, size, precision, scale, &value) != 0

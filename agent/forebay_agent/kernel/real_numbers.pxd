@@ -1,12 +1,12 @@
 # Text of binary floating point numbers to the very numbers that it denotes, without the interpreter's lock.
 #
-# Grammar: `-`? digits (`.` digits)? (`e` sign? digits)?, `NaN`, `Infinity`, `-Infinity`, at most 63 bytes; nothing else is
-# accepted. The result is the nearest float or double, ties to even, as a correctly rounding strtod gives it, whatever the
-# process's locale is.
+# Grammar: `-`? digits (`.` digits)? (`e` sign? digits)?, `NaN`, `Infinity`, `-Infinity`, at most 63 bytes; nothing else
+# is accepted. The result is the nearest float or double, ties to even, as a correctly rounding strtod gives it,
+# whatever the process's locale is.
 #
-# Nearly all text needs no strtod: up to 19 digits and a power of ten up to 27 are exact in an x87 long double (64 bits of
-# mantissa), so one multiplication or division is rounded once to 64 bits, and rounding that again to 53 (24) bits is wrong
-# only where the 64 bits lie exactly halfway between two results, which is seen and left to strtod.
+# Nearly all text needs no strtod: up to 19 digits and a power of ten up to 27 are exact in an x87 long double (64 bits
+# of mantissa), so one multiplication or division is rounded once to 64 bits, and rounding that again to 53 (24) bits is
+# wrong only where the 64 bits lie exactly halfway between two results, which is seen and left to strtod.
 from libc.stdint cimport uint8_t
 
 cdef extern from *:
@@ -20,8 +20,8 @@ cdef extern from *:
 
     #if LDBL_MANT_DIG == 64
     static const long double forebay_tens[28] = {
-        1e0L, 1e1L, 1e2L, 1e3L, 1e4L, 1e5L, 1e6L, 1e7L, 1e8L, 1e9L, 1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L, 1e17L,
-        1e18L, 1e19L, 1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L
+        1e0L, 1e1L, 1e2L, 1e3L, 1e4L, 1e5L, 1e6L, 1e7L, 1e8L, 1e9L, 1e10L, 1e11L, 1e12L, 1e13L, 1e14L, 1e15L, 1e16L,
+        1e17L, 1e18L, 1e19L, 1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L
     };
     #endif
 
