@@ -115,11 +115,12 @@ class Kernel:
             while True:
                 took = self.scanner.feed(buffer, 0, len(buffer))
                 assert 0 <= took <= len(buffer)
-                buffer = bytearray(memoryview(buffer)[took:])  # no byte more than there is
+                buffer = bytearray(memoryview(buffer)[took:])
                 if self.scanner.stop == binlog.MORE:
                     if at >= len(stream):
                         return ""
-                    buffer += stream[at : at + step]
+                    # no byte more than there is: a checking allocator sees what reads beyond
+                    buffer = bytearray(b"".join((buffer, stream[at : at + step])))
                     at += step
                 elif self.scanner.stop in (binlog.ENDED, binlog.REFUSED):
                     return ""
