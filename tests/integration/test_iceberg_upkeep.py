@@ -12,35 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
 
 from forebay_collector.platform.contract import PlatformError, PlatformMark
-from forebay_collector.platform.iceberg import IcebergPlatform, Upkeep
-from tests.contract.platform_batches import STREAM, ask, batch, mirror, row_of, schema
-
-_NAME = ("市监局", "enterprise-db", "main", "enterprise")
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def _open(folder: Path, clock: _Clock, **changes: Any) -> IcebergPlatform:
-    upkeep = Upkeep(small_rows=1_000, merge_files=3, expire_from=3, **changes)
-    return IcebergPlatform(folder / "platform", upkeep=upkeep, clock=clock)
-
-
-def _foreign(folder: Path, name: tuple[str, ...] = _NAME) -> Table:
-    catalog = SqlCatalog("forebay", uri=f"sqlite:///{folder}/platform/catalog.db")
-    return catalog.load_table(name)
-
-
-def _files(folder: Path) -> set[Path]:
-    return {path for path in (folder / "platform" / "warehouse").rglob("*") if path.is_file()}
+from tests.contract.platform_batches import STREAM, ask, batch, mirror, row_of
+from tests.loading.lake import Clock, files_of, foreign_table, open_platform, snapshots_of
 
 
 def test_every_file_is_on_the_disk_before_the_commit_that_names_it(
@@ -67,7 +42,7 @@ def test_every_file_is_on_the_disk_before_the_commit_that_names_it(
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(SqlCatalog, "commit_table", commit)
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     for seq in range(1, 6):
         platform.apply(STREAM, [batch(seq, [("u", row_of(number)) for number in (seq, 7, 8)])])
         platform.maintain(STREAM)
@@ -77,19 +52,19 @@ def test_every_file_is_on_the_disk_before_the_commit_that_names_it(
 
 
 def test_the_catalogue_commits_synchronously(tmp_path: Path) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     with platform._catalogue._catalog.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     platform.close()
 
 
 def test_the_mirror_shares_the_historys_bytes_and_survives_them(tmp_path: Path) -> None:
-    clock = _Clock()
-    platform = _open(tmp_path, clock, grace_s=0)
+    clock = Clock()
+    platform = open_platform(tmp_path, clock, grace_s=0)
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
-    mirrors = [path for path in _files(tmp_path) if path.parts[-3] == "enterprise" and path.suffix == ".parquet"]
+    mirrors = [path for path in files_of(tmp_path) if path.parts[-3] == "enterprise" and path.suffix == ".parquet"]
     assert [path.stat().st_nlink for path in mirrors] == [2]
-    for path in _files(tmp_path):
+    for path in files_of(tmp_path):
         if path.parts[-3] == "enterprise_changes" and path.suffix == ".parquet":
             path.unlink()
     assert len(mirror(platform)) == 10
@@ -101,7 +76,7 @@ def test_without_hard_links_the_mirror_is_written_by_itself(tmp_path: Path, monk
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(os, "link", refuse)
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
     platform.apply(STREAM, [batch(2, [("u", row_of(3, "乙"))])])
     assert [row["name"] for row in mirror(platform)].count("乙") == 1
@@ -110,41 +85,35 @@ def test_without_hard_links_the_mirror_is_written_by_itself(tmp_path: Path, monk
 
 
 def test_files_go_after_the_grace_and_no_sooner_and_the_metadata_stays_small(tmp_path: Path) -> None:
-    clock = _Clock()
-    platform = _open(tmp_path, clock, keep_snapshots=2, grace_s=300, orphan_age_s=10**9)
+    clock = Clock()
+    platform = open_platform(tmp_path, clock, keep_snapshots=2, grace_s=300, orphan_age_s=10**9)
     for seq in range(1, 10):
         platform.apply(STREAM, [batch(seq, [("u", row_of(number)) for number in range(5)])])
         platform.maintain(STREAM)
         clock.now += 10
-    held = _foreign(tmp_path)
-    before = _files(tmp_path)
+    held = foreign_table(tmp_path)
+    before = files_of(tmp_path)
     for seq in range(10, 20):
         clock.now += 10
         platform.apply(STREAM, [batch(seq, [("u", row_of(1, "乙"))])])
         platform.maintain(STREAM)
-    assert held.metadata.current_snapshot_id not in {known.snapshot_id for known in _snapshots(tmp_path)}
+    assert held.metadata.current_snapshot_id not in {known.snapshot_id for known in snapshots_of(tmp_path)}
     assert len(held.scan().to_arrow()) == 5, "a reader of a snapshot that is forgotten still finds its files"
-    assert {path for path in before - _files(tmp_path) if path.suffix != ".json"} == set()
+    assert {path for path in before - files_of(tmp_path) if path.suffix != ".json"} == set()
     clock.now += 301
     while platform.maintain(STREAM):
         pass
-    assert len([path for path in _files(tmp_path) if path.suffix != ".json"]) < len(before) / 2
-    assert len(_snapshots(tmp_path)) <= 6
+    assert len([path for path in files_of(tmp_path) if path.suffix != ".json"]) < len(before) / 2
+    assert len(snapshots_of(tmp_path)) <= 6
     assert [row["name"] for row in mirror(platform)].count("乙") == 1
     assert platform.mark(STREAM) == PlatformMark(1, 19)
     held.catalog.close()
     platform.close()
 
 
-def _snapshots(folder: Path) -> list[Snapshot]:
-    table = _foreign(folder)
-    table.catalog.close()
-    return table.metadata.snapshots
-
-
 def test_what_is_being_read_here_outlives_its_grace_and_goes_afterwards(tmp_path: Path) -> None:
-    clock = _Clock()
-    platform = _open(tmp_path, clock, keep_snapshots=1, grace_s=0)
+    clock = Clock()
+    platform = open_platform(tmp_path, clock, keep_snapshots=1, grace_s=0)
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(5)])])
     platform.apply(STREAM, [batch(2, [("u", row_of(1, "乙"))])])
     reading = platform.read(STREAM)
@@ -153,36 +122,36 @@ def test_what_is_being_read_here_outlives_its_grace_and_goes_afterwards(tmp_path
         clock.now += 10
         platform.apply(STREAM, [batch(seq, [("du"[seq % 2], row_of(number)) for number in range(5)])])
         platform.maintain(STREAM)
-    kept = len(_files(tmp_path))
+    kept = len(files_of(tmp_path))
     assert first.num_rows + sum(part.num_rows for part in reading) == 5
     clock.now += 10
     platform.maintain(STREAM)
-    assert len(_files(tmp_path)) < kept
+    assert len(files_of(tmp_path)) < kept
     platform.close()
 
 
 def test_files_of_a_load_that_died_are_swept_once_they_are_old(tmp_path: Path) -> None:
-    clock = _Clock()
-    platform = _open(tmp_path, clock, grace_s=300)
+    clock = Clock()
+    platform = open_platform(tmp_path, clock, grace_s=300)
     platform.apply(STREAM, [batch(1, [("r", row_of(1))])])
-    folder = next(path.parent for path in _files(tmp_path) if path.parent.name == "data")
+    folder = next(path.parent for path in files_of(tmp_path) if path.parent.name == "data")
     orphan, young = folder / "orphan.parquet", folder / "young.parquet"
     for path, age in ((orphan, 90_000), (young, 3_600)):
         path.write_bytes(b"left behind")
         os.utime(path, (clock.now - age, clock.now - age))
-    named = _files(tmp_path) - {orphan}
+    named = files_of(tmp_path) - {orphan}
     for path in named - {young}:
         os.utime(path, (clock.now - 10**6, clock.now - 10**6))
     assert not platform.maintain(STREAM)
     assert orphan.exists(), "a reader may have opened a snapshot that named it"
     clock.now += 301
     assert platform.maintain(STREAM)
-    assert _files(tmp_path) == named
+    assert files_of(tmp_path) == named
     platform.close()
 
 
 def test_compaction_brings_worn_and_small_files_together_and_changes_no_row(tmp_path: Path) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(2_000)])])
     for seq in range(2, 30):
         platform.apply(STREAM, [batch(seq, [("u", row_of(number, str(seq))) for number in range(seq, 2_000, 40)])])
@@ -201,10 +170,10 @@ def test_compaction_brings_worn_and_small_files_together_and_changes_no_row(tmp_
 
 
 def test_many_small_commits_do_not_leave_many_manifests(tmp_path: Path) -> None:
-    platform = _open(tmp_path, _Clock(), deleted_share=1.1)
+    platform = open_platform(tmp_path, Clock(), deleted_share=1.1)
     for seq in range(1, 80):
         platform.apply(STREAM, [batch(seq, [("c", row_of(seq))])])
-    table = _foreign(tmp_path)
+    table = foreign_table(tmp_path)
     snapshot = table.current_snapshot()
     assert snapshot is not None
     assert len(snapshot.manifests(table.io)) < 40
@@ -214,9 +183,9 @@ def test_many_small_commits_do_not_leave_many_manifests(tmp_path: Path) -> None:
 
 
 def test_another_writers_commit_is_seen_and_never_overwritten(tmp_path: Path) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
-    table = _foreign(tmp_path)
+    table = foreign_table(tmp_path)
     table.delete("id == 4")
     with table.transaction() as transaction:
         transaction.set_properties({"owner": "another"})
@@ -232,7 +201,7 @@ def test_another_writers_commit_is_seen_and_never_overwritten(tmp_path: Path) ->
 def test_a_commit_on_a_head_that_moved_is_refused_and_may_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
     real = SqlCatalog.commit_table
     moved: list[bool] = []
@@ -240,7 +209,7 @@ def test_a_commit_on_a_head_that_moved_is_refused_and_may_be_tried_again(
     def commit(self: SqlCatalog, table: Table, *arguments: Any) -> Any:
         if table.name()[-1] == "enterprise" and not moved:
             moved.append(True)
-            other = _foreign(tmp_path)
+            other = foreign_table(tmp_path)
             other.delete("id == 4")
             other.catalog.close()
         return real(self, table, *arguments)
@@ -259,7 +228,7 @@ def test_a_commit_on_a_head_that_moved_is_refused_and_may_be_tried_again(
 def test_a_commit_that_landed_but_was_reported_as_failed_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     real = SqlCatalog.commit_table
 
     def commit(self: SqlCatalog, *arguments: Any) -> Any:
@@ -275,7 +244,7 @@ def test_a_commit_that_landed_but_was_reported_as_failed_counts(
 
 
 def test_a_full_disk_is_told_as_such_and_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -292,9 +261,9 @@ def test_a_full_disk_is_told_as_such_and_may_be_tried_again(tmp_path: Path, monk
 
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_a_damaged_file_is_told_as_such_and_never_read_as_fewer_rows(tmp_path: Path, damage: str) -> None:
-    platform = _open(tmp_path, _Clock())
+    platform = open_platform(tmp_path, Clock())
     platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
-    for path in _files(tmp_path):
+    for path in files_of(tmp_path):
         if path.suffix == ".parquet":
             held = path.read_bytes()
             path.write_bytes(held[: len(held) // 2])
@@ -303,91 +272,4 @@ def test_a_damaged_file_is_told_as_such_and_never_read_as_fewer_rows(tmp_path: P
     with pytest.raises(PlatformError) as damaged:
         mirror(platform)
     assert damaged.value.code == "FB-PLATFORM-DAMAGED"
-    platform.close()
-
-
-def test_what_was_gathered_for_nothing_is_cleaned_up_and_what_is_gathered_stays(tmp_path: Path) -> None:
-    clock = _Clock()
-    platform = _open(tmp_path, clock, keep_snapshots=2, grace_s=300, orphan_age_s=600, sweep_every_s=60)
-    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)], last=True)])
-    shown = mirror(platform)
-    for seq in range(1, 30):
-        platform.apply(STREAM, [batch(seq, [("r", row_of(seq)), ("u", row_of(1, str(seq)))], epoch=2)])
-        platform.maintain(STREAM)
-        clock.now += 100
-    assert len(_snapshots(tmp_path)) <= 8, "the metadata stays small however long it takes"
-    gathered = _mirrors_data(tmp_path)
-    platform.apply(STREAM, [batch(1, [("r", row_of(99, "third"))], epoch=3)])
-    for _ in range(20):
-        clock.now += 100
-        platform.maintain(STREAM)
-        assert mirror(platform) == shown
-    left = _mirrors_data(tmp_path)
-    assert len(gathered & left) == 1, "what is shown"
-    assert len(left) == 2, "and the new epoch's"
-    platform.apply(STREAM, [batch(2, [], epoch=3, last=True)])
-    assert mirror(platform) == [row_of(99, "third")]
-    assert len(ask(platform, "SELECT * FROM enterprise_changes")) == 10 + 58 + 1
-    platform.close()
-
-
-def _mirrors_data(folder: Path) -> set[Path]:
-    return {path for path in _files(folder) if path.parts[-3] == "enterprise" and path.suffix == ".parquet"}
-
-
-def test_a_long_snapshot_that_is_gathered_is_swept_by_nobody(tmp_path: Path) -> None:
-    clock = _Clock()
-    platform = _open(tmp_path, clock, keep_snapshots=1, grace_s=0, orphan_age_s=0, sweep_every_s=0)
-    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)], last=True)])
-    for seq in range(1, 40):
-        rows: list[Any] = [("r", row_of(number, str(seq))) for number in range(seq, seq + 5)]
-        platform.apply(STREAM, [batch(seq, rows, epoch=2)])
-        clock.now += 10**6
-        platform.maintain(STREAM)
-    platform.apply(STREAM, [batch(40, [], epoch=2, last=True)])
-    expected = {number: row_of(number, str(min(number, 39))) for number in range(1, 44)}
-    assert mirror(platform) == sorted(expected.values(), key=repr)
-    table = _foreign(tmp_path)
-    assert set(table.metadata.refs) == {"main"}
-    assert len(table.scan().to_arrow()) == 43
-    table.catalog.close()
-    platform.close()
-
-
-def test_foreign_readers_see_what_is_shown_and_its_columns(tmp_path: Path) -> None:
-    platform = _open(tmp_path, _Clock())
-    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(4)], last=True)])
-    other = schema({"id": pa.string(), "x": pa.int32()})
-    platform.apply(STREAM, [batch(1, [("r", {"id": "1", "x": 1})], other, epoch=2)])
-    table = _foreign(tmp_path)
-    rows = table.scan().to_arrow()
-    assert rows.column_names[:3] == ["id", "name", "capital"]
-    assert rows.num_rows == 4
-    table.catalog.close()
-    platform.apply(STREAM, [batch(2, [], other, epoch=2, last=True)])
-    table = _foreign(tmp_path)
-    assert table.scan().to_arrow().select(["id", "x"]).to_pylist() == [{"id": "1", "x": 1}]
-    table.catalog.close()
-    platform.close()
-
-
-def test_another_writers_commit_lets_go_of_what_waited_and_a_new_epoch_of_the_other_writers(tmp_path: Path) -> None:
-    platform = _open(tmp_path, _Clock())
-    platform.apply(STREAM, [batch(1, [("r", row_of(number)) for number in range(10)])])
-    loads = [batch(2, [("u", row_of(5, "乙"))], ends=False), batch(3, [("d", row_of(6))])]
-    platform.apply(STREAM, loads[:1])
-    table = _foreign(tmp_path)
-    table.delete("id == 4")
-    with pytest.raises(PlatformError) as conflict:
-        platform.apply(STREAM, loads[1:])
-    assert not conflict.value.permanent
-    assert platform.mark(STREAM) == PlatformMark(1, 1)
-    assert platform.apply(STREAM, loads) == PlatformMark(1, 3)
-    assert [row["id"] for row in mirror(platform)] == [0, 1, 2, 3, 5, 7, 8, 9]
-    platform.apply(STREAM, [batch(1, [("r", row_of(1))], epoch=2)])
-    table.refresh()
-    table.delete("id == 3")
-    assert platform.apply(STREAM, [batch(2, [], epoch=2, last=True)]) == PlatformMark(2, 2)
-    assert [row["id"] for row in mirror(platform)] == [1]
-    table.catalog.close()
     platform.close()
