@@ -43,7 +43,7 @@ class Model:
 
     def take(self, loads: Sequence[OpenedBatch]) -> None:
         for load in loads:
-            if load.epoch > self.epoch and self.epoch and load.epoch > 1:
+            if load.epoch > self.epoch and load.epoch > 1:
                 self.now, self.building, self.ranged = Table(), True, 0
             self._columns(load)
             self.epoch = load.epoch
