@@ -27,7 +27,8 @@ cdef inline int append_padded(Column* c, const uint8_t* p, size_t size) noexcept
         return NO_MEMORY
     if size:
         memcpy(c.buffer.data + c.buffer.used, p, size)
-    memset(c.buffer.data + c.buffer.used + size, 0, whole - size)
+    if whole > size:
+        memset(c.buffer.data + c.buffer.used + size, 0, whole - size)
     c.buffer.used += whole
     c.buffer.rows += 1
     return 0
@@ -43,7 +44,8 @@ cdef inline int append_hexadecimal(Column* c, const uint8_t* p, size_t size) noe
     for i in range(size):
         text[2 * i] = hexadecimal(p[i] >> 4)
         text[2 * i + 1] = hexadecimal(p[i] & 15)
-    memset(text + 2 * size, 48, 2 * (whole - size))
+    if whole > size:
+        memset(text + 2 * size, 48, 2 * (whole - size))
     c.buffer.used += 2 * whole
     c.buffer.rows += 1
     return 0
@@ -88,7 +90,8 @@ cdef inline int append_labels(Column* c, const uint8_t* p) noexcept nogil:
                 total += 1
             start = label_start(c, i)
             length = c.label_ends[i] - start
-            memcpy(text + total, c.labels + start, length)
+            if length:
+                memcpy(text + total, c.labels + start, length)
             total += length
     c.buffer.used += total
     c.buffer.rows += 1
