@@ -11,6 +11,7 @@ codes that the mandatory 2022 edition took out of the private use area.
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from typing import Final
 
 import pyarrow as pa
@@ -59,10 +60,7 @@ def decode(values: pa.BinaryArray, codec: str, *, reversible: bool) -> pa.String
     """
     if codec == "utf-8":
         return checked(values.cast(pa.string(), safe=False))
-    separator = None
-    if codec == _GB18030:
-        data = (values.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
-        separator = next((bytes([byte]) for byte in _SEPARATORS if byte not in data), None)
+    separator = separator_of(values) if codec == _GB18030 else None
     if separator is None:
         return _one_by_one(values, codec, reversible=reversible)
     joined = _joined(values, separator)
@@ -72,8 +70,18 @@ def decode(values: pa.BinaryArray, codec: str, *, reversible: bool) -> pa.String
         raise Undecodable(joined.count(separator, 0, error.start)) from None
     if reversible and encode(text, codec) != joined:
         return _one_by_one(values, codec, reversible=True)
-    parts = pc.split_pattern(pa.array([text], pa.large_string()), separator.decode()).values.cast(pa.string())
-    return parts if not values.null_count else pc.if_else(values.is_valid(), parts, pa.scalar(None, pa.string()))
+    return _split(values, separator, text)
+
+
+def separator_of(values: pa.BinaryArray) -> bytes | None:
+    """A byte that is in none of the values, and would be no part of a longer code in them."""
+    data = (values.buffers()[2] or pa.py_buffer(b"")).to_pybytes()
+    return next((bytes([byte]) for byte in _SEPARATORS if byte not in data), None)
+
+
+def decode_joined(values: pa.BinaryArray, separator: bytes, decoded: Callable[[bytes], str]) -> pa.StringArray:
+    """Decodes all values in one call. Raises what `decoded` raises."""
+    return _split(values, separator, decoded(_joined(values, separator)))
 
 
 def checked(text: pa.StringArray) -> pa.StringArray:
@@ -94,6 +102,11 @@ def _joined(values: pa.BinaryArray, separator: bytes) -> bytes:
     filled = values.fill_null(b"") if values.null_count else values
     lists = pa.ListArray.from_arrays(pa.array([0, len(filled)], pa.int32()), filled)
     return bytes(pc.binary_join(lists, pa.scalar(separator, pa.binary()))[0].as_py())
+
+
+def _split(values: pa.BinaryArray, separator: bytes, text: str) -> pa.StringArray:
+    parts = pc.split_pattern(pa.array([text], pa.large_string()), separator.decode()).values.cast(pa.string())
+    return parts if not values.null_count else pc.if_else(values.is_valid(), parts, pa.scalar(None, pa.string()))
 
 
 def _decode(data: bytes, codec: str) -> str:

@@ -44,7 +44,7 @@ class Session:
         self._config = config
         self._writes = writes
         self._connection: pymysql.Connection[Any] | None = None
-        self.where = config.socket or f"{config.host}:{config.port or _DEFAULT_PORT}"
+        self.where = where(config)
         self.mariadb = False
         self.version = ""
         self.user = ""
@@ -113,7 +113,7 @@ class Session:
 
     def _connected(self) -> pymysql.Connection[Any]:
         if self._connection is None:
-            connection = self._connect()
+            connection = connect(self._config)
             try:
                 self._settle(connection)
                 self._be_patient(connection)
@@ -122,31 +122,6 @@ class Session:
                 raise faults.translate(error, f"preparing the session at {self.where}") from error
             self._connection = connection
         return self._connection
-
-    def _connect(self) -> pymysql.Connection[Any]:
-        config = self._config
-        seconds = max(1, config.connect_timeout.total_seconds())
-        password = config.password.reveal() if config.password is not None else ""
-        settings: dict[str, Any] = {
-            "user": config.user,
-            "password": password.encode(),
-            "database": config.database or None,
-            "charset": "utf8mb4",
-            "autocommit": True,
-            "connect_timeout": seconds,
-            "read_timeout": seconds,
-            "write_timeout": seconds,
-            "program_name": "forebay-agent",
-            "local_infile": False,
-        }
-        if config.socket:
-            settings |= {"ssl_disabled": True}
-        else:
-            settings |= {"host": config.host, "port": config.port or _DEFAULT_PORT, **_tls(config)}
-        try:
-            return _opened_by_file(config.socket, settings) if config.socket else pymysql.connect(**settings)
-        except (pymysql.MySQLError, OSError) as error:
-            raise faults.translate(error, f"connecting to {self.where} as {config.user}") from error
 
     def _settle(self, connection: pymysql.Connection[Any]) -> None:
         """Every setting that an answer could depend on is set here, whatever the server's defaults are."""
@@ -192,6 +167,38 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection._force_close()  # type: ignore[attr-defined]
+
+
+def where(config: SourceConfig) -> str:
+    """The server's address, for messages."""
+    return config.socket or f"{config.host}:{config.port or _DEFAULT_PORT}"
+
+
+def connect(config: SourceConfig) -> pymysql.Connection[Any]:
+    """An authenticated connection, as the server's defaults have it. Raises SourceUnreachable, SourceDenied,
+    PrivilegeMissing, TableMissing (no such database)."""
+    seconds = max(1, config.connect_timeout.total_seconds())
+    password = config.password.reveal() if config.password is not None else ""
+    settings: dict[str, Any] = {
+        "user": config.user,
+        "password": password.encode(),
+        "database": config.database or None,
+        "charset": "utf8mb4",
+        "autocommit": True,
+        "connect_timeout": seconds,
+        "read_timeout": seconds,
+        "write_timeout": seconds,
+        "program_name": "forebay-agent",
+        "local_infile": False,
+    }
+    if config.socket:
+        settings |= {"ssl_disabled": True}
+    else:
+        settings |= {"host": config.host, "port": config.port or _DEFAULT_PORT, **_tls(config)}
+    try:
+        return _opened_by_file(config.socket, settings) if config.socket else pymysql.connect(**settings)
+    except (pymysql.MySQLError, OSError) as error:
+        raise faults.translate(error, f"connecting to {where(config)} as {config.user}") from error
 
 
 def _opened_by_file(path: str, settings: dict[str, Any]) -> pymysql.Connection[Any]:

@@ -53,9 +53,9 @@ def taken(shape: TableShape, rows: TextRows, codec: str, compared: Sequence[str]
             arrays.append(pa.nulls(count, column.arrow))
     batch = pa.RecordBatch.from_arrays(arrays, names=[column.name for column in shape.columns])
     if unfit is not None:
-        raise _unrepresentable(shape, batch, *unfit)
+        raise unrepresentable(shape, batch, *unfit)
     if undecodable is not None:
-        raise _unrepresentable(shape, batch, *undecodable)
+        raise unrepresentable(shape, batch, *undecodable)
     return batch
 
 
@@ -75,7 +75,8 @@ def _array(column: Column, buffers: Buffers, count: int, codec: str, *, reversib
     return text if pa.types.is_string(kind) else text.cast(kind)
 
 
-def _unrepresentable(shape: TableShape, batch: pa.RecordBatch, row: int, number: int) -> ValueUnrepresentable:
+def unrepresentable(shape: TableShape, batch: pa.RecordBatch, row: int, number: int) -> ValueUnrepresentable:
+    """The error about one value of a batch, which may be NULL there: table, key and column, not the value."""
     column = shape.columns[number]
     of_text = pa.types.is_string(column.arrow)
     return ValueUnrepresentable(
