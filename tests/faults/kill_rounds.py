@@ -1,7 +1,7 @@
 """Seeded `kill -9` rounds over agents, collector and database servers, under a workload; `make test-faults`.
 
-Five departments (SQLite, MariaDB and PostgreSQL; cursor, DATE cursor and triggers) are written to without pause. Every
-round draws a victim, a moment and how long it stays dead. Every `CHECK_EVERY` rounds and at the end the writers stop, the
+Seven departments (SQLite, MariaDB and PostgreSQL; cursor, DATE cursor, triggers and the databases' logs) are written to
+without pause. Every round draws a victim, a moment and how long it stays dead. Every `CHECK_EVERY` rounds and at the end the writers stop, the
 fleet settles, and sources and platform are compared independently: a key that is missing, extra or different ends the
 run, as does a change that a history holds twice. The seed fixes workload and schedule; it is printed and replays.
 """
@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forebay_collector.demo.compare import history_positions_twice
+from forebay_collector.demo.compare import history_changes_twice
 from forebay_collector.demo.database import Server
 from forebay_collector.demo.departments import ENTERPRISES, LOW_INCOME, PERMITS, Department
 from forebay_collector.demo.fleet import Fleet
@@ -108,12 +108,15 @@ def _departments(fleet: Fleet, mariadb: Server, postgresql: Server, seed: int) -
     def called(department: Department, name: str) -> Department:
         return replace(department, name=f"{department.name}{name}", agent=f"{department.agent}-{name}", rows=500)
 
+    logged = replace(LOW_INCOME, entry='mode = "log"')
     plan: list[tuple[Department, Server | None]] = [
         (called(ENTERPRISES, "m"), mariadb),
         (called(LOW_INCOME, "p"), postgresql),
         (called(PERMITS, "s"), None),
         (called(LOW_INCOME, "s"), None),
         (called(replace(PERMITS, source="sgs2"), "p"), postgresql),
+        (called(replace(logged, source="dbkl"), "pl"), postgresql),
+        (called(replace(logged, source="dbkl"), "ml"), mariadb),
     ]
     for place, (department, server) in enumerate(plan):
         dialect = server.dialect if server else "sqlite"
@@ -150,7 +153,7 @@ def _compare(fleet: Fleet, number: int, began: float) -> None:
     if wrong:
         raise DemoFailed(f"round {number}: {'; '.join(wrong)}")
     doubled = fleet.doubled() + sum(
-        history_positions_twice(site.department, fleet.platform)
+        history_changes_twice(site.department, fleet.platform)
         for site in fleet.sites
         if site.department.touched is None
     )

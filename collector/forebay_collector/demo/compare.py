@@ -65,14 +65,18 @@ def history_twice(department: Department, platform: Path) -> int:
     return len(places) - len({tuple(place.values()) for place in places})
 
 
-def history_positions_twice(department: Department, platform: Path) -> int:
-    """How many changes of a change table the history holds more than once: by the change's own id."""
+def history_changes_twice(department: Department, platform: Path) -> int:
+    """How many changes of a change table or a log the history holds more than once.
+
+    A position may be a whole transaction's, which may change a row twice, to different values.
+    """
     table = _table(department, platform, "_changes")
     if table is None:
         return 0
-    rows = table.scan(selected_fields=("_op", "_position")).to_arrow().to_pylist()
-    positions = [row["_position"] for row in rows if row["_op"] != "r"]
-    return len(positions) - len(set(positions))
+    fields = ("_epoch", "_position", "_op", *department.columns)
+    rows = table.scan(selected_fields=fields).to_arrow().to_pylist()
+    changes = [tuple(row[name] for name in fields) for row in rows if row["_op"] != "r"]
+    return len(changes) - len(set(changes))
 
 
 def _source_rows(department: Department, database: Database) -> dict[object, Row]:
