@@ -5,12 +5,14 @@ BIN := .venv/bin
 DB ?= sqlite
 ROWS ?= 2000000
 ROUNDS ?= 20
+SECONDS ?= 60
 SEED ?=
+ONLY ?=
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N ONLY=pgbench|sysbench|ddl (test-workloads)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -39,6 +41,10 @@ lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated 
 .PHONY: test-faults
 test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run
 	$(BIN)/python -m tests.faults.kill_rounds --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-workloads
+test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -9, compared independently; SECONDS= each, ONLY=, SEED=
+	$(BIN)/python -m tests.workloads --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json

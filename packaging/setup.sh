@@ -29,6 +29,9 @@ fi
 if [[ $what == full || $what == postgresql ]]; then
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || want postgresql
 fi
+if [[ $what == full ]]; then
+  has sysbench || want sysbench
+fi
 if [[ $what == spark ]]; then
   has java || want openjdk-17-jre-headless
   [[ -e /usr/share/java/jarjar.jar ]] || want libjarjar-java
