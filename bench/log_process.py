@@ -19,11 +19,14 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Final
 
 from bench.measure import peak_rss_mb
 from bench.stages import Stages
+from forebay_agent.capture.sources import DIALECTS
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.load import load
 from forebay_agent.memory import keep_small
@@ -46,6 +49,7 @@ class Agent:
 
     def __init__(self, folder: Path) -> None:
         config = load(folder)
+        _load_dialect(config.sources[0].kind)
         config.state.mkdir(exist_ok=True)
         self.state = config.state
         self.outbox = Outbox.open(config.state, config.outbox)
@@ -152,6 +156,13 @@ def live(agent: Agent, rows: int, file: Path) -> dict[str, object]:
         "batches": len(times),
         "linger_ms": agent.linger_ms,
     }
+
+
+def _load_dialect(kind: str) -> None:
+    """What the first use would load: starting Python is not what is measured."""
+    package = import_module(DIALECTS[kind])
+    for module in walk_packages(package.__path__, f"{package.__name__}."):
+        import_module(module.name)
 
 
 def _wait(agent: Agent, until: Callable[[], bool]) -> None:
