@@ -21,6 +21,7 @@ from tests.workloads.site import Site
 
 _RETIRED: Final = re.compile(r"__epoch_\d+_*$")
 _SHOWN: Final = 5
+_SOME: Final = -1  # a delete of which nobody can tell which it is
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class _Judging:
             self._wrong(f"columns that are not captured are in the history: {leaked}")
         last: dict[tuple[int, int], tuple[Change, int]] = {}
         for number, change in enumerate(self._changes):
-            key = int(change.values["id"] or 0)
+            key = _key(change)
             writes = self._table.writes.get(key)
             if writes is None:
                 self._wrong(f"{_shown(change)}: no such key was ever committed")
@@ -84,6 +85,9 @@ class _Judging:
             before = last.get((change.epoch, key))
             if change.op == "d":
                 last[change.epoch, key] = change, self._deleted(change, writes, before)
+                continue
+            if "stamp" in change.absent:
+                self._filled_in(number, change, writes, before)
                 continue
             place = self._place.get((key, int(change.values["stamp"] or 0)))
             if place is None:
@@ -101,18 +105,32 @@ class _Judging:
         if change.op == "r":
             if place != before[1] or before[0].op == "d":
                 self._wrong(f"{_shown(change)}: copied after the log told {_shown(before[0])}")
-        elif place != before[1] + 1:
-            between = [f"{write.op} {write.stamp}" for write in writes[before[1] + 1 : place]]
-            self._wrong(f"{_shown(change)}: after {_shown(before[0])}, without {between or 'having gone on'}")
+            return
+        if place == before[1] + 1 or (before[1] == _SOME and place and writes[place - 1].op == "d"):
+            return
+        between = [f"{write.op} {write.stamp}" for write in writes[max(before[1], 0) + 1 : place]]
+        self._wrong(f"{_shown(change)}: after {_shown(before[0])}, without {between or 'having gone on'}")
 
     def _deleted(self, change: Change, writes: Sequence[Write], before: tuple[Change, int] | None) -> int:
-        """The delete's place among the key's writes."""
-        first = before[1] + 1 if before is not None else 0
-        place = next((each for each in range(first, len(writes)) if writes[each].op == "d"), None)
-        if place is None or (before is not None and place != first):
+        """The delete's place among the key's writes; `_SOME` where the log does not tell which."""
+        stamp = int(change.values["stamp"] or 0)
+        known = self._place.get((_key(change), stamp), _SOME) if stamp else before[1] if before else _SOME
+        if stamp and (known == _SOME or (before is not None and before[1] not in (known, _SOME))):
+            self._wrong(f"{_shown(change)}: does not follow from {before and _shown(before[0])}")
+        if known == _SOME:
+            return _SOME
+        if known + 1 >= len(writes) or writes[known + 1].op != "d":
             self._wrong(f"{_shown(change)}: no such delete was committed after {before and _shown(before[0])}")
-            return first
-        return place
+        return known + 1
+
+    def _filled_in(
+        self, number: int, change: Change, writes: Sequence[Write], before: tuple[Change, int] | None
+    ) -> None:
+        """Large values that the log never told of the key, because they did not change: the copy brings them."""
+        if before is None or before[0].op == "d" or change.op != "u":
+            self._wrong(f"{_shown(change)}: values without a row that they belong to")
+            return
+        self._columns(number, change, writes[: before[1] + 1])
 
     def _columns(self, number: int, change: Change, writes: Sequence[Write]) -> None:
         """writes: the key's, up to the image's own."""
@@ -120,7 +138,7 @@ class _Judging:
         for name, value in self._values[number].items():
             if name in ("id", "stamp") or name in change.absent:
                 continue
-            if change.op == "r":
+            if change.op == "r" or "stamp" in change.absent:
                 columns = [each for each in self._table.columns if any(n.name == name for n in each.namings)]
             else:
                 columns = self._table.called(name, image.begin, image.end)
@@ -155,6 +173,10 @@ def _expected(column: Column, writes: Sequence[Write]) -> Plain:
         if write.op == "c":
             break
     return column.default
+
+
+def _key(change: Change) -> int:
+    return int(change.values["id"] or 0)
 
 
 def _merged(values: Mapping[str, Plain]) -> dict[str, Plain]:
