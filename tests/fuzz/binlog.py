@@ -167,17 +167,17 @@ def records(data: bytes) -> Iterator[tuple[int, bytes]]:
 def one(data: bytes) -> None:
     """Raises AssertionError when kernel and reference differ."""
     options = data[0] if data else 0
-    scanner = LogScanner(checksum=options & 2 == 0, verify=options & 4 == 0, max_event=1 << 20)
+    step = (1 << 20, 97, 1 << 20, 5, 1 << 20)[options % 5]
+    if options & 1:
+        scanner = LogScanner(checksum=options & 2 == 0, verify=options & 4 == 0, max_event=1 << 20, long_packet=60)
+    else:
+        scanner = LogScanner(max_event=1 << 20, long_packet=60)
     scanner.set_file(FILE, 4)
     scanner.limits(2 + options % 5, 4096, 7, 1 << 16)
     kernel = Kernel(scanner, Chosen(options >> 3))
-    step = (1 << 20, 97, 1 << 20, 1, 1 << 20)[options % 5]
     if options & 1:
         kernel.feed(data[1:], step)
         return
-    scanner = kernel.scanner = LogScanner(max_event=1 << 20)
-    scanner.set_file(FILE, 4)
-    scanner.limits(2 + options % 5, 4096, 7, 1 << 16)
     end = 4
     events = []
     for kind, body in records(data[1:]):

@@ -50,6 +50,7 @@ TABLES: Final = {
         "('y', 'p,r', 'a,i')",
     ),
     "key_first": ("a INT PRIMARY KEY, b VARCHAR(20)", "(7, 'old')"),
+    "skipped": ("a VARCHAR(300)", "(REPEAT('s', 200))"),
 }
 NUMBERED: Final = ("numbers", "decimals", "key_first", "labels")
 
@@ -98,6 +99,8 @@ def make(server: MariaDB, folder: Path) -> None:
         (folder / f"{name}").write_bytes(recorded(own, 8 * number))
         (folder / f"{name}-mysql").write_bytes(recorded(map(as_mysql, own), 8 * number + 40))
     some = of_table(events, "key_first")
+    mixed = [event for pair in zip(some, of_table(events, "skipped"), strict=False) for event in pair]
+    (folder / "mixed").write_bytes(recorded([*some[:3], *of_table(events, "skipped")[1:], *some, *mixed[:20]], 16))
     (folder / "others").write_bytes(
         recorded([HEARTBEAT, *some[:2], NO_TABLE, *some[2:], HEARTBEAT_V2, BEGIN, *some[1:3], COMMIT], 16)
     )

@@ -78,9 +78,10 @@ class Followed:
         while True:
             took = self.scanner.feed(buffer, 0, len(buffer))
             del buffer[:took]
+            stop = self.scanner.stop
             if not self.stopped():
                 break
-            if self.scanner.stop == binlog.MORE:
+            if stop == binlog.MORE:
                 if at >= len(stream):
                     break
                 buffer += stream[at : at + step]

@@ -62,7 +62,7 @@ def value(column: WireColumn, raw: bytes | None) -> Any:
     """What the target holds, as `Array.to_pylist` gives it (TIMESTAMP: int microseconds; texts and bytes: bytes)."""
     if raw is None:
         return None
-    kind = string_type(column.metadata)[0] if column.wire_type == 254 else column.wire_type
+    kind = string_type(column.metadata)[0] if column.wire_type in (247, 248, 254) else column.wire_type
     if kind in (*_INTEGERS, 13, 16, 247, 248):
         return _number(column, kind, raw)
     if kind == 4:

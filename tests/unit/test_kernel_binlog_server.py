@@ -12,7 +12,7 @@ import pytest
 from forebay_agent.kernel import binlog, binlog_table
 from forebay_agent.kernel.binlog_table import WireColumn
 from tests.reference import binlog as reference
-from tests.reference.binlog import TableMap
+from tests.reference.binlog import Event, TableMap
 from tests.reference.binlog_cases import CASES, Case, Want
 from tests.reference.binlog_followed import Followed
 from tests.reference.binlog_server import dumped, events_of, new_file
@@ -31,8 +31,8 @@ def execute(server: MariaDB, *statements: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def log(mariadb: MariaDB) -> Iterator[tuple[str, bytes]]:
-    """(file, packets) of all cases: rows inserted, changed and changed back."""
+def log(mariadb: MariaDB) -> Iterator[tuple[str, bytes, list[Event]]]:
+    """(file, packets, events) of all cases: rows inserted, changed and deleted."""
     mariadb.execute(f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}")
     file = new_file(mariadb)
     for number, case in enumerate(CASES):
@@ -48,13 +48,14 @@ def log(mariadb: MariaDB) -> Iterator[tuple[str, bytes]]:
             f"DELETE FROM t{number} WHERE id < 2000",
             "SET GLOBAL mysql56_temporal_format = ON",
         )
-    yield file, dumped(mariadb, file)
+    packets = dumped(mariadb, file)
+    yield file, packets, events_of(packets)
     mariadb.execute(f"DROP DATABASE {DATABASE}")
 
 
 @pytest.fixture(scope="module")
-def maps(log: tuple[str, bytes]) -> dict[str, TableMap]:
-    found = (reference.table_map(event.body) for event in events_of(log[1]) if event.kind == reference.TABLE_MAP)
+def maps(log: tuple[str, bytes, list[Event]]) -> dict[str, TableMap]:
+    found = (reference.table_map(event.body) for event in log[2] if event.kind == reference.TABLE_MAP)
     return {table.table: table for table in found}
 
 
@@ -67,17 +68,17 @@ def columns_of(table: TableMap, want: Want) -> list[WireColumn]:
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case.definition[:40] for case in CASES])
 def test_every_value_is_what_the_database_tells(
-    mariadb: MariaDB, log: tuple[str, bytes], maps: dict[str, TableMap], number: int
+    mariadb: MariaDB, log: tuple[str, bytes, list[Event]], maps: dict[str, TableMap], number: int
 ) -> None:
     case: Case = CASES[number]
-    file, packets = log
+    file, packets, events = log
     name = (DATABASE, f"t{number}")
     for want in case.wants:
         tables = {name: columns_of(maps[f"t{number}"], want)}
         followed = Followed(tables, file)
         followed.feed(packets, 1 << 20)
         assert followed.stops[binlog.ENDED] == 1
-        assert followed.rows == reference.decoded(events_of(packets), file, tables)
+        assert followed.rows == reference.decoded(events, file, tables)
         assert not followed.unfit
         held: dict[int, Any] = {}
         for row in followed.rows[name]:
@@ -93,10 +94,10 @@ def test_every_value_is_what_the_database_tells(
 
 
 def test_what_a_target_cannot_hold_is_told_and_null(
-    mariadb: MariaDB, log: tuple[str, bytes], maps: dict[str, TableMap]
+    mariadb: MariaDB, log: tuple[str, bytes, list[Event]], maps: dict[str, TableMap]
 ) -> None:
     """Zero dates, days that do not exist, and numbers too large."""
-    file, packets = log
+    file, packets, events = log
     found = 0
     for number, case in enumerate(CASES):
         narrow = {
@@ -113,7 +114,7 @@ def test_what_a_target_cannot_hold_is_told_and_null(
         tables = {name: columns_of(maps[f"t{number}"], Want(narrow))}
         followed = Followed(tables, file)
         followed.feed(packets)
-        expected = reference.decoded(events_of(packets), file, tables)[name]
+        expected = reference.decoded(events, file, tables)[name]
         unfit = [
             row
             for row, (change, _) in enumerate(zip(expected, followed.rows[name], strict=True))

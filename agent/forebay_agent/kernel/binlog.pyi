@@ -39,9 +39,18 @@ class LogScanner:
     Checksums: whether events carry them is read from each FORMAT_DESCRIPTION, which then is handed over as an EVENT.
     """
 
-    def __init__(self, *, sequence: int = 1, checksum: bool = True, verify: bool = True, max_event: int = ...) -> None:
-        """sequence: of the first packet. checksum: whether events carry a CRC32 before a FORMAT_DESCRIPTION has said so. verify: check it. max_event: the
-        longest event that is accepted, in bytes (1 GiB + 1 MiB)."""
+    def __init__(
+        self,
+        *,
+        sequence: int = 1,
+        checksum: bool = True,
+        verify: bool = True,
+        max_event: int = ...,
+        long_packet: int = 65_536,
+    ) -> None:
+        """sequence: of the first packet. checksum: whether events carry a CRC32 before a FORMAT_DESCRIPTION has said so.
+        verify: check it. max_event: the longest event that is accepted, in bytes (1 GiB + 1 MiB). long_packet: from this length
+        on, row events of tables registered as None are eaten before all of them is there."""
     def limits(self, rows: int, size: int, most_rows: int, most_size: int) -> None:
         """rows, size: ENOUGH at the first end of a transaction at which a table has so many rows or all tables together so
         many bytes of Arrow. most_rows, most_size: FULL as soon as they have (a row event may pass the bytes by some rows).

@@ -87,9 +87,18 @@ cdef class LogScanner(Standing):
     cdef readonly object error
     cdef readonly bytes event
 
-    def __cinit__(self, *, int sequence=1, bint checksum=True, bint verify=True, size_t max_event=(1 << 30) + (1 << 20)):
+    def __cinit__(
+        self,
+        *,
+        int sequence=1,
+        bint checksum=True,
+        bint verify=True,
+        size_t max_event=(1 << 30) + (1 << 20),
+        size_t long_packet=1 << 16,
+    ):
         self.scan.packets.sequence = sequence & 0xff
         self.scan.packets.most = max_event + 1
+        self.scan.packets.long_packet = long_packet
         self.scan.packets.wanted = HEADER
         self.scan.checksum = checksum
         self.scan.verify = verify

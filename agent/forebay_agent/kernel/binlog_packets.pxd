@@ -6,11 +6,9 @@ from forebay_agent.kernel.binlog_checksum cimport CHECKSUM_START, checksum_more
 from forebay_agent.kernel.binlog_events cimport CHECKSUM, EVENT_HEADER, FULL_PACKET, HEADER
 from forebay_agent.kernel.binlog_layout cimport BAD_CHECKSUM, BAD_SEQUENCE, BAD_SIZE, DONE, HUGE_EVENT, little
 
-cdef enum:
-    LONG_PACKET = 1 << 16     # from this length on a packet may be passed over before all of it is there
-
 cdef struct Packets:
     size_t most               # bytes of payload
+    size_t long_packet        # from this length on a packet may be passed over before all of it is there
     int sequence              # of the next packet
     int next_sequence         # after the one that `next_packet` gave
     size_t joined             # the payload of the packet that comes next, when it was joined in place already

@@ -46,7 +46,6 @@ from forebay_agent.kernel.binlog_layout cimport (
     little,
     write_number,
 )
-from forebay_agent.kernel.binlog_packets cimport LONG_PACKET
 from forebay_agent.kernel.binlog_rows cimport Place, RowsHeader, Table, all_set, append_row, read_rows_header
 from forebay_agent.kernel.binlog_state cimport (
     GO,
@@ -315,7 +314,7 @@ cdef inline bint may_pass_over(Scan* s, const uint8_t* packet, size_t available)
     """Whether the packet of which the beginning is there holds rows of a table that is not followed."""
     cdef const uint8_t* event = packet + HEADER + 1
     cdef Entry* entry
-    if available < HEADER + 1 + EVENT_HEADER + 8 or little(packet, 3) < LONG_PACKET:
+    if available < HEADER + 1 + EVENT_HEADER + 8 or little(packet, 3) < s.packets.long_packet:
         return False
     if packet[3] != s.packets.sequence or packet[HEADER] != 0 or not has_table_id(event[4]):
         return False
