@@ -36,6 +36,11 @@ def shape_of(session: Session, table: TableName, as_text: frozenset[str]) -> Tab
     return TableShape(table, columns, _key(session, found), NOT_KNOWN)
 
 
+def key_of(session: Session, table: TableName) -> tuple[str, ...]:
+    """The table's key, as in `TableShape.key`."""
+    return _key(session, located(session, table))
+
+
 def located(session: Session, table: TableName) -> TableName:
     """The table with its database named."""
     return TableName(table.schema or session.database, table.name)

@@ -1,16 +1,18 @@
-"""MySQLSource: `Source` and `TriggerSource` over MySQL and MariaDB. See the package for the order to read in."""
+"""MySQLSource: `Source`, `TriggerSource` and `LogSource` over MySQL and MariaDB. See the package for the order to read in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pyarrow as pa
 
 from forebay_agent.capture import marks
+from forebay_agent.capture.log import LogReader, LogTable, Retention
 from forebay_agent.capture.mysql import charset, describe, sql, triggers, values
 from forebay_agent.capture.mysql.examine import examine
 from forebay_agent.capture.mysql.horizon import TOLD_ENGINES, OpenWork
+from forebay_agent.capture.mysql.log.source import MySQLLog
 from forebay_agent.capture.mysql.session import Session
 from forebay_agent.capture.source import ChangeTable, Finding, Horizon, RowRange, TableName, TableShape
 from forebay_agent.config.model import SourceConfig
@@ -39,6 +41,7 @@ class MySQLSource:
         self._work = OpenWork(self._session)
         self._writer: Session | None = None
         self._identity = ""
+        self._log: MySQLLog | None = None
 
     def identity(self) -> str:
         """MySQL: server_uuid. MariaDB has none: host name, port, data folder and server id together."""
@@ -84,10 +87,32 @@ class MySQLSource:
     def purge(self, change_table: ChangeTable, through: str) -> int:
         return triggers.purge(self._writing(), change_table, through)
 
+    def open_log(self, tables: Sequence[LogTable], checkpoint: str | None) -> LogReader:
+        return self._its_log().open(tables, checkpoint)
+
+    def log_end(self) -> str:
+        return self._its_log().end()
+
+    def read_chunk(self, shape: TableShape, rows: RowRange, reader: LogReader) -> Iterator[pa.RecordBatch]:
+        return self._its_log().read_chunk(shape, rows, reader)
+
+    def retention(self, checkpoint: str) -> Retention:
+        return self._its_log().retention(checkpoint)
+
+    def examine_log(self, tables: Sequence[LogTable]) -> list[Finding]:
+        return self._its_log().examine(tables)
+
     def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
         self._session.close()
         if self._writer is not None:
             self._writer.close()
+
+    def _its_log(self) -> MySQLLog:
+        if self._log is None:
+            self._log = MySQLLog(self._config, self._session, self.identity(), self._codec)
+        return self._log
 
     def _writing(self) -> Session:
         if self._writer is None:

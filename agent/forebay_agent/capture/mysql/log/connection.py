@@ -57,6 +57,7 @@ class LogConnection:
         self.where = where(config)
         self._id = server_id(config, purpose)
         self._mariadb = mariadb
+        self._after = ""
         self._buffer = bytearray(_BUFFER_BYTES)
         self._start = self._end = 0
         self._heard = time.monotonic()
@@ -77,9 +78,9 @@ class LogConnection:
                 connection._execute_command(COMMAND.COM_REGISTER_SLAVE, register)
                 connection._read_packet()
             flags = _TO_THE_END if to_the_end else 0
-            name = place.file.encode()
             if executed is None:
-                dump = struct.pack("<IHI", place.offset, flags, self._id) + name
+                file, offset = (b"", 4) if self._after else (place.file.encode(), place.offset)
+                dump = struct.pack("<IHI", offset, flags, self._id) + file
                 connection._execute_command(COMMAND.COM_BINLOG_DUMP, dump)
             else:
                 dump = struct.pack("<HII", flags | _BY_GTID, self._id, 0) + struct.pack("<QI", 4, len(executed))
@@ -88,6 +89,10 @@ class LogConnection:
         except (pymysql.MySQLError, OSError) as error:
             raise self.translated(error) from error
         self._heard = time.monotonic()
+
+    def go_on_after(self, gtid: str) -> None:
+        """MariaDB: `start` begins after these GTIDs, wherever that is. (An offset beyond 4 GiB has no other name.)"""
+        self._after = gtid
 
     def feed(self, scanner: LogScanner) -> None:
         """Lets the scanner eat what has been received. Raises as `LogScanner.feed`."""
@@ -132,6 +137,13 @@ class LogConnection:
             return PrivilegeMissing(f"{doing}: {account} may not read it: {error.args[1]}")
         return faults.translate(error, doing)
 
+    def refused(self, packet: bytes) -> AgentError:
+        """The ERR packet with which the server ended the log."""
+        try:
+            pymysql.err.raise_mysql_exception(packet)
+        except pymysql.MySQLError as error:
+            return self.translated(error)
+
     def close(self) -> None:
         """Ends the connection; never raises."""
         with contextlib.suppress(OSError, pymysql.MySQLError):
@@ -147,9 +159,11 @@ class LogConnection:
         ]
         if self._mariadb:
             settings.append(f"@mariadb_slave_capability = {_UNDERSTANDS_GTIDS}")
+        if self._after:
+            settings.append("@slave_gtid_strict_mode = 0, @slave_gtid_ignore_duplicates = 0, @slave_connect_state = %s")
         with connection.cursor() as cursor:
             for setting in settings:
-                cursor.execute(f"SET {setting}")
+                cursor.execute(f"SET {setting}", (self._after,) if "%s" in setting else None)
 
     def _make_room(self, wanted: int) -> None:
         """What was not eaten moves to the buffer's beginning, which is as long as the scanner wants it."""

@@ -74,6 +74,8 @@ class Followed:
         self.lost = False
         self.decoder: TableDecoder | None = None
         self.transactional = True
+        self.handed_in = -1
+        """how many transactions had ended when rows of one that had not were taken last"""
         self._catalogue = catalogue
         self._reading = reading
         self._columns = {column.name: column for column in table.shape.columns}
@@ -93,15 +95,28 @@ class Followed:
         if self._definition.versioned:
             raise _versioned(self.table)
 
-    def take(self, position: str) -> list[LogRows | TableEvent]:
-        """Its rows so far; and that it is lost, where one of them cannot be carried."""
-        if self.decoder is None or not self.decoder.rows:
+    def is_same(self, table: LogTable) -> bool:
+        """Whether following goes on as it is; how the database names types may differ."""
+        carried = [(column.name, column.arrow, column.carried) for column in self.shape.columns]
+        return (
+            (table.name, table.columns, table.excluded, table.as_text, table.shape.key)
+            == (self.table.name, self.table.columns, self.table.excluded, self.table.as_text, self.shape.key)
+        ) and carried == [(column.name, column.arrow, column.carried) for column in table.shape.columns]
+
+    def take(self, position: str, finished: int, most: int | None = None) -> list[LogRows | TableEvent]:
+        """Its rows so far; and that it is lost, where one of them cannot be carried. finished: how many transactions have
+        ended. most: later rows were taken back."""
+        decoder = self.decoder
+        if decoder is None or not decoder.rows:
             return []
-        found = rows.taken(self.shape, self._plan, self.decoder, self._reading.charsets, self._reading.codec)
+        if decoder.open_from < (decoder.rows if most is None else most):
+            self.handed_in = finished
+        found = rows.taken(self.shape, self._plan, decoder, self._reading.charsets, self._reading.codec)
+        whole = found.rows if most is None else found.rows.slice(0, most)
         parts: list[LogRows | TableEvent] = []
-        if found.rows.num_rows:
-            parts.append(LogRows(self.table.name, self.shape, found.rows))
-        if found.trouble is not None:
+        if whole.num_rows:
+            parts.append(LogRows(self.table.name, self.shape, whole))
+        if found.trouble is not None and (most is None or found.rows.num_rows < most):
             parts.append(self.lose(found.trouble, position))
         return parts
 

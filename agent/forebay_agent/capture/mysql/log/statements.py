@@ -59,16 +59,19 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class Statement:
     """name: of a savepoint, or an XA transaction. changes: what it does to which tables, in order. reason: its text, bounded,
-    without literals. goes_on: rows of the same transaction follow it (CREATE TABLE … SELECT)."""
+    without literals. goes_on: rows of the same transaction follow it (CREATE TABLE … SELECT). temporary: of a temporary table,
+    which may stand alone or within a transaction."""
 
     does: Does
     name: str = ""
     changes: tuple[Change, ...] = ()
     reason: str = ""
     goes_on: bool = False
+    temporary: bool = False
 
 
 _NOTHING: Final = Statement(Does.NOTHING)
+_TEMPORARY: Final = Statement(Does.NOTHING, temporary=True)
 _HARMLESS: Final = {
     *("GRANT", "REVOKE", "FLUSH", "RESET", "ANALYZE", "CHECK", "CHECKSUM", "OPTIMIZE", "INSTALL", "UNINSTALL"),
     *("LOCK", "UNLOCK", "SET", "RELEASE", "BEGIN", "START", "BINLOG", "SHUTDOWN", "CLONE", "IMPORT", "HELP", "BACKUP"),
@@ -273,7 +276,7 @@ def _alter(reading: _Reading) -> Statement:
 def _create(reading: _Reading) -> Statement:
     replaces = reading.skip("OR", "REPLACE")
     if reading.skip("TEMPORARY"):
-        return _NOTHING
+        return _TEMPORARY
     if not reading.skip("TABLE"):
         if _is_index(reading):
             return _index(reading)
@@ -290,7 +293,7 @@ def _create(reading: _Reading) -> Statement:
 
 def _drop(reading: _Reading) -> Statement:
     if reading.skip("TEMPORARY"):
-        return _NOTHING
+        return _TEMPORARY
     if reading.skip("DATABASE", "SCHEMA"):
         reading.skip("IF", "EXISTS")
         return reading.defines(Change(reading.schema(), Effect.DROP))
