@@ -8,13 +8,13 @@ checksum, and rows are read only by a TABLE_MAP that was seen in their own trans
 import re
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from forebay_agent.kernel.binlog_checksum cimport prepare_checksums
 from forebay_agent.kernel.binlog_events cimport (
-    EVENT_HEADER, HEADER, Interval, MOST_GTID, MOST_NAME, Name, TABLE_MAP, is_rows, table_layout, write_identifier,
+    EVENT_HEADER, HEADER, Interval, MOST_GTID, MOST_NAME, TABLE_MAP, is_rows, table_layout, write_identifier,
     write_uuid,
 )
 from forebay_agent.kernel.binlog_ids cimport Entry, find, place_of, resize
@@ -23,11 +23,11 @@ from forebay_agent.kernel.binlog_layout cimport (
     BAD_WIDTH, CUT, HUGE_EVENT, IN_TRANSACTION, NOT_IN_TRANSACTION, NO_MEMORY, TOO_LONG, little, write_number,
 )
 from forebay_agent.kernel.binlog_packets cimport consume, next_packet, pass_more, pass_over
-from forebay_agent.kernel.binlog_rows cimport RowsHeader, Table, read_rows_header
+from forebay_agent.kernel.binlog_rows cimport RowsHeader, read_rows_header
 from forebay_agent.kernel.binlog_scan cimport may_pass_over, read_header, scan_body, scan_payload
 from forebay_agent.kernel.binlog_standing cimport Standing
 from forebay_agent.kernel.binlog_state cimport (
-    GO, MOST_ENDED, STOP_ENDED, STOP_ENOUGH, STOP_EVENT, STOP_FULL, STOP_PARTIAL, STOP_REFUSED, Scan, Transaction,
+    GO, MOST_ENDED, STOP_ENDED, STOP_ENOUGH, STOP_EVENT, STOP_FULL, STOP_PARTIAL, STOP_REFUSED, Scan,
     begin, finish, write_prefix,
 )
 from forebay_agent.kernel.binlog_table cimport TableDecoder
@@ -186,14 +186,17 @@ cdef class LogScanner(Standing):
     def decode_event(self, int event_type, const uint8_t[::1] body, Py_ssize_t start=0):
         cdef int outcome = CUT
         cdef Scan* s = &self.scan
+        cdef const uint8_t* text
+        cdef size_t size = body.shape[0]
         if not 0 <= start <= body.shape[0]:
-            raise ValueError(f"no place in the event: {start} of {body.shape[0]}")
+            raise ValueError(f"no place in the event: {start} of {size}")
         self.ready()
         s.bad_column = -1
         s.bad_offset = 0
-        if body.shape[0]:
+        if size:
+            text = &body[0]
             with nogil:
-                outcome = scan_body(s, event_type, &body[0], body.shape[0], start)
+                outcome = scan_body(s, event_type, text, size, start)
         self.stop = self.settle(outcome)
         start = s.resume if outcome == STOP_FULL else body.shape[0]
         s.resume = 0

@@ -19,9 +19,9 @@
 #     MariaDB GTID 162          number 8, domain 4, flags 1; by flag 2 a commit id 8; by XA flags an xid (format 4, two lengths 1, so many
 #                               bytes); extra flags 1 and what they call for; zeros up to 19 bytes
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
-from forebay_agent.kernel.binlog_layout cimport big, little, write_number
+from forebay_agent.kernel.binlog_layout cimport little, write_number
 
 cdef enum:
     HEADER = 4                # of a packet

@@ -13,7 +13,7 @@
 #
 # Functions of the kernel's .pxd files are nogil. Those that append a value return DONE; UNFIT when the value is well formed but
 # beyond what its target can hold, and NULL was appended instead; or a negative outcome. Little-endian machines only.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from forebay_agent.kernel.buffers cimport ColumnBuffer, append_bytes, append_null
@@ -30,12 +30,10 @@ cdef enum Outcome:
     BAD_WIDTH = -6
     BAD_LENGTH = -7
     BAD_OFFSET = -8
-    BAD_PACKET = -9
     BAD_SEQUENCE = -10
     BAD_STATUS = -11
     BAD_SIZE = -12
     BAD_CHECKSUM = -13
-    BAD_TABLE_MAP = -14
     NOT_IN_TRANSACTION = -15
     IN_TRANSACTION = -16
     HUGE_EVENT = -17

@@ -1,9 +1,9 @@
 # The packets of a replication stream (see binlog_events.pxd): whole ones, and long ones of which nothing is wanted.
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove
 
 from forebay_agent.kernel.binlog_checksum cimport CHECKSUM_START, checksum_more
-from forebay_agent.kernel.binlog_events cimport CHECKSUM, EVENT_HEADER, FULL_PACKET, HEADER
+from forebay_agent.kernel.binlog_events cimport CHECKSUM, FULL_PACKET, HEADER
 from forebay_agent.kernel.binlog_layout cimport BAD_CHECKSUM, BAD_SEQUENCE, BAD_SIZE, DONE, HUGE_EVENT, little
 
 cdef struct Packets:

@@ -2,7 +2,7 @@
 #
 # BINARY(n), UUID, INET4 and INET6 come without their last zero bytes. INET6 is written as MariaDB writes it: the first longest run
 # of zero groups, even of one, is `::`; after `::` or `::ffff:` at the beginning the rest is an IPv4 address.
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from forebay_agent.kernel.binlog_layout cimport (
