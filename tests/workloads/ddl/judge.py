@@ -142,13 +142,29 @@ class _Judging:
                 columns = [each for each in self._table.columns if any(n.name == name for n in each.namings)]
             else:
                 columns = self._table.called(name, image.begin, image.end)
-            allowed = {_text(_expected(column, writes)) for column in columns}
+            allowed = {_text(each) for column in columns for each in self._possible(column, writes)}
             if _text(value) in allowed:
                 continue
             if value is None and number < self._filled.get((change.epoch, name), len(self._changes)):
                 continue  # the column is not there yet in this epoch
             expected = sorted(str(each)[:60] for each in allowed)
             self._wrong(f"{_shown(change)}: column {name} holds {str(value)[:60]!r}, written was {expected}")
+
+    def _possible(self, column: Column, writes: Sequence[Write]) -> list[Plain]:
+        """What the column holds after these writes. More than one value where a statement was about to change names while a
+        row was written: nobody knows which came first."""
+        found: list[Plain] = []
+        for write in reversed(writes):
+            certain = False
+            for name, value in write.values.items():
+                if column.bore(name, write.begin, write.end):
+                    found.append(value)
+                    certain = len(self._table.called(name, write.begin, write.end)) == 1
+            if certain:
+                return found
+            if write.op == "c":
+                break
+        return [*found, column.default]
 
     def _first_filled(self) -> dict[tuple[int, str], int]:
         """(epoch, column) -> the first change of the epoch that has a value in it."""
@@ -162,17 +178,6 @@ class _Judging:
     def _wrong(self, what: str) -> None:
         if len(self._found.wrong) < _SHOWN:
             self._found.wrong.append(f"{self._table.full_name}: {what}")
-
-
-def _expected(column: Column, writes: Sequence[Write]) -> Plain:
-    """What the last of the writes leaves in the column."""
-    for write in reversed(writes):
-        for name, value in write.values.items():
-            if column.bore(name, write.begin, write.end):
-                return value
-        if write.op == "c":
-            break
-    return column.default
 
 
 def _key(change: Change) -> int:
