@@ -17,6 +17,7 @@ from forebay_agent.capture.log import EventKind, LogRows, LogTable, TableEvent
 from forebay_agent.capture.mysql.log import rows, wire
 from forebay_agent.capture.mysql.log.alter import Alteration
 from forebay_agent.capture.mysql.log.charsets import Charsets
+from forebay_agent.capture.mysql.log.checkpoint import Place
 from forebay_agent.capture.mysql.log.definition import HASH_PREFIX, Definition
 from forebay_agent.capture.mysql.log.table_map import LONGLONG, MappedColumn, TableMap
 from forebay_agent.capture.mysql.log.verdict import verdict
@@ -45,12 +46,12 @@ class Lost(Exception):
 class Catalogue(Protocol):
     """What the database says of tables now, and whether that holds for the place in the log that is being read."""
 
-    def definition(self, table: TableName) -> Definition:
-        """Raises TableMissing, and what a Session raises."""
+    def definition(self, table: TableName) -> tuple[Definition, Place]:
+        """A table's definition, and a place that the log had not passed when it was asked for. Raises TableMissing, and what a
+        Session raises."""
 
-    def holds(self, table: TableName) -> bool:
-        """Whether no statement between here and the log's end defines the table anew. Never changes from False to True as
-        long as the place is the same."""
+    def holds(self, table: TableName, until: Place) -> bool:
+        """Whether no statement between here and there defines the table anew."""
 
     def key(self, table: TableName) -> tuple[str, ...]:
         """The key as the database has it now."""
@@ -82,18 +83,20 @@ class Followed:
         self._plan: list[PlannedColumn] = []
         self._map: TableMap | None = None
         self._definition: Definition | None = None
-        self._checked = False  # the definition is that of the place being read
+        self._until: Place | None = None  # the definition was that of this place
+        self._checked = False  # and is that of the place being read
+        self._nullable: dict[str, bool] = {}
         self._pending: Alteration | None = None
         self._pending_reason = ""
         self._own_key = True  # the key is the table's own, not one of the configuration
 
     def begin(self) -> None:
         """Asks the database for what the log will not say. Raises TableMissing, and what a Session raises."""
-        self._definition = self._catalogue.definition(self.table.name)
+        self._definition, self._until = self._catalogue.definition(self.table.name)
         self._own_key = self._catalogue.key(self.table.name) == self.shape.key
         self.transactional = self._definition.transactional
         if self._definition.versioned:
-            raise _versioned(self.table)
+            raise Lost(_versioned(self.table))
 
     def is_same(self, table: LogTable) -> bool:
         """Whether following goes on as it is; how the database names types may differ."""
@@ -162,25 +165,29 @@ class Followed:
             else:
                 wires.append(wire.skipped(column, key=key))
         self._map = replace(mapped, table_id=0)
+        self._nullable = empty
         self.decoder = self._decoder(wires)
         return events
 
     def altered(self, alteration: Alteration, reason: str, position: str) -> list[TableEvent]:
         """A statement altered the table. Raises Lost, TableMissing, and what a Session raises."""
         self._checked = False
+        self._definition = None
+        full = self._map is not None and self._map.full
+        if not full:
+            self.decoder = None  # other columns may look the same
         captured = {column.name.lower() for column in self.shape.columns}
         added = {name for name in alteration.added if self.table.wants(name)}
         quiet = not (alteration.content or alteration.everything or alteration.key)
         if quiet and self._pending is None and not (alteration.touched & captured or added):
             return []
         alteration = alteration if self._pending is None else self._pending.joined(alteration)
-        if not self._is_known():
-            if not (self._map is not None and self._map.full):
+        definition = self._known()
+        if definition is None:
+            if self._map is not None and not full:
                 raise Lost(_not_described(self.table, "was altered, and altered again after that"), reason)
             self._pending, self._pending_reason = alteration, reason
             return []
-        definition = self._definition
-        assert definition is not None
         columns = [
             self._defined(column.name, column.origin) for column in definition.columns if self.table.wants(column.name)
         ]
@@ -200,8 +207,7 @@ class Followed:
         key: tuple[str, ...],
         position: str,
     ) -> list[TableEvent]:
-        nullable = {} if self._map is None else {c.name: c.nullable for c in self._map.columns if c.name is not None}
-        kind = verdict(self.shape.columns, columns, alteration, nullable, empty)
+        kind = verdict(self.shape.columns, columns, alteration, self._nullable, empty)
         if key != self.shape.key:
             kind = EventKind.ALTERED
         if kind is None:
@@ -232,10 +238,9 @@ class Followed:
             while names and names[-1].startswith(HASH_PREFIX) and not known:
                 names.pop()
             return names
-        if not self._is_known():
+        definition = self._known()
+        if definition is None:
             raise Lost(_not_described(self.table, "was altered between here and the log's end"))
-        definition = self._definition
-        assert definition is not None
         extra = len(mapped.columns) - len(definition.columns)
         hidden = mapped.columns[len(definition.columns) :]
         if extra != definition.hashes or any(column.kind != LONGLONG for column in hidden):
@@ -246,15 +251,15 @@ class Followed:
             )
         return [column.name for column in definition.columns]
 
-    def _is_known(self) -> bool:
-        """Whether the table's definition is known as it is at the place being read. Asks the database where it has to."""
+    def _known(self) -> Definition | None:
+        """The table's definition at the place being read, where it can be known. Asks the database where it has to."""
         if not self._checked:
-            if self._definition is None or self._map is not None or self._pending is not None:
-                self._definition = self._catalogue.definition(self.table.name)
-            self._checked = self._catalogue.holds(self.table.name)
+            if self._definition is None or self._until is None:
+                self._definition, self._until = self._catalogue.definition(self.table.name)
+            self._checked = self._catalogue.holds(self.table.name, self._until)
             if not self._checked:
                 self._definition = None
-        return self._checked
+        return self._definition
 
     def _column(self, name: str, mapped: MappedColumn, *, full: bool) -> Column:
         """What a column of the log is carried as. Raises Lost."""
@@ -262,9 +267,10 @@ class Followed:
         known = self._columns.get(name)
         pending = self._pending
         touched = pending is not None and (pending.everything or name.lower() in pending.touched)
-        doubtful = wire.is_ambiguous(mapped) and (touched or known is None)
-        if doubtful and not self._is_known():
-            raise Lost(_not_described(self.table, f"has a new column {name}, a binary, a uuid or an address"))
+        ambiguous = full and wire.is_ambiguous(mapped)
+        doubtful = ambiguous and (touched or known is None)
+        if ambiguous and self._known() is None:
+            raise Lost(_not_described(self.table, f"was altered, and the log does not tell whether {name} is a binary, a uuid or an address"))
         if known is not None and not doubtful and full and wire.fits(known.origin, mapped, charsets):
             return known
         defined = self._definition.column(name) if self._definition is not None else None

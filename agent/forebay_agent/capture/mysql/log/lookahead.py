@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -20,8 +19,8 @@ from forebay_agent.capture.mysql.log.connection import LogConnection
 from forebay_agent.capture.mysql.log.definition import Definition, definition_of
 from forebay_agent.capture.mysql.log.events import COMPRESSED_QUERY, QUERY, ROTATE, TABLE_MAP
 from forebay_agent.capture.mysql.log.names import Names
+from forebay_agent.capture.mysql.log.server import LogServer
 from forebay_agent.capture.mysql.log.statements import Does, statement_of
-from forebay_agent.capture.mysql.session import Session
 from forebay_agent.capture.source import TableName
 from forebay_agent.config.model import SourceConfig
 from forebay_agent.errors import LogUnreadable, SourceUnreachable
@@ -38,33 +37,40 @@ class Lookahead:
     def __init__(
         self,
         config: SourceConfig,
-        session: Session,
+        server: LogServer,
         charsets: Charsets,
         names: Names,
         place: Callable[[], tuple[tuple[int, int], Place]],
     ) -> None:
         self._config = config
-        self._session = session
+        self._server = server
+        self._session = server.session
         self._charsets = charsets
         self._names = names
         self._place = place
         self._seen: Place | None = None
-        self._defined: dict[TableName, tuple[int, int]] = {}  # where the last statement stands that defines a table
-        self._all: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))  # the same of whole schemas
+        # where statements stand that define a table; an empty name stands for all of a schema
+        self._defined: dict[TableName, list[tuple[int, int]]] = {}
 
-    def definition(self, table: TableName) -> Definition:
-        return definition_of(self._session, table)
+    def definition(self, table: TableName) -> tuple[Definition, Place]:
+        definition = definition_of(self._session, table)
+        return definition, self._server.end(exactly=False)
 
     def key(self, table: TableName) -> tuple[str, ...]:
         return describe.key_of(self._session, table)
 
-    def holds(self, table: TableName) -> bool:
+    def holds(self, table: TableName, until: Place) -> bool:
         here, finished = self._place()
+        if here >= until.order:
+            return True
         if self._seen is None or self._seen.order < finished.order:
             self._seen = finished
-        self._look(self._seen)
+            self._defined.clear()
+        if self._seen.order < until.order:
+            self._look(self._seen)
         name = self._names.table(table.schema, table.name)
-        return max(self._defined.get(name, (0, 0)), self._all[name.schema]) < here
+        places = [*self._defined.get(name, ()), *self._defined.get(TableName(name.schema, ""), ())]
+        return not any(here <= place < until.order for place in places)
 
     def _look(self, start: Place) -> None:
         """From a transaction's end to the log's."""
@@ -105,7 +111,4 @@ class Lookahead:
             if statement.does is Does.DEFINES:
                 at = (number_of(scanner.file), scanner.event_position)
                 for change in statement.changes:
-                    if change.table.name:
-                        self._defined[change.table] = at
-                    else:
-                        self._all[change.table.schema] = at
+                    self._defined.setdefault(change.table, []).append(at)

@@ -65,7 +65,7 @@ class MySQLLogReader:
         charsets = Charsets(session)
         names = Names(session.database, lower=server.setting("lower_case_table_names") != "0")
         self._prepared = Prepared(spill)
-        lookahead = Lookahead(config, session, charsets, names, self._places)
+        lookahead = Lookahead(config, server, charsets, names, self._places)
         self._tables = Tables(
             self._scanner, lookahead, Reading(charsets, codec, server.mariadb), names, lambda: self._position
         )

@@ -182,7 +182,13 @@ class Tables:
         name, place = followed.table.name, self._place()
         if change.effect is Effect.ALTER:
             try:
-                return [*followed.altered(change.alteration or UNKNOWN, reason, place)]
+                found = followed.altered(change.alteration or UNKNOWN, reason, place)
+                if followed.decoder is None:
+                    self._ids = {
+                        each: known for each, known in self._ids.items() if self._tables.get(known[0]) is not followed
+                    }
+                    self._scanner.forget()
+                return [*found]
             except Lost as lost:
                 error: AgentError = lost.error
             except TableMissing as missing:

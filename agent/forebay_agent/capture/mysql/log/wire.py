@@ -160,7 +160,7 @@ def _fits_charset(kind: ColumnType, mapped: MappedColumn, charsets: Charsets) ->
 
 def is_ambiguous(mapped: MappedColumn) -> bool:
     """Whether the event's column may be a uuid or an address as well as a binary."""
-    return mapped.kind == tm.STRING and mapped.length in _AS_BINARY
+    return mapped.kind == tm.STRING and mapped.length in _AS_BINARY and mapped.collation in (None, tm.BINARY)
 
 
 def origin_of(mapped: MappedColumn, charsets: Charsets) -> str | None:
