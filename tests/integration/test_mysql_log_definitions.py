@@ -32,7 +32,10 @@ def create(harness: MySQLHarness) -> None:
         ("ALTER TABLE t ADD (c int, d varchar(5) DEFAULT NULL)", GREW),
         ("alter online table `t` /* why */ add `c` datetime(3) null after id -- so", GREW),
         ("/*!50000 ALTER TABLE t ADD COLUMN c int */", GREW),
-        ("SET STATEMENT lock_wait_timeout = 5 FOR ALTER TABLE t ADD c json, ADD INDEX (a), COMMENT 'it''s ADD b'", GREW),
+        (
+            "SET STATEMENT lock_wait_timeout = 5 FOR ALTER TABLE t ADD c json, ADD INDEX (a), COMMENT 'it''s ADD b'",
+            GREW,
+        ),
         ("ALTER TABLE t ADD COLUMN c int DEFAULT 5", ALTERED),
         ("ALTER TABLE t ADD COLUMN c int NOT NULL", ALTERED),
         ("ALTER TABLE t ADD COLUMN c int AS (b + 1) VIRTUAL", ALTERED),
@@ -87,7 +90,9 @@ def test_a_statement_is_the_event_that_it_is(
             assert event.shape.key == described.key
             assert after.shape == event.shape
             assert "'" not in event.reason.replace("'…'", "")
-        stored = mysql_harness.rows(f"SELECT {', '.join(f'`{c.name}`' for c in after.shape.columns)} FROM t WHERE id = 2")
+        stored = mysql_harness.rows(
+            f"SELECT {', '.join(f'`{c.name}`' for c in after.shape.columns)} FROM t WHERE id = 2"
+        )
         assert [row for row in told([after]) if row[0] == "c"][-1][1:] == stored[0]
 
 

@@ -40,7 +40,9 @@ def test_a_restart_at_any_checkpoint_gives_each_change_once(own: MySQLHarness) -
     with Log(own, rows_at_once=1) as log:
         checkpoints = [log.checkpoint]
         for number in range(12):
-            own.execute(f"INSERT INTO t VALUES ({number}, REPEAT('x', {number}))", f"INSERT INTO other VALUES ({number})")
+            own.execute(
+                f"INSERT INTO t VALUES ({number}, REPEAT('x', {number}))", f"INSERT INTO other VALUES ({number})"
+            )
             if number % 4 == 3:
                 own.execute("FLUSH BINARY LOGS")
         whole = log.changes()
@@ -48,7 +50,14 @@ def test_a_restart_at_any_checkpoint_gives_each_change_once(own: MySQLHarness) -
         assert [row[:2] for row in whole] == [("c", number) for number in range(12)]
         assert len(checkpoints) > 12
         for checkpoint in dict.fromkeys(checkpoints):
-            seen = told([part for piece in log.pieces for part in piece.parts if piece.checkpoint in checkpoints[: checkpoints.index(checkpoint) + 1]])
+            seen = told(
+                [
+                    part
+                    for piece in log.pieces
+                    for part in piece.parts
+                    if piece.checkpoint in checkpoints[: checkpoints.index(checkpoint) + 1]
+                ]
+            )
             log.again(checkpoint)
             pieces, log.pieces = log.pieces, []
             assert seen + log.changes() == whole

@@ -270,7 +270,12 @@ class Followed:
         ambiguous = full and wire.is_ambiguous(mapped)
         doubtful = ambiguous and (touched or known is None)
         if ambiguous and self._known() is None:
-            raise Lost(_not_described(self.table, f"was altered, and the log does not tell whether {name} is a binary, a uuid or an address"))
+            raise Lost(
+                _not_described(
+                    self.table,
+                    f"was altered, and the log does not tell whether {name} is a binary, a uuid or an address",
+                )
+            )
         if known is not None and not doubtful and full and wire.fits(known.origin, mapped, charsets):
             return known
         defined = self._definition.column(name) if self._definition is not None else None

@@ -155,24 +155,17 @@ class MySQLLogReader:
         """One stop of the scanner; None: its time is over, and nothing more has come. Raises ValueError."""
         scanner, events = self._scanner, self._events
         if events.working:
-            stop, parts = events.work()
-            if stop != binlog.MORE or parts:
-                return stop, parts
-        else:
-            self._connection.feed(scanner)
-            stop = scanner.stop
-            if stop in (binlog.EVENT, binlog.PARTIAL):
-                parts = events.judged(stop, scanner.event_type, scanner.event)
-                if events.passing is not None:
-                    self._pass_on()
-                return stop, parts
-            if stop in (binlog.ENDED, binlog.REFUSED):
-                raise self._refused(scanner.error)
+            return events.work()
+        self._connection.feed(scanner)
+        stop = scanner.stop
+        if stop in (binlog.ENDED, binlog.REFUSED):
+            raise self._refused(scanner.error)
+        parts = events.judged(stop, scanner.event_type, scanner.event)
         if events.passing is not None:
             self._pass_on()
-        if stop == binlog.MORE and not events.working and not self._connection.receive(scanner.wanted, until):
+        if stop == binlog.MORE and not self._connection.receive(scanner.wanted, until):
             return None, []
-        return stop, []
+        return stop, parts
 
     def _pass_on(self) -> None:
         """Up to the checkpoint everything was captured before; behind it tables are looked at."""
