@@ -57,7 +57,7 @@ def test_a_chunk_holds_everything_that_the_log_has_told(mysql_harness: MySQLHarn
                     latest |= zip(*(part.rows.column(name).to_pylist() for name in ("id", "v")), strict=True)
                 if not latest:
                     continue
-                seen = {}
+                seen: dict[int, int] = {}
                 for batch in log.source.read_chunk(shape, BY_ID, log.reader):
                     seen |= zip(*(batch.column(name).to_pylist() for name in ("id", "v")), strict=True)
                 assert all(seen[number] >= value for number, value in latest.items())

@@ -14,8 +14,8 @@ from forebay_agent.capture.source import Finding, Severity
 from forebay_agent.errors import AgentError
 
 _SHORT_SECONDS: Final = 3 * 86_400
-_REPLICATES: Final = ("ALL PRIVILEGES", "REPLICATION SLAVE", "REPLICATION REPLICA", "SUPER")
-_MONITORS: Final = ("ALL PRIVILEGES", "BINLOG MONITOR", "REPLICATION CLIENT", "SUPER")
+_REPLICATES: Final = {"ALL PRIVILEGES", "REPLICATION SLAVE", "REPLICATION REPLICA"}
+_MONITORS: Final = {"ALL PRIVILEGES", "BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"}
 _TEMPORAL: Final = {"datetime", "timestamp", "time"}
 _OTHER_MODES: Final = "Capture the table in mode trigger or cursor."
 
@@ -85,10 +85,11 @@ def _gtids(server: LogServer) -> Iterator[Finding]:
 
 def _privileges(server: LogServer) -> Iterator[Finding]:
     rows = server.session.rows("SHOW GRANTS", doing="asking for privileges")
-    granted = ", ".join(
-        str(row[0]).upper().partition(" ON *.*")[0] for row in rows if " ON *.* " in str(row[0]).upper()
-    )
-    if any(word in granted for word in _REPLICATES) and any(word in granted for word in _MONITORS):
+    granted: set[str] = set()
+    for row in rows:
+        words, everywhere, _ = str(row[0]).upper().removeprefix("GRANT ").partition(" ON *.*")
+        granted.update(words.split(", ") if everywhere else ())
+    if granted & _REPLICATES and granted & _MONITORS:
         yield Finding(Severity.OK, "log privileges", f"{server.session.user} may read the log")
         return
     yield Finding(

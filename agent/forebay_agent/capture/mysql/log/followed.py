@@ -146,6 +146,8 @@ class Followed:
         names = self._names(mapped)
         columns: dict[str, Column] = {}
         for name, column in zip(names, mapped.columns, strict=False):
+            if column.kind in wire.OLD_MOMENTS:
+                self._refuse_untold(name, column)
             if self.table.wants(name):
                 columns[name] = self._column(name, column, full=mapped.full)
         ordered = self._ordered(list(columns.values()))
@@ -265,26 +267,29 @@ class Followed:
         """What a column of the log is carried as. Raises Lost."""
         charsets = self._reading.charsets
         known = self._columns.get(name)
-        pending = self._pending
-        touched = pending is not None and (pending.everything or name.lower() in pending.touched)
-        ambiguous = full and wire.is_ambiguous(mapped)
-        doubtful = ambiguous and (touched or known is None)
+        ambiguous = wire.is_ambiguous(mapped)
         if ambiguous and self._known() is None:
-            raise Lost(
-                _not_described(
-                    self.table,
-                    f"was altered, and the log does not tell whether {name} is a binary, a uuid or an address",
-                )
-            )
-        if known is not None and not doubtful and full and wire.fits(known.origin, mapped, charsets):
+            raise Lost(_not_described(self.table, f"was altered, and the log does not tell what {name} is"))
+        if known is not None and full and not ambiguous and wire.fits(known.origin, mapped, charsets):
             return known
         defined = self._definition.column(name) if self._definition is not None else None
         if defined is not None and (full or self._checked) and wire.fits(defined.origin, mapped, charsets):
             return self._defined(name, defined.origin)
         origin = wire.origin_of(mapped, charsets) if full else None
-        if origin is None or doubtful:
+        if origin is None or ambiguous:
             raise Lost(_not_described(self.table, f"has a column {name} that is not of the type known"))
         return self._defined(name, origin)
+
+    def _refuse_untold(self, name: str, mapped: MappedColumn) -> None:
+        """Raises Lost where the log does not tell how long a column's values are, captured or not."""
+        definition = self._known()
+        defined = definition.column(name) if definition is not None else None
+        if defined is None:
+            raise Lost(_not_described(self.table, f"was altered, and the log does not tell what {name} is"))
+        try:
+            wire.refuse_untold(name, defined.origin, mapped)
+        except TableMisconfigured as error:
+            raise Lost(error) from None
 
     def _defined(self, name: str, origin: str) -> Column:
         return column_of(name, origin, as_text=name in self.table.as_text)

@@ -37,6 +37,8 @@ _MOMENTS: Final = {
     "time": (tm.TIME2, tm.TIME),
 }
 _SIZES: Final = ("tiny", "", "medium", "long")
+OLD_MOMENTS: Final = {tm.TIMESTAMP, tm.DATETIME, tm.TIME}
+"""MariaDB's form before 10.1 (mysql56_temporal_format = OFF): with a fraction they are longer, which the log does not tell"""
 _BLOBS: Final = {f"{size}{kind}": 1 + place for kind in ("text", "blob") for place, size in enumerate(_SIZES)}
 _STORED: Final = {"uuid": 16, "inet6": 16, "inet4": 4}
 _AS_BINARY: Final = {16, 4}
@@ -159,7 +161,9 @@ def _fits_charset(kind: ColumnType, mapped: MappedColumn, charsets: Charsets) ->
 
 
 def is_ambiguous(mapped: MappedColumn) -> bool:
-    """Whether the event's column may be a uuid or an address as well as a binary."""
+    """Whether the event's column may be a uuid or an address as well as a binary, or a moment of unknown length."""
+    if mapped.kind in OLD_MOMENTS:
+        return True
     return mapped.kind == tm.STRING and mapped.length in _AS_BINARY and mapped.collation in (None, tm.BINARY)
 
 
@@ -220,10 +224,6 @@ def _escaped(labels: tuple[str, ...]) -> tuple[str, ...]:
 def planned(column: Column, mapped: MappedColumn, *, key: bool, charsets: Charsets, codec: str) -> PlannedColumn:
     """What becomes of a column's bytes. Raises TableMisconfigured when the log does not hold it in a form that is known."""
     kind = ColumnType.parse(column.origin)
-    if mapped.kind in (tm.TIMESTAMP, tm.DATETIME, tm.TIME) and kind.arguments and kind.arguments[0]:
-        raise _unknown(
-            column, "in a form of MariaDB before 10.1 whose length the log does not tell", "ALTER TABLE … FORCE"
-        )
     text = pa.types.is_string(column.arrow)
     wire = WireColumn(mapped.wire, mapped.metadata, kernel.TEXT, unsigned=kind.unsigned, key=key)
     if kind.base in types.LABELS:
@@ -244,6 +244,14 @@ def planned(column: Column, mapped: MappedColumn, *, key: bool, charsets: Charse
     else:
         wire = wire._replace(target=_TARGETS[column.arrow])
     return PlannedColumn(column, wire, column.arrow)
+
+
+def refuse_untold(name: str, origin: str, mapped: MappedColumn) -> None:
+    """Raises TableMisconfigured for a moment whose length the log does not tell."""
+    arguments = ColumnType.parse(origin).arguments
+    if mapped.kind in OLD_MOMENTS and arguments and arguments[0]:
+        column = Column(name, origin, pa.string())
+        raise _unknown(column, "in a form of before MariaDB 10.1 whose length it does not tell", "ALTER TABLE … FORCE")
 
 
 def skipped(mapped: MappedColumn, *, key: bool) -> WireColumn:
