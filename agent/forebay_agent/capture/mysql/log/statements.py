@@ -238,15 +238,16 @@ def _xa(reading: _Reading) -> Statement:
 
 def _xid(rest: list[Token]) -> str:
     """`X'67',X'62',1` as `67:62:1`"""
-    parts: list[str] = []
+    texts: list[str] = []
+    form = "1"
     for place, token in enumerate(rest):
         if token.kind is Kind.TEXT:
             hexadecimal = place > 0 and rest[place - 1].is_word("X")
-            parts.append(token.text.lower() if hexadecimal else token.text.encode().hex())
+            texts.append(token.text.lower() if hexadecimal else token.text.encode().hex())
         elif token.kind is Kind.NUMBER:
-            parts.append(token.text)
-    gtrid, bqual, form = (*parts, "", "1")[:3] if len(parts) < 2 else (*parts, "1")[:3]
-    return xid_of(gtrid, bqual, int(form))
+            form = token.text
+    gtrid, bqual = (*texts, "", "")[:2]
+    return xid_of(gtrid, bqual, int(form) if form.isdecimal() else 1)
 
 
 def xid_of(gtrid: str, bqual: str, form: int) -> str:
