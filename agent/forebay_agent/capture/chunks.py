@@ -30,7 +30,7 @@ from forebay_agent.capture.table import CapturedTable, empty, shown
 from forebay_wire.canonical import canonical_rows, digests, select
 from forebay_wire.columns import ABSENT, CHANGE_FIELDS, OP, Op
 
-CHUNK_BYTES: Final = 24 << 20
+CHUNK_BYTES: Final = 16 << 20
 """Arrow bytes of one chunk, as far as one batch of the source allows"""
 
 
