@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -227,29 +226,3 @@ def test_a_value_that_cannot_be_carried_loses_the_table_at_its_row(t: MySQLHarne
         assert isinstance(event.error, errors.ValueUnrepresentable)
         assert "id = 3: column day" in str(event.error)
         assert "2024-00-10" not in f"{event.error} {event.reason}"
-
-
-@pytest.fixture(autouse=True)
-def _spill(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    class Memory:
-        def __init__(self) -> None:
-            self.kept: list[bytes] = []
-
-        def append(self, record: bytes) -> None:
-            self.kept.append(record)
-
-        def records(self) -> Iterator[bytes]:
-            return iter(self.kept)
-
-        def close(self) -> None:
-            self.kept = []
-
-    with contextlib.suppress(ImportError):
-        import forebay_agent.spill  # noqa: F401
-
-        yield
-        return
-    from forebay_agent.capture.mysql.log import source
-
-    monkeypatch.setattr(source.MySQLLog.__init__, "__defaults__", (Memory,))
-    yield

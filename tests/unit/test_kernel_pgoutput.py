@@ -221,6 +221,27 @@ def test_a_relation_as_registered_is_no_reason_to_stop_and_any_other_is() -> Non
     assert followed.feed(relation(T, PLAIN.names)) == kernel.MESSAGE
 
 
+def test_every_relation_stops_where_that_is_asked_for_and_keeps_its_rows() -> None:
+    followed = Followed(scanner=LogScanner(each_relation=True))
+    again = relation(T, PLAIN.names)
+    followed.feed(begin(FINAL), insert(T, [b"1", None, None]))
+    assert followed.feed(again) == kernel.MESSAGE
+    followed.scanner.register(again, followed.decoder)
+    followed.feed(insert(T, [b"2", None, None]), commit(FINAL, END))
+    assert followed.decoder.take().column("id").to_pylist() == [1, 2]
+
+
+def test_finished_transactions_are_told_by_their_xids_once() -> None:
+    followed = Followed()
+    for xid in range(1, 1001):
+        followed.feed(begin(FINAL, xid=xid), commit(FINAL, END))
+    followed.feed(begin(FINAL, xid=4_000_000_000))
+    assert list(memoryview(followed.scanner.take_xids()).cast("I")) == list(range(1, 1001))
+    followed.feed(commit(FINAL, END))
+    assert list(memoryview(followed.scanner.take_xids()).cast("I")) == [4_000_000_000]
+    assert followed.scanner.take_xids() == b""
+
+
 def test_origins_and_types_are_passed_over_and_the_rest_is_for_the_caller() -> None:
     followed = Followed()
     assert followed.feed(b"O" + bytes(8) + b"o\0", b"Y" + bytes(4) + b"n\0t\0") == kernel.WAITING

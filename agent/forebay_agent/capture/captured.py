@@ -19,15 +19,15 @@ class Checkpoint:
     It holds key and cursor values as text; columns used as key or cursor are therefore never masked.
     """
 
-    phase: str = (
-        "start"  # start, snapshot, then the mode's own: cursor, trigger, log (range: and keys are taken anew; parked)
-    )
+    # start, snapshot, then the mode's own: cursor, trigger, log (range: and keys are taken anew; parked)
+    phase: str = "start"
     source: str = ""  # Source.identity()
     table: str = ""  # TableShape.identity
     plan: str = ""  # what `after`, `low` and `through` are values of: mode, key, cursor; another plan starts anew
     snapshot: int = 0  # number of the snapshot being or last taken within the epoch
     after: Values | None = None  # snapshot: last key read; cursor: last (cursor, key) read within the window
-    low: str | None = None  # cursor: everything up to here was captured; trigger: last change id captured; range: its begin
+    # cursor: everything up to here was captured; trigger: last change id captured; range: its begin
+    low: str | None = None
     through: str | None = None  # cursor: upper bound of the window being read; range: its end
     rows: int = 0  # rows captured in this epoch
     first_seq: int = 0  # range: what is sealed from here on is newer than what the range was before

@@ -46,6 +46,8 @@ class LogScanner:
     """Reads the stream of one replication connection, from START_REPLICATION on (protocol versions 1 to 4).
 
     most_rows, most_bytes: when it is FULL. segment_bytes: when a part of a stream segment is handed out before its end.
+    each_relation: every Relation message stops with MESSAGE, the registered one too. The server sends one again when the
+    relation was altered in any way, and in each streamed transaction.
 
     Done without the caller: Begin, Commit, Origin, Type, Insert, Update, Delete, Relation messages equal to the
     registered one (byte by byte, without the xid of a streamed transaction), keepalives that ask for no reply.
@@ -69,7 +71,13 @@ class LogScanner:
     most_rows: int
     most_bytes: int
 
-    def __init__(self, most_rows: int = 25_000, most_bytes: int = ..., segment_bytes: int = ...) -> None: ...
+    def __init__(
+        self,
+        most_rows: int = 25_000,
+        most_bytes: int = ...,
+        segment_bytes: int = ...,
+        each_relation: bool = False,
+    ) -> None: ...
 
     # Where it stands. LSNs are integers; times are microseconds since 1970.
     @property
@@ -151,3 +159,7 @@ class LogScanner:
 
     def end_streamed(self) -> None:
         """Ends the transaction that `begin_streamed` began, as Commit does."""
+
+    def take_xids(self) -> bytes:
+        """Of the transactions that were finished since the last call, in order: native 32-bit numbers. To be called now
+        and then, so that they do not grow without end."""

@@ -96,16 +96,18 @@ cdef class LogScanner:
     def __cinit__(self, *args, **kwargs):
         memset(&self.stream, 0, sizeof(Stream))
 
-    def __init__(self, most_rows=25_000, most_bytes=16 << 20, size_t segment_bytes=1 << 20):
+    def __init__(self, most_rows=25_000, most_bytes=16 << 20, size_t segment_bytes=1 << 20, bint each_relation=False):
         self.relations = {}
         self.most_rows = most_rows
         self.most_bytes = most_bytes
         self.stream.segment_most = segment_bytes
+        self.stream.each_relation = each_relation
 
     def __dealloc__(self):
         free(self.stream.slots)
         free(self.stream.aborted)
         free(self.stream.segment)
+        free(self.stream.xids)
 
     @property
     def most_rows(self):
@@ -294,7 +296,13 @@ cdef class LogScanner:
         if not self.stream.replaying:
             raise ValueError("no streamed transaction is being replayed")
         self.stream.replaying = False
-        finish(&self.stream, self.stream.commit.end_lsn)
+        if finish(&self.stream, self.stream.commit.end_lsn) == NO_MEMORY:
+            raise MemoryError
+
+    def take_xids(self):
+        xids = PyBytes_FromStringAndSize(<char*>self.stream.xids, 4 * self.stream.xid_count)
+        self.stream.xid_count = 0
+        return xids
 
     cdef _keep(self, const uint8_t* data, size_t size, bint streamed):
         message = PyBytes_FromStringAndSize(<const char*>data, size)

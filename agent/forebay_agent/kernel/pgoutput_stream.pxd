@@ -80,6 +80,10 @@ cdef struct Stream:
     Commit commit
     bint open
     bint replaying
+    bint each_relation  # a Relation message is a reason to stop even when it says what was registered
+    uint32_t* xids  # of the transactions finished and not taken yet
+    size_t xid_count
+    size_t xid_capacity
     uint64_t commit_end
     uint64_t keepalive_end
     uint64_t lsn
@@ -181,7 +185,21 @@ cdef inline int begin(Stream* s, uint32_t xid, uint64_t final_lsn, uint64_t end_
     s.open = True
     return GOOD
 
+cdef inline int keep_xid(Stream* s) noexcept nogil:
+    cdef void* grown
+    if s.xid_count == s.xid_capacity:
+        grown = realloc(s.xids, 4 * (s.xid_capacity * 2 + 256))
+        if grown == NULL:
+            return NO_MEMORY
+        s.xids = <uint32_t*>grown
+        s.xid_capacity = s.xid_capacity * 2 + 256
+    s.xids[s.xid_count] = s.commit.xid
+    s.xid_count += 1
+    return GOOD
+
 cdef inline int finish(Stream* s, uint64_t end_lsn) noexcept nogil:
+    if keep_xid(s) != GOOD:
+        return NO_MEMORY
     s.open = False
     s.commit_end = end_lsn
     s.transactions += 1
@@ -233,6 +251,8 @@ cdef inline int read_relation(const Stream* s, const Reader* r) noexcept nogil:
     cdef Slot* slot
     if left(r) < 4:
         return CUT_SHORT
+    if s.each_relation:
+        return MESSAGE_STOP
     slot = slot_of(s, read32(r.at))
     if slot == NULL or not slot.used or slot.size != left(r) + 1 or memcmp(slot.message + 1, r.at, left(r)) != 0:
         return MESSAGE_STOP

@@ -64,8 +64,9 @@ class Tables:
             except Lost as lost:
                 parts.append(one.lose(lost.error, self._place(), lost.reason))
         self._tables = followed
-        for table_id in [*self._ids]:
-            parts += self._register(table_id, *self._ids[table_id])
+        for table_id, (name, body) in list(self._ids.items()):
+            if table_id in self._ids:  # looking at one may make others be forgotten
+                parts += self._register(table_id, name, body)
         return parts
 
     def mapped(self, body: bytes) -> list[Part]:

@@ -33,8 +33,8 @@ def lsn_of(text: str) -> int:
 class Known:
     """What was last known of a followed relation; what the log cannot tell is seen by comparing it with the catalogue.
 
-    files: digest of its data files' numbers: another one when it was rewritten. places: digest of the captured columns'
-    numbers: another one when a column was dropped and another of its name added. touched: digest of their catalogue rows'
+    files: digest of its data files' numbers: another one when it was rewritten. places: digest of the captured columns
+    as they are carried, and of their numbers: another one when a column was dropped and another of its name added. touched: digest of their catalogue rows'
     versions: another one when one was altered. since: transactions committed before this LSN are not handed on, because
     the publication may have held only some of their changes. unsure: rows written before this LSN may be from before a
     rewrite that was already seen; past it, the table is read anew if any came. Both 0 where they do not matter.

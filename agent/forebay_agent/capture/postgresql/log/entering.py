@@ -52,7 +52,7 @@ def enter(
     if waited and not member:
         _touch(config, session, published)
         since, _ = _settled(session, end, table, oids)
-    return layout.known(captured, since)
+    return layout.known(table.shape.columns, since)
 
 
 def _settled(session: Session, end: LogEnd, table: LogTable, oids: list[int]) -> tuple[int, bool]:

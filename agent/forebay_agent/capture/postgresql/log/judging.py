@@ -43,7 +43,7 @@ def judge(
     names = [column.name for column in now.columns]
     if names[: len(before)] != before:
         return Judgement(EventKind.ALTERED, now, f"its columns were ({_listed(before)}), are ({_listed(names)})")
-    seen = layout.known(before) if layout is not None else None
+    seen = layout.known(shape.columns) if layout is not None else None
     for one, other in zip(shape.columns, now.columns, strict=False):
         if not _same(one, other, touched=seen is None or seen.touched != known.touched):
             return Judgement(EventKind.ALTERED, now, f"column {one.name} was {one.origin}, is {other.origin}")
@@ -51,7 +51,7 @@ def judge(
     if layout is None or seen is None:
         return Judgement(EventKind.ALTERED if added else None, now if added else shape, "columns were added")
     if seen.places != known.places:
-        return Judgement(EventKind.ALTERED, now, "a column was dropped and another one of its name added")
+        return Judgement(EventKind.ALTERED, now, "a column is another one than it was, or carried otherwise")
     rewritten = seen.files != known.files
     if rewritten and seen.touched != known.touched:
         return Judgement(EventKind.ALTERED, now, "a column was altered and its rows rewritten")

@@ -8,13 +8,13 @@ A partitioned table is described by its root's columns and its leaves' files and
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from forebay_agent.capture.postgresql.log.checkpoint import Known
 from forebay_agent.capture.postgresql.session import Session
-from forebay_agent.capture.source import TableName
+from forebay_agent.capture.source import Column, TableName
 
 _RELATION: Final = """
 SELECT c.relkind::text, c.relpersistence::text, n.nspname::text, c.relname::text, row_security_active(c.oid),
@@ -82,14 +82,14 @@ class Layout:
     leaf_oids: tuple[int, ...]
     files: str
 
-    def known(self, captured: Iterable[str], since: int = 0) -> Known:
-        """captured: names of columns; one that is gone counts as such."""
+    def known(self, captured: Sequence[Column], since: int = 0) -> Known:
+        """captured: the columns as the stream carries them; one that is gone counts as such."""
         columns = {column.name: column for column in self.columns}
-        own = [columns.get(name) for name in captured]
+        own = [(each, columns.get(each.name)) for each in captured]
         return Known(
             self.files,
-            _digest(f"{c.name}:{c.number}" if c else "" for c in own),
-            _digest(f"{c.name}:{c.version}" if c else "" for c in own),
+            _digest(f"{each.name}:{each.arrow}:{each.carried}:{c.number if c else 0}" for each, c in own),
+            _digest(f"{each.name}:{c.version if c else 0}" for each, c in own),
             since,
         )
 

@@ -48,7 +48,7 @@ class PostgreSQLLogReader:
         self._open_session = session
         self._own_session: Session | None = None
         self._stream = stream
-        self._scanner = LogScanner()
+        self._scanner = LogScanner(each_relation=True)
         self._start = start
         self._lsn = self._passed = start.lsn
         self._streamed = Streamed(spill)
@@ -142,7 +142,7 @@ class PostgreSQLLogReader:
         kind = message[:1]
         try:
             if kind == b"R":
-                return self._tables.relation(message, self._scanner.lsn, self._position)
+                return self._tables.relation(message, self._scanner.final_lsn, self._position)
             if kind == b"T":
                 return self._truncated(message)
             if kind == b"c":
@@ -215,7 +215,7 @@ class PostgreSQLLogReader:
 
     def _hand_on(self, end: int) -> None:
         self._passed = end
-        self._handed_on.add(getattr(self._scanner, "take_xids", bytes)())
+        self._handed_on.add(self._scanner.take_xids())
         self._stream.handed_on(end)
 
     def _checkpoint(self) -> str:

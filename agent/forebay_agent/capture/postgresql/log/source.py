@@ -21,6 +21,7 @@ from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.capture.source import Finding, RowRange, TableShape
 from forebay_agent.config.model import SourceConfig
 from forebay_agent.errors import SourceError
+from forebay_agent.spill import Spill
 
 _VISIBLE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.02
@@ -30,8 +31,6 @@ Read = Callable[[TableShape, RowRange], Iterator[pa.RecordBatch]]
 
 
 def _spill() -> Spilled:
-    from forebay_agent.spill import Spill
-
     return Spill(None)
 
 

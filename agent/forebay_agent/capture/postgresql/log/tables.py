@@ -107,7 +107,7 @@ class Tables:
         return parts
 
     def relation(self, message: bytes, lsn: int, position: str) -> list[TableEvent]:
-        """A Relation message at this LSN. Rows before it are in `waiting`. Raises ValueError when it is malformed."""
+        """A Relation message of a transaction committed at this LSN. Rows before it are in `waiting`. Raises ValueError when it is malformed."""
         oid = oid_of(message)
         self._messages[oid] = message
         told = parse(message, self._decode)
@@ -132,7 +132,7 @@ class Tables:
             if followed is None or lsn < followed.known.since:
                 continue
             layout = layout_of(self._session(), oid)
-            now = layout.known(column.name for column in followed.shape.columns) if layout else None
+            now = layout.known(followed.shape.columns) if layout else None
             if now is not None and (now.places, now.touched) == (followed.known.places, followed.known.touched):
                 followed.known = replace(followed.known, files=now.files)
             events.append(
@@ -236,7 +236,7 @@ class Tables:
         """What is known from here on. It may hold a later rewrite already, of which the log tells only later: see
         `Known.unsure`."""
         before = followed.known
-        known = layout.known((column.name for column in shape.columns), before.since)
+        known = layout.known(shape.columns, before.since)
         unsure = before.unsure
         if altered and known.files != before.files:
             unsure = self._end.insert()

@@ -1,0 +1,245 @@
+"""A mirror that is kept by MariaDB's log alone is the table, whatever is written, defined and interrupted meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from typing import Any
+
+import pymysql
+import pytest
+
+from forebay_agent.capture.log import EventKind, LogPiece, LogRows
+from forebay_agent.capture.source import RowRange, TableShape
+from forebay_agent.errors import AgentError, SourceUnreachable
+from tests.contract.sources.mysql import MySQLHarness
+from tests.integration.log_of_mysql import SECONDS, Log
+
+_EXTRA = ("e1", "e2", "e3")
+
+
+class _Writer:
+    """Random work of one seed, in sessions of its own."""
+
+    def __init__(self, harness: MySQLHarness, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.connection = harness.server.connect(harness.database, autocommit=False)
+        self.execute("SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1")
+        self.xids = 0
+        self.steps = 0
+
+    def execute(self, statement: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def work(self, deadline: float, *, defines: bool) -> None:
+        while time.monotonic() < deadline:
+            try:
+                self.step(defines=defines)
+                self.steps += 1
+            except pymysql.MySQLError:
+                for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
+                    with contextlib.suppress(pymysql.MySQLError):
+                        self.execute(statement)
+        with contextlib.suppress(pymysql.MySQLError):
+            self.execute("COMMIT")
+        self.connection.close()
+
+    def step(self, *, defines: bool) -> None:
+        pick = self.random.random()
+        if defines and pick < 0.25:
+            self.execute(self.definition())
+            time.sleep(0.03)
+        elif pick < 0.30:
+            self.xids += 1
+            for statement in ("START", "", "", "END", "PREPARE", self.random.choice(("COMMIT", "ROLLBACK"))):
+                self.execute(f"XA {statement} {self.xid}" if statement else self.change())
+        else:
+            for _ in range(self.random.randint(1, 5)):
+                self.execute(self.change())
+                if self.random.random() < 0.1:
+                    self.execute("SAVEPOINT s")
+                    self.execute(self.change())
+                    self.execute("ROLLBACK TO s")
+            self.execute(self.random.choice(("COMMIT", "COMMIT", "COMMIT", "ROLLBACK")))
+
+    @property
+    def xid(self) -> str:
+        return f"'{id(self)}-{self.xids}'"
+
+    def change(self) -> str:
+        number = self.random.randint(1, 300)
+        if self.random.random() < 0.01:
+            return f"INSERT IGNORE INTO t (id, a) SELECT seq, 'bulk' FROM seq_{1000 + number}_to_{1400 + number}"
+        return self.random.choice(
+            (
+                f"INSERT INTO t (id, a, b) VALUES ({number}, 'v{self.random.random()}', {number})",
+                f"REPLACE INTO t (id, a) VALUES ({number}, '企业{number}')",
+                f"UPDATE t SET a = 'w{self.random.random()}', b = b + 1 WHERE id BETWEEN {number} AND {number + 5}",
+                f"UPDATE IGNORE t SET id = id + 7 WHERE id = {number}",
+                f"DELETE FROM t WHERE id = {number}",
+                f"DELETE FROM t WHERE id > 1000 AND id % 5 = {number % 5}",
+            )
+        )
+
+    def definition(self) -> str:
+        extra = self.random.choice(_EXTRA)
+        return self.random.choice(
+            (
+                f"ALTER TABLE t ADD COLUMN {extra} int",
+                f"ALTER TABLE t ADD COLUMN {extra} varchar(9) NOT NULL DEFAULT 'd' FIRST",
+                f"ALTER TABLE t DROP COLUMN {extra}",
+                f"ALTER TABLE t CHANGE {extra} {self.random.choice(_EXTRA)} varchar(30)",
+                "ALTER TABLE t MODIFY a varchar(70) CHARACTER SET gbk",
+                "ALTER TABLE t MODIFY a text",
+                "ALTER TABLE t ADD INDEX i (b)",
+                "ALTER TABLE t DROP INDEX i",
+                "TRUNCATE TABLE t",
+                "OPTIMIZE TABLE t",
+                "FLUSH TABLES",
+            )
+        )
+
+
+class _Mirror:
+    """The table by its key, as far as whole transactions were read."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.shape: TableShape = log.followed()[0].shape
+        self.fresh = False  # a snapshot is in it
+        self.told: set[int] | None = None  # keys that the log told of while a chunk waits
+        self.lost = 0
+        self.waiting: list[LogPiece] = []
+        self.parked: str | None = None  # lost; taken anew once the log has passed this
+
+    def take(self, piece: LogPiece) -> None:
+        self.waiting.append(piece)
+        if piece.open:
+            return
+        for each in self.waiting:
+            for part in each.parts:
+                if isinstance(part, LogRows):
+                    self.apply(part)
+                elif part.kind is EventKind.LOST:
+                    self.lost += 1
+                    self.parked = self.log.source.log_end()
+                elif part.kind is EventKind.TRUNCATED:
+                    self.rows, self.fresh, self.told = {}, True, None
+                else:
+                    assert part.shape is not None
+                    if part.kind is EventKind.ALTERED:
+                        self.anew(part.shape)
+                    self.shape, self.told = part.shape, None
+        self.waiting = []
+        if self.parked is not None and self.log.reader.reached(self.parked):
+            self.parked = None
+            self.anew(self.log.followed()[0].shape)
+            self.log.follow()
+
+    def anew(self, shape: TableShape) -> None:
+        self.rows, self.fresh, self.told, self.shape = {}, False, None, shape
+
+    def apply(self, part: LogRows) -> None:
+        for row in part.rows.to_pylist():
+            values = {name: value for name, value in row.items() if not name.startswith("_")}
+            self.rows.pop(values["id"], None)
+            if row["_op"] != "d":
+                self.rows[values["id"]] = values
+            if self.told is not None:
+                self.told.add(values["id"])
+
+    def snapshot(self) -> None:
+        """All of the table in one chunk, less what the log tells of until it has passed what the chunk saw."""
+        if self.waiting or self.parked is not None:
+            return
+        shape = self.shape
+        rows: dict[int, dict[str, Any]] = {}
+        try:
+            for batch in self.log.source.read_chunk(shape, RowRange(("id",)), self.log.reader):
+                rows |= {row["id"]: row for row in batch.to_pylist()}
+            target = self.log.source.log_end()
+        except SourceUnreachable:
+            raise
+        except AgentError:
+            return  # it was defined anew meanwhile; the log will say how
+        self.told = set()
+        deadline = time.monotonic() + SECONDS
+        while self.told is not None and not (self.log.reader.reached(target) and not self.waiting):
+            assert time.monotonic() < deadline
+            piece = self.log.read(0.01)
+            if piece is not None:
+                self.take(piece)
+        if self.told is not None and self.shape == shape:
+            self.rows |= {key: row for key, row in rows.items() if key not in self.told}
+            self.fresh = True
+        self.told = None
+
+
+def _follow_meanwhile(log: Log, mirror: _Mirror, threads: list[threading.Thread], chance: random.Random) -> int:
+    """Until the writers have ended. Returns how often reading began again from the checkpoint."""
+    restarts = 0
+    while any(thread.is_alive() for thread in threads):
+        if not mirror.fresh:
+            mirror.snapshot()
+        piece = log.read(0.02)
+        if piece is not None:
+            mirror.take(piece)
+        if chance.random() < 0.02 and not mirror.told:
+            mirror.waiting = []
+            if mirror.parked is not None:
+                continue
+            log.again()
+            restarts += 1
+    return restarts
+
+
+def _follow_to_the_end(log: Log, mirror: _Mirror, harness: MySQLHarness) -> None:
+    give_up = time.monotonic() + SECONDS
+    while True:
+        target = log.source.log_end()
+        while not log.reader.reached(target) or mirror.waiting:
+            piece = log.read(0.05)
+            if piece is not None:
+                mirror.take(piece)
+            assert time.monotonic() < give_up
+        if mirror.parked is not None:
+            harness.execute("UPDATE t SET b = 0 LIMIT 1")
+        elif mirror.fresh:
+            return
+        mirror.snapshot()
+
+
+@pytest.mark.parametrize(("seed", "metadata"), [(1, "FULL"), (2, "NO_LOG"), (3, "FULL")])
+def test_a_mirror_kept_by_the_log_is_the_table(mysql_harness: MySQLHarness, seed: int, metadata: str) -> None:
+    mysql_harness.execute("CREATE TABLE t (id int PRIMARY KEY, a varchar(60), b bigint)")
+    mysql_harness.server.execute(f"SET GLOBAL binlog_row_metadata = {metadata}", "SET GLOBAL lock_wait_timeout = 5")
+    deadline = time.monotonic() + 8
+    writers = [_Writer(mysql_harness, seed * 10 + number) for number in range(3)]
+    threads = [
+        threading.Thread(target=writer.work, args=(deadline,), kwargs={"defines": number == 0})
+        for number, writer in enumerate(writers)
+    ]
+    try:
+        with Log(mysql_harness, rows_at_once=200) as log:
+            mirror = _Mirror(log)
+            for thread in threads:
+                thread.start()
+            restarts = _follow_meanwhile(log, mirror, threads, random.Random(seed))
+            _follow_to_the_end(log, mirror, mysql_harness)
+            names = [column.name for column in mirror.shape.columns]
+            assert names == [column.name for column in log.followed()[0].shape.columns]
+            told = mysql_harness.rows(f"SELECT {', '.join(f'`{name}`' for name in names)} FROM t ORDER BY id")
+            mine = [tuple(mirror.rows[key].get(name) for name in names) for key in sorted(mirror.rows)]
+            steps = [writer.steps for writer in writers]
+            print(f"{seed=} {steps=} rows={len(mine)} pieces={len(log.pieces)} {restarts=} lost={mirror.lost}")
+            assert mine == told
+            assert restarts > 0
+            assert metadata == "NO_LOG" or mirror.lost == 0
+    finally:
+        for thread in threads:
+            thread.join()
+        mysql_harness.server.execute("SET GLOBAL binlog_row_metadata = FULL", "SET GLOBAL lock_wait_timeout = 86400")
