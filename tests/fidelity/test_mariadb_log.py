@@ -22,10 +22,13 @@ def test_the_log_tells_the_values_that_a_snapshot_reads(mysql_harness: MySQLHarn
     try:
         source = mysql_harness.open()
         shape = source.shape(TableName("", "t"), as_text)
-        inserts = [f"INSERT INTO t (v) VALUES ({value})" for value in (*case.values, "NULL")]
+        # the literals are UTC: the first moment of TIMESTAMP is no moment in +08:00
+        utc = "SET time_zone = '+00:00'"
+        inserts = [utc, *(f"INSERT INTO t (v) VALUES ({value})" for value in (*case.values, "NULL"))]
         came, events = from_log(source, shape, lambda: mysql_harness.execute(*inserts), as_text=as_text)
         read = through_sealed_batches(source, shape, BY_ID)
         updates = [
+            utc,
             "UPDATE t SET v = NULL WHERE v IS NOT NULL",
             *(f"UPDATE t SET v = {value} WHERE id = {number}" for number, value in enumerate(case.values, start=1)),
             "DELETE FROM t WHERE v IS NOT NULL",
