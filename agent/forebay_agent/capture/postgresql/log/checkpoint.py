@@ -1,6 +1,7 @@
 """The log checkpoint: of which server and slot it is, how far the log was handed on, and what is known of each table.
 
-    {"system": "7711…", "database": 16384, "timeline": 1, "slot": "forebay_tax", "lsn": "0/16B3748", "tables": {…}}
+    {"system": "7711…", "database": 16384, "timeline": 1, "slot": "forebay_tax", "publication": 16390, "lsn": "0/16B3748",
+     "tables": {…}}
 
 `lsn` is the end of the last transaction that was handed on (or a place behind it where nothing was missed): the server
 sends what was committed at or after it. An LSN is an integer here and `0/16B3748` wherever it is shown.
@@ -13,7 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-_FIELDS: Final = {"system": str, "database": int, "timeline": int, "slot": str, "lsn": str, "tables": dict}
+_FIELDS: Final = {
+    "system": str,
+    "database": int,
+    "timeline": int,
+    "slot": str,
+    "publication": int,
+    "lsn": str,
+    "tables": dict,
+}
 
 
 def lsn_text(lsn: int) -> str:
@@ -61,12 +70,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class LogCheckpoint:
-    """tables: by relation oid."""
+    """publication: its oid. tables: by relation oid."""
 
     system: str
     database: int
     timeline: int
     slot: str
+    publication: int
     lsn: int
     tables: Mapping[int, Known] = field(default_factory=dict)
 
@@ -77,6 +87,7 @@ class LogCheckpoint:
                 "database": self.database,
                 "timeline": self.timeline,
                 "slot": self.slot,
+                "publication": self.publication,
                 "lsn": lsn_text(self.lsn),
                 "tables": {str(oid): known.to_json(self.lsn) for oid, known in self.tables.items()},
             },
@@ -91,5 +102,11 @@ class LogCheckpoint:
             raise ValueError("not a log checkpoint of PostgreSQL")
         tables = {int(oid): Known.from_json(known) for oid, known in fields["tables"].items()}
         return cls(
-            fields["system"], fields["database"], fields["timeline"], fields["slot"], lsn_of(fields["lsn"]), tables
+            fields["system"],
+            fields["database"],
+            fields["timeline"],
+            fields["slot"],
+            fields["publication"],
+            lsn_of(fields["lsn"]),
+            tables,
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from forebay_agent.capture.log import LogTable
 from forebay_agent.capture.postgresql.log import publication, server, slot
-from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_text
+from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint
 from forebay_agent.capture.postgresql.log.fitness import unfit
 from forebay_agent.capture.postgresql.log.layout import layout_of
 from forebay_agent.capture.postgresql.log.publication import Names, Publication
@@ -14,10 +16,18 @@ from forebay_agent.capture.postgresql.log.reader import PostgreSQLLogReader
 from forebay_agent.capture.postgresql.log.server import LogEnd
 from forebay_agent.capture.postgresql.log.stream import Stream
 from forebay_agent.capture.postgresql.log.streamed import Spilled
+from forebay_agent.capture.postgresql.log.visibility import snapshot_of
 from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.capture.source import TableName
 from forebay_agent.config.model import SourceConfig
-from forebay_agent.errors import LogGap, LogUnfit
+from forebay_agent.errors import LogUnfit, SourceError
+
+_PATIENCE_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.02
+_WHO: Final = """
+SELECT 'pid ' || pid FROM pg_stat_activity WHERE backend_xid::text = ANY (%s)
+UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts WHERE transaction::text = ANY (%s)
+"""
 
 
 def open_reader(
@@ -43,11 +53,13 @@ def open_reader(
         publication.check(published)
         slot.wait_until_free(session, names.slot)
         known = saved.tables if saved is not None else {}
-        start = LogCheckpoint(identity.system, database, identity.timeline, names.slot, lsn, known)
+        start = LogCheckpoint(identity.system, database, identity.timeline, names.slot, published.oid, lsn, known)
         reader = PostgreSQLLogReader(config, lambda: Session(config), stream, published, start, spill)
         reader.follow(tables)
         reader.opened()
         stream.start(names.slot, names.publication, lsn)
+        # who used the slot meanwhile may have moved it: the server then passes over that without a word
+        slot.check_not_moved(slot.slot_of(session, names.slot), lsn)
     except BaseException:
         if reader is not None:
             reader.close()
@@ -93,6 +105,7 @@ def _first(config: SourceConfig, session: Session, names: Names, tables: Sequenc
     if there is not None:
         slot.check(there)
         if there.status != slot.LOST:
+            _wait_for_older(session, names)
             return published, max(LogEnd(session).now(), there.confirmed)
         if config.slot:
             raise LogUnfit(
@@ -113,7 +126,24 @@ def _again(session: Session, names: Names, saved: LogCheckpoint) -> Publication:
     slot.check(there)
     published = publication.publication_of(session, names.publication)
     if published is None:
-        raise LogGap(
-            f"publication {names.publication} was dropped: changes from {lsn_text(saved.lsn)} to {lsn_text(end)} are lost"
-        )
+        raise slot.gap(f"publication {names.publication} was dropped", saved.lsn, end)
+    if published.oid != saved.publication:
+        raise slot.gap(f"publication {names.publication} is another one than it was", saved.lsn, end)
     return published
+
+
+def _wait_for_older(session: Session, names: Names) -> None:
+    """Until the transactions that are open now have ended: what they wrote may stand before the publication was made, and
+    there the server would look for it in vain. (Making a slot waits for them too.) Raises SourceError."""
+    older = snapshot_of(session).open
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while older:
+        if time.monotonic() > deadline:
+            found = session.rows(_WHO, ([str(xid) for xid in older],) * 2)
+            raise SourceError(
+                f"transactions that may be older than publication {names.publication} are still open: "
+                f"{', '.join(who for (who,) in found)}",
+                remedy="Wait for these transactions, or ask the DBA to end them; the agent tries again by itself.",
+            )
+        time.sleep(_LOOK_SECONDS)
+        older &= snapshot_of(session).open

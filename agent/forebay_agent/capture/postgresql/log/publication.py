@@ -27,7 +27,7 @@ _ALL_CHANGES: Final = "insert, update, delete, truncate"
 _LISTS_VERSION: Final = 150_000
 
 _PUBLICATION: Final = """
-SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, puballtables, {root}, {generated}
+SELECT oid::bigint, pubinsert AND pubupdate AND pubdelete AND pubtruncate, puballtables, {root}, {generated}
 FROM pg_publication WHERE pubname = %s
 """
 _MEMBER: Final = """
@@ -49,6 +49,7 @@ class Publication:
     """As it is. via_root: partitioned tables under their own names."""
 
     name: str
+    oid: int
     all_changes: bool
     all_tables: bool
     via_root: bool

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from forebay_agent.capture.log import LogPiece, LogTable, TableEvent
@@ -219,7 +220,4 @@ class PostgreSQLLogReader:
         self._stream.handed_on(end)
 
     def _checkpoint(self) -> str:
-        start = self._start
-        return LogCheckpoint(
-            start.system, start.database, start.timeline, start.slot, self._lsn, self._tables.known
-        ).to_json()
+        return replace(self._start, lsn=self._lsn, tables=self._tables.known).to_json()

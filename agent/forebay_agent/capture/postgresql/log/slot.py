@@ -1,7 +1,8 @@
 """The replication slot: the server's memory of how far the agent came, and what keeps the log until then.
 
 A slot that is not where it was left has lost changes: dropped (it is gone), recreated, moved ahead or used by someone
-else (its confirmed LSN lies beyond our log checkpoint), or invalidated (`wal_status` lost).
+else (its confirmed LSN lies beyond our log checkpoint), or invalidated (`wal_status` lost). A server that was set back to
+an earlier state has it as it was then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from forebay_agent.errors import LogGap, LogUnfit, PrivilegeMissing, SourceError
 PLUGIN: Final = "pgoutput"
 LOST: Final = "lost"
 _STATUS_VERSION: Final = 130_000
+_TAKE_ANEW: Final = "Take the tables anew: `forebay-agent snapshot STREAM --reason …`."
 _IN_USE_SECONDS: Final = 3.0
 _ROOM: Final = "SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::int"
 
@@ -116,18 +118,35 @@ def check(slot: Slot) -> None:
 
 def check_continues(slot: Slot | None, checkpoint: LogCheckpoint, end: int) -> None:
     """Whether the slot still holds what comes after the checkpoint. end: the log's. Raises LogGap."""
-    lost = f"changes from {lsn_text(checkpoint.lsn)} to {lsn_text(end)} are lost"
+    if end < checkpoint.lsn:
+        raise LogGap(
+            f"the server's log ends at {lsn_text(end)} and was captured up to {lsn_text(checkpoint.lsn)}: the server was set "
+            "back to an earlier state",
+            remedy=_TAKE_ANEW,
+        )
     if slot is None:
-        raise LogGap(f"replication slot {checkpoint.slot} was dropped: {lost}")
+        raise gap(f"replication slot {checkpoint.slot} was dropped", checkpoint.lsn, end)
     if slot.status == LOST:
-        raise LogGap(
-            f"replication slot {slot.name} was invalidated, because it kept more log than max_slot_wal_keep_size: {lost}"
+        raise gap(
+            f"replication slot {slot.name} was invalidated, because it kept more log than max_slot_wal_keep_size",
+            checkpoint.lsn,
+            end,
+            remedy=f"{_TAKE_ANEW} Ask the DBA to raise max_slot_wal_keep_size.",
         )
-    if slot.confirmed > checkpoint.lsn:
-        raise LogGap(
-            f"replication slot {slot.name} stands at {lsn_text(slot.confirmed)}: it was moved ahead, made anew or used by "
-            f"someone else: changes from {lsn_text(checkpoint.lsn)} to {lsn_text(slot.confirmed)} are lost"
+    check_not_moved(slot, checkpoint.lsn)
+
+
+def check_not_moved(slot: Slot | None, lsn: int) -> None:
+    """While our own connection holds it, nobody else can move it any more. Raises LogGap."""
+    if slot is not None and slot.confirmed > lsn:
+        raise gap(
+            f"replication slot {slot.name} was moved ahead, made anew or used by someone else", lsn, slot.confirmed
         )
+
+
+def gap(what: str, start: int, end: int, *, remedy: str = "") -> LogGap:
+    """What stood in the log between two places was not captured and is gone."""
+    return LogGap(f"{what}: there is a gap from {lsn_text(start)} to {lsn_text(end)}", remedy=remedy or _TAKE_ANEW)
 
 
 def wait_until_free(session: Session, name: str) -> None:

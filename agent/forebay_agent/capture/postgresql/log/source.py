@@ -48,7 +48,7 @@ class PostgreSQLLog:
         return opening.open_reader(self._config, self._session, tables, checkpoint, _spill)
 
     def end(self) -> str:
-        return LogCheckpoint("", 0, 0, "", self._end.now()).to_json()
+        return LogCheckpoint("", 0, 0, "", 0, self._end.now()).to_json()
 
     def read_chunk(self, shape: TableShape, rows: RowRange, reader: LogReader) -> Iterator[pa.RecordBatch]:
         assert isinstance(reader, PostgreSQLLogReader)
