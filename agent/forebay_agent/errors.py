@@ -88,6 +88,12 @@ class TableReplaced(AgentError):
     code = "FB-TABLE-REPLACED"
 
 
+class SourceReplaced(TableReplaced):
+    """The database is another server than the one that was captured so far."""
+
+    code = "FB-SOURCE-REPLACED"
+
+
 class TableChanged(AgentError):
     """The table's columns changed in a way that its stream cannot follow."""
 

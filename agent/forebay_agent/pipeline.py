@@ -89,10 +89,10 @@ class StreamPipeline:
                 left_off = self._take(pieces)
         except Superseded:
             return True
+        self._board.capturing(self.name, None)
         self._board.update(
             self.name,
             waits=self.waits,
-            capturing=None,
             guarantee=self.opened.capture.guarantee,
             last_poll_at_us=self._clock.now_us(),
         )

@@ -8,6 +8,11 @@ from typing import Final
 
 from forebay_agent import errors
 
+ANY_STREAM: Final = "STREAM"
+"""in a remedy's commands: the stream whose trouble it is"""
+
+TAKE_ANEW: Final = f"forebay-agent snapshot {ANY_STREAM} --reason …"
+
 
 class Reaction(Enum):
     """What the agent does by itself."""
@@ -42,6 +47,12 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     errors.TableMissing: Policy(Reaction.HOLD, 3, "Correct the table's name, or remove it from the source's file."),
     errors.TableReplaced: Policy(
         Reaction.HOLD, 1, "If it is meant, start the stream anew: `forebay-agent reset STREAM --reason …`."
+    ),
+    errors.SourceReplaced: Policy(
+        Reaction.HOLD,
+        1,
+        "Point the source back at its server: nothing is lost. If this server holds the data now, take the table anew: "
+        "`forebay-agent snapshot STREAM --reason …`.",
     ),
     errors.TableChanged: Policy(
         Reaction.HOLD, 1, "Undo the change, or start the stream anew: `forebay-agent reset STREAM --reason …`."

@@ -6,6 +6,7 @@ delays them all. Jobs (drain, digests of the table as it is) run between polls.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -27,6 +28,7 @@ from forebay_agent.errors import (
     OutboxDamaged,
     OutboxFull,
     SourceDenied,
+    SourceReplaced,
     SourceUnreachable,
     StateFolderUnusable,
 )
@@ -36,7 +38,7 @@ from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import Opened, StreamPipeline
 from forebay_agent.policy import Reaction, policy_of
 from forebay_agent.pulse import Pulses
-from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.stream_state import Board
 from forebay_agent.transform import Transform
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
@@ -107,6 +109,7 @@ class SourceWorker:
         self._log: LogPipeline | None = None
         self._log_due = 0.0
         self._log_backoff = Backoff(*_BACKOFF)
+        self._log_stood_at: str | None = None  # as durable, when the log met the trouble that it is in
         if logged:
             self._log = LogPipeline(
                 config,
@@ -189,6 +192,7 @@ class SourceWorker:
             self._trouble(lane, journal.unexpected(error))
             return False
         lane.backoff.succeeded()
+        self._source_backoff.succeeded()
         lane.held_in_epoch = 0
         lane.due = self._clock.monotonic() + (0.0 if more else self.config.poll_interval.total_seconds())
         return more
@@ -227,7 +231,6 @@ class SourceWorker:
         """The source's session, opened when it is not. On the source's thread only. Raises what opening raises."""
         if self._source is None:
             self._source = self._opener(self.config)
-            self._source_backoff.succeeded()
             journal.info("source opened", source=self.config.name, kind=self.config.kind)
         return self._source
 
@@ -248,6 +251,7 @@ class SourceWorker:
         """One round of the log. A trouble is shown, and waited for, here."""
         try:
             more = log.step()
+            self._log_went_on(log, more=more)
         except (OutboxDamaged, StateFolderUnusable, MemoryError):
             raise
         except AgentError as error:
@@ -256,7 +260,6 @@ class SourceWorker:
         except Exception as error:
             self._log_trouble(log, journal.unexpected(error))
             return
-        self._log_backoff.succeeded()
         # an open log waits for news by itself
         self._log_due = self._clock.monotonic() + (0.0 if more or log.listening else _LOOK_SECONDS)
 
@@ -264,6 +267,7 @@ class SourceWorker:
         while not self._stopping and self._clock.monotonic() < until:
             try:
                 log.drain(until, lambda: self._stopping)
+                self._log_went_on(log, more=True)
                 return
             except OutboxFull as error:
                 self._log_trouble(log, error)
@@ -277,21 +281,43 @@ class SourceWorker:
                 self._log_trouble(log, journal.unexpected(error))
                 return
 
-    def _log_trouble(self, log: LogPipeline, error: AgentError) -> None:
-        """What keeps the whole log from going on; one table's own trouble is the pipeline's."""
-        if isinstance(error, SourceUnreachable | SourceDenied):
-            self._unreachable(error)
+    def _log_went_on(self, log: LogPipeline, *, more: bool) -> None:
+        """The trouble is over once the log came further, or to its end: being read anew up to where it breaks off is neither.
+        Raises as `LogPipeline.step`."""
+        if self._log_stood_at is None:
             return
+        if log.durable == self._log_stood_at and (more or not log.at_end()):
+            return
+        self._log_stood_at = None
+        self._log_backoff.succeeded()
         for lane in self.lanes.values():
-            if lane.table.mode == LOG and not log.is_parked(lane.name):
-                self._show(lane, error)
-        if policy_of(error).reaction is Reaction.RETRY:
-            pause = self._log_backoff.next()
-            if isinstance(error, OutboxFull):
-                pause = min(pause, FULL_SECONDS)
+            if lane.table.mode == LOG:
+                lane.held_in_epoch = 0
+                if not log.has_own_trouble(lane.name):
+                    self._board.capturing(lane.name, None)
+
+    def _log_trouble(self, log: LogPipeline, error: AgentError) -> None:
+        """What keeps the whole log from going on; one table's own trouble is the pipeline's. What may heal by itself (an event
+        that was damaged on its way, a server that took another's place) is looked at again soon, then ever more slowly.
+        Tables in other modes go on: that the database cannot be reached they find out themselves."""
+        self._log_stood_at = log.durable
+        held = policy_of(error).reaction is not Reaction.RETRY
+        was_reset = False
+        for lane in self.lanes.values():
+            if lane.table.mode == LOG and not log.has_own_trouble(lane.name):
+                self._board.capturing(lane.name, error)
+                epoch = self._outbox.stream(lane.name).epoch if held else 0
+                was_reset = was_reset or 0 < lane.held_in_epoch < epoch  # while the log was looked at
+                lane.held_in_epoch = epoch
+        if isinstance(error, SourceUnreachable | SourceDenied | SourceReplaced):
+            self._close_session()  # the next look is at whoever answers then
         else:
-            pause = HELD_SECONDS
-        self._log_due = self._clock.monotonic() + pause
+            with contextlib.suppress(AgentError):
+                log.watch_retention()
+        pause = self._log_backoff.next()
+        if isinstance(error, OutboxFull):
+            pause = min(pause, FULL_SECONDS)
+        self._log_due = self._clock.monotonic() + (0.0 if was_reset else pause)
 
     def _open(self, lane: Lane) -> StreamPipeline:
         source = self.session()
@@ -314,7 +340,9 @@ class SourceWorker:
         if isinstance(error, SourceUnreachable | SourceDenied):
             self._unreachable(error)
             return
-        self._show(lane, error)
+        self._board.capturing(lane.name, error)
+        if isinstance(error, SourceReplaced):
+            self._close_session()  # the next look is at whoever answers then
         if policy_of(error).reaction is Reaction.RETRY:
             pause = lane.backoff.next()
             if isinstance(error, OutboxFull):
@@ -331,20 +359,17 @@ class SourceWorker:
         pause = self._source_backoff.next()
         self._log_due = self._clock.monotonic() + pause
         for each in self.lanes.values():
-            self._show(each, error)
+            if self._log is None or not self._log.has_own_trouble(each.name):
+                self._board.capturing(each.name, error)
             each.due = self._clock.monotonic() + pause
-
-    def _show(self, lane: Lane, error: AgentError) -> None:
-        trouble = Trouble.of(error)
-        if self._board.of(lane.name).capturing != trouble:
-            journal.warning("capture waits", stream=lane.name, code=trouble.code, reason=trouble.reason)
-        self._board.update(lane.name, capturing=trouble)
 
     def _free_lanes_that_were_reset(self) -> None:
         for lane in self.lanes.values():
             if lane.held_in_epoch and self._outbox.stream(lane.name).epoch != lane.held_in_epoch:
                 lane.held_in_epoch = 0
                 lane.due = 0.0
+                if lane.table.mode == LOG:
+                    self._log_due = 0.0
 
     def _run_job(self, job: Callable[[], Any], future: Future[Any]) -> None:
         if not future.set_running_or_notify_cancel():

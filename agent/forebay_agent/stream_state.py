@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from dataclasses import dataclass, replace
 from typing import Final
 
+from forebay_agent import journal
 from forebay_agent.errors import AgentError
-from forebay_agent.policy import Reaction, policy_of, remedy_of
+from forebay_agent.policy import ANY_STREAM, Reaction, policy_of, remedy_of
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
@@ -28,8 +30,11 @@ class Trouble:
     held: bool
 
     @classmethod
-    def of(cls, error: AgentError) -> Trouble:
+    def of(cls, error: AgentError, name: StreamName | None = None) -> Trouble:
+        """name: of the stream that it is the trouble of; the commands of the remedy name it then."""
         remedy = remedy_of(error)
+        if name is not None:
+            remedy = remedy.replace(ANY_STREAM, shlex.quote(str(name)))
         if error.sql:
             remedy = f"{remedy} SQL: {error.sql}"
         return cls(error.code, str(error), remedy, policy_of(error).reaction is not Reaction.RETRY)
@@ -39,7 +44,7 @@ class Trouble:
 class StreamState:
     """One stream. `capturing` and `sending` are its troubles on either side of the outbox; `waits` says what a capture
     that is in no trouble waits for. Times in microseconds since 1970, 0: never. log_hours_left: until the database forgets
-    what was not captured, None: it does not, or cannot tell."""
+    what was not captured, None: it does not, or cannot tell. log_kept: for how long it keeps its log, in words."""
 
     name: StreamName
     mode: str = ""
@@ -58,6 +63,7 @@ class StreamState:
     last_poll_at_us: int = 0
     log_hours_left: float | None = None
     log_bytes_behind: int = 0
+    log_kept: str = ""
 
     @property
     def trouble(self) -> Trouble | None:
@@ -108,6 +114,20 @@ class Board:
         with self._lock:
             state = self._states.get(name) or StreamState(name)
             self._states[name] = replace(state, **changes)  # type: ignore[arg-type]
+
+    def capturing(self, name: StreamName, error: AgentError | None) -> None:
+        """Shows, and once tells the journal, what keeps a stream's capture from going on; None: nothing does."""
+        trouble = None if error is None else Trouble.of(error, name)
+        before = self.of(name).capturing
+        if trouble == before:
+            return
+        self.update(name, capturing=trouble)
+        if trouble is not None:
+            journal.warning(
+                "capture waits", stream=name, code=trouble.code, reason=trouble.reason, remedy=trouble.remedy
+            )
+        else:
+            journal.info("capture goes on", stream=name)
 
     def of(self, name: StreamName) -> StreamState:
         with self._lock:

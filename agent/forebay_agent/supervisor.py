@@ -262,7 +262,15 @@ class Supervisor:
                 "remedy": trouble.remedy if trouble else "",
             },
             "outbox": _plain(self._outbox_state()),
-            "streams": [{**_plain(state.to_proto()), "stream": str(state.name)} for state in self._board.all()],
+            "streams": [
+                {
+                    **_plain(state.to_proto()),
+                    "stream": str(state.name),
+                    "log_hours_left": state.log_hours_left,
+                    "log_kept": state.log_kept,
+                }
+                for state in self._board.all()
+            ],
         }
         try:
             content = json.dumps(told, ensure_ascii=False).encode()

@@ -11,6 +11,7 @@ import pytest
 from forebay_agent import errors
 from forebay_agent.capture.log import LogRows
 from forebay_agent.capture.mysql.log.checkpoint import LogCheckpoint
+from forebay_agent.policy import remedy_of
 from tests.contract.sources.mysql import MySQLHarness
 from tests.integration.log_of_mysql import Log, told
 from tests.servers.mariadb import MariaDB
@@ -131,9 +132,10 @@ def test_another_server_is_refused(own: MySQLHarness, mysql_harness: MySQLHarnes
     with Log(own) as log:
         checkpoint = log.checkpoint
     source = mysql_harness.open()
-    with pytest.raises(errors.TableReplaced) as raised:
+    with pytest.raises(errors.SourceReplaced) as raised:
         source.open_log([], checkpoint)  # type: ignore[attr-defined]
-    assert "reset" in raised.value.remedy
+    assert "Point the source back" in remedy_of(raised.value)
+    assert "forebay-agent snapshot" in remedy_of(raised.value)
 
 
 def test_a_damaged_checkpoint_is_never_taken_for_another_one(mysql_harness: MySQLHarness) -> None:

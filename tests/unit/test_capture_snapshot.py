@@ -12,7 +12,7 @@ import pytest
 from forebay_agent.capture import table as capture_table
 from forebay_agent.capture.captured import Checkpoint
 from forebay_agent.config.model import TableConfig
-from forebay_agent.errors import KeyMissing, TableChanged, TableReplaced
+from forebay_agent.errors import KeyMissing, SourceReplaced, TableChanged, TableReplaced
 from forebay_wire.columns import CHANGE_FIELDS
 from forebay_wire.schema import TableSchema
 from tests.contract.harness import SourceHarness
@@ -141,10 +141,10 @@ def test_another_file_under_the_same_name_is_not_taken_for_the_same_table(filled
     copy = Path(f"{path}.copy")
     shutil.copy(path, copy)
     copy.rename(path)
-    with pytest.raises(TableReplaced, match="server"):
+    with pytest.raises(SourceReplaced, match="server"):
         capturing.poll()
     capturing.restart()
-    with pytest.raises(TableReplaced, match="server"):
+    with pytest.raises(SourceReplaced, match="server"):
         capturing.poll()
 
 

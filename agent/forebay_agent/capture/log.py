@@ -138,7 +138,7 @@ class LogSource(Source, Protocol):
         """A reader at a log checkpoint; None: at the log's end as it is now (makes slot and publication where they are the
         agent's to make).
 
-        Raises: LogGap (what the checkpoint asks for is gone, or was never this server's: from X to Y), TableReplaced
+        Raises: LogGap (what the checkpoint asks for is gone, or was never this server's: from X to Y), SourceReplaced
         (another server), PrivilegeMissing (with the SQL), LogUnfit (the server's settings: with the SQL that cures it).
         """
 

@@ -18,7 +18,7 @@ from forebay_agent.capture import marks
 from forebay_agent.capture.captured import Checkpoint
 from forebay_agent.capture.source import RowRange, Source, TableShape, Values
 from forebay_agent.config.model import TableConfig
-from forebay_agent.errors import KeyMissing, TableChanged, TableReplaced
+from forebay_agent.errors import KeyMissing, SourceReplaced, TableChanged, TableReplaced
 from forebay_wire.columns import CHANGE_FIELDS
 from forebay_wire.schema import column as field_of
 
@@ -72,8 +72,8 @@ class CapturedTable:
 
     def claim(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint with this server's and table's identity; set back to its start when mode, key or cursor column are
-        no longer those that its values belong to. Raises TableReplaced when it was taken from another server or of another
-        table of this name; an identity that is not known (empty) matches."""
+        no longer those that its values belong to. Raises SourceReplaced when it was taken from another server, TableReplaced
+        when of another table of this name; an identity that is not known (empty) matches."""
         self.refuse_another(checkpoint, self.shape)
         server, table = self.source.identity(), self.shape.identity
         if checkpoint.plan not in ("", self._plan):
@@ -81,13 +81,11 @@ class CapturedTable:
         return checkpoint.advanced(source=server or checkpoint.source, table=table or checkpoint.table, plan=self._plan)
 
     def refuse_another(self, checkpoint: Checkpoint, shape: TableShape) -> None:
-        """Raises TableReplaced when server or table are not those that the checkpoint was taken from."""
+        """Raises SourceReplaced, TableReplaced: server or table are not those that the checkpoint was taken from."""
         server, table = self.source.identity(), shape.identity
         if checkpoint.source and server and checkpoint.source != server:
-            raise TableReplaced(
-                f"{self.shape.table} was captured from server {checkpoint.source}; this is server {server}",
-                remedy="Point the source back at its server, or start the stream anew: "
-                "`forebay-agent reset STREAM --reason …`.",
+            raise SourceReplaced(
+                f"{self.shape.table} was captured from server {checkpoint.source}; this is server {server}"
             )
         if checkpoint.table and table and checkpoint.table != table:
             raise TableReplaced(f"{self.shape.table} was dropped and created again since it was captured")

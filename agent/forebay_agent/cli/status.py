@@ -17,7 +17,9 @@ from forebay_agent.errors import StateFolderUnusable
 SUMMARY: Final = "say how every stream stands"
 DESCRIPTION: Final = """\
 Says whether the agent runs and is connected, how full the outbox is, and per stream its state, how long ago it last
-changed, what keeps it from going on, and the remedy."""
+changed, what keeps it from going on, and the remedy. In mode log also how far capture is behind the log's end, and for how
+many hours the database still keeps what was not captured (`kept`; nothing: for as long as needed, or it cannot be told;
+`log_kept` of --json says which)."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent status                   all streams
@@ -33,7 +35,7 @@ ALARM_HOURS: Final = 24.0
 STALE_SECONDS: Final = 30.0
 """a running agent writes its status about every second"""
 
-_COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "behind", "waiting", "code")
+_COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "behind", "kept", "waiting", "code")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +131,7 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
             "polled": since(stream["last_poll_at_us"]),
             "waiting": stream["sealed_seq"] - stream["durable_seq"],
             "behind": listing.size(stream.get("log_bytes_behind") or 0) if stream["mode"] == "log" else "",
+            "kept": _hours(stream.get("log_hours_left")),
         }
         for stream in streams
     ]
@@ -138,6 +141,7 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
         if hours is not None and hours < ALARM_HOURS:
             yield ""
             yield f"{stream['stream']}: THE DATABASE FORGETS what was not captured in {hours:.1f} hours"
+            yield from problems.indented("why:", stream.get("log_kept", ""))
             yield "  remedy: restore the way to the collector or free the outbox, or have the DBA keep the log for longer"
     for stream in streams:
         if stream["code"] or stream["reason"]:
@@ -146,3 +150,7 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
             yield from problems.indented("why:", stream["reason"])
             if stream["remedy"]:
                 yield from problems.indented("remedy:", stream["remedy"])
+
+
+def _hours(hours: float | None) -> str:
+    return "" if hours is None else f"{hours:,.0f} h"

@@ -25,6 +25,7 @@ from forebay_agent.errors import (
     AgentError,
     LogGap,
     SourceDenied,
+    SourceReplaced,
     SourceUnreachable,
     StatementTimeout,
 )
@@ -93,6 +94,10 @@ class Opening:
             followed = frozenset(stream.name.table for stream in opened.streams if not stream.parked)
             opened.log = LogRecord(opened.reader.checkpoint, followed)
             self._outbox.put_log(self._department, self._config.name, puts, opened.log, open=False)
+            return opened
+        for trouble in opened.troubles.values():
+            if isinstance(trouble, SourceReplaced):  # nothing of this server is followed
+                raise trouble
         return opened
 
     def trouble_of(self, source: Source, name: StreamName) -> AgentError | None:

@@ -29,7 +29,7 @@ from forebay_agent.log.putting import Anew, LogSealer, Rows, Work
 from forebay_agent.log.snapshots import Snapshots
 from forebay_agent.log.stream import LOG, LogStream, error_of, guarantee_of, parking
 from forebay_agent.outbox import LogRecord, Outbox, Superseded
-from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.stream_state import Board
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
 
@@ -39,7 +39,7 @@ HELD_SECONDS: Final = 30.0
 """between looks at a stream that waits for a person"""
 
 _LOOK_SECONDS: Final = 1.0
-_RETENTION_SECONDS: Final = 30.0
+_RETENTION_SECONDS: Final = (3.0, 30.0)  # after the first look, which may not know a rate yet, and after any other
 _IDLE_SECONDS: Final = 5.0  # between puts that move nothing but the log checkpoint
 
 
@@ -74,14 +74,17 @@ class LogPipeline:
         self._tick = tick
         self._sealer = LogSealer(department, config.name, outbox, board, clock.now_us)
         self._opening = Opening(config, department, tables, outbox, clock, algorithm)
+        self._names = [name for name, _ in tables]
         pace = Pace(config.chunk_time.total_seconds(), config.max_rows_per_second, config.snapshot_windows, CHUNK_BYTES)
         self._snapshots = Snapshots(self, pace, tick)
         self._queue: deque[Work] = deque()
         self._in_flight: Future[None] | None = None
         self._reader: LogReader | None = None
-        self._handed_at = self._looked = self._asked_retention = float("-inf")
+        self._handed_at = self._looked = self._retention_due = float("-inf")
+        self._retention_pauses = iter(_RETENTION_SECONDS)
         self._open_at = self._retry_at = float("-inf")
         self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
+        self._parked: dict[StreamName, int] = {}  # likewise those that are parked
         self.streams: dict[TableName, LogStream] = {}
         self.log = LogRecord("", frozenset())
         """as everything that was handed to the sealer leads to it"""
@@ -146,9 +149,19 @@ class LogPipeline:
         """Whether `step` waits for news by itself."""
         return self._reader is not None and self._followed()
 
-    def is_parked(self, name: StreamName) -> bool:
-        """Whether a stream has a trouble of its own."""
-        return name in self._troubled or any(each.parked for each in self.streams.values() if each.name == name)
+    def has_own_trouble(self, name: StreamName) -> bool:
+        """Whether a stream has a trouble of its own, which is shown; as known when the log was open last."""
+        epoch = self._troubled.get(name) or self._parked.get(name)
+        return epoch is not None and epoch == self._outbox.stream(name).epoch
+
+    @property
+    def durable(self) -> str:
+        """How far the log was captured, as the outbox holds it."""
+        return self._sealer.durable
+
+    def at_end(self) -> bool:
+        """Whether the log was read to where it ends now. Raises as `step`."""
+        return self.listening and not self.open and self.reader.reached(self.source.log_end())
 
     def waits(self, name: StreamName) -> str:
         """What a stream in no trouble waits for, in words."""
@@ -163,11 +176,11 @@ class LogPipeline:
         """An empty piece of work at the place where the log is now."""
         return Work(self.log, open=self.open and not ends)
 
-    def park(self, work: Work, stream: LogStream, error: AgentError) -> None:
-        """The log goes on without the stream."""
+    def park(self, work: Work, stream: LogStream, error: AgentError, where: str = "") -> None:
+        """The log goes on without the stream. where: the place and what stands there, for people."""
         stream.leave_copy()
         self._flush_carried(work, stream)
-        stream.checkpoint = parking(stream.checkpoint, error)
+        stream.checkpoint = parking(stream.checkpoint, error, where)
         work.add(stream)
         self.refollow()
 
@@ -214,19 +227,19 @@ class LogPipeline:
         source = self._session()
         opened = self._opening.open(source)
         for name, error in opened.troubles.items():
-            self._board.update(name, capturing=Trouble.of(error))
+            self._board.capturing(name, error)
         self.streams = {stream.table: stream for stream in opened.streams}
         self._reader = opened.reader
         self.log = opened.log
+        owned = {*self._troubled, *self._parked}
         self._troubled = {name: self._outbox.stream(name).epoch for name in opened.troubles}
+        self._parked.clear()
         self._sealer.durable = opened.log.checkpoint
         for stream in opened.streams:
             self._sealer.show(stream)
-            self._board.update(
-                stream.name,
-                guarantee=guarantee_of(stream.captured.shape, stream.config),
-                capturing=Trouble.of(error_of(stream.checkpoint)) if stream.parked else None,
-            )
+            self._board.update(stream.name, guarantee=guarantee_of(stream.captured.shape, stream.config))
+            if stream.name in owned and not stream.parked:
+                self._board.capturing(stream.name, None)
         self._snapshots.opened()
 
     def _take(self, piece: LogPiece) -> None:
@@ -272,7 +285,9 @@ class LogPipeline:
 
     def _take_event(self, work: Work, stream: LogStream, event: TableEvent) -> None:
         if event.kind is EventKind.LOST:
-            self.park(work, stream, event.error or SourceError(f"{stream.table}: {event.reason}"))
+            error = event.error or SourceError(f"{stream.table}: {event.reason}")
+            says = "" if event.reason in str(error) else f": {event.reason}"
+            self.park(work, stream, error, "" if event.position in str(error) else f"at {event.position}{says}")
             return
         if event.shape is not None:
             stream.leave_copy()  # it was read with other columns
@@ -315,7 +330,9 @@ class LogPipeline:
             self.refollow()
         for stream in self.streams.values():
             if stream.parked:
-                self._board.update(stream.name, capturing=Trouble.of(stream.failed or error_of(stream.checkpoint)))
+                self._parked[stream.name] = stream.record.epoch
+                self._board.capturing(stream.name, error_of(stream.checkpoint))
+                self._board.update(stream.name, log_hours_left=None, log_bytes_behind=0, log_kept="")
 
     def _look(self) -> None:
         """Now and then: streams that were reset, what people ask, how long the log is kept."""
@@ -329,16 +346,27 @@ class LogPipeline:
             return
         for stream in self.streams.values():
             if not stream.parked:
-                self._board.update(
-                    stream.name, waits=self.waits(stream.name), capturing=None, last_poll_at_us=self._clock.now_us()
-                )
+                self._board.update(stream.name, waits=self.waits(stream.name), last_poll_at_us=self._clock.now_us())
         self._snapshots.look()
         self._take_up_requests()
-        if now - self._asked_retention >= _RETENTION_SECONDS:
-            self._asked_retention = now
-            kept = self.source.retention(self._sealer.durable)
-            for stream in self.streams.values():
-                self._board.update(stream.name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind)
+        self.watch_retention()
+
+    def watch_retention(self) -> None:
+        """Shows now and then how long the database keeps what was not captured: also while a trouble holds the log."""
+        now = self._clock.monotonic()
+        if now < self._retention_due:
+            return
+        log = self._outbox.log(self._department, self._config.name)
+        durable = self._sealer.durable or (log.checkpoint if log is not None else "")
+        if not durable:
+            return
+        self._retention_due = now + next(self._retention_pauses, _RETENTION_SECONDS[-1])
+        kept = self.source.retention(durable)
+        for name in self._names:
+            if not self.has_own_trouble(name):
+                self._board.update(
+                    name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind, log_kept=kept.reason
+                )
 
     def _take_up_requests(self) -> None:
         if not self.open:
@@ -360,4 +388,4 @@ class LogPipeline:
                 error = self._opening.trouble_of(self.source, name)
                 if error is None:
                     raise Closed
-                self._board.update(name, capturing=Trouble.of(error))
+                self._board.capturing(name, error)

@@ -6,6 +6,7 @@ table never pins the log, and it has to be taken anew, under the next epoch.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from forebay_agent.capture.table import START, CapturedTable
 from forebay_agent.config.model import TableConfig
 from forebay_agent.errors import AgentError
 from forebay_agent.outbox import StreamRecord
+from forebay_agent.policy import ANY_STREAM, TAKE_ANEW, remedy_of
 from forebay_agent.sealing import Sealing
 from forebay_wire.key_range import KeyRange
 from forebay_wire.stream import StreamName
@@ -28,7 +30,8 @@ from forebay_wire.stream import StreamName
 LOG: Final = "log"
 PARKED: Final = "parked"
 RANGE: Final = "range"
-_REASON_CHARACTERS: Final = 2_000
+_KEPT_CHARACTERS: Final = 2_000
+_FREEING: Final = (f"forebay-agent snapshot {ANY_STREAM}", f"forebay-agent reset {ANY_STREAM}")
 _GUARANTEE: Final = (
     "Sees every committed change in the order of commits, deletes included, from the database's own log."
 )
@@ -98,19 +101,26 @@ def guarantee_of(shape: TableShape, table: TableConfig) -> str:
     return _GUARANTEE + ("" if shape.key else _NO_KEY) + ("" if table.snapshot else _NO_SNAPSHOT)
 
 
-def parking(checkpoint: Checkpoint, error: AgentError) -> Checkpoint:
-    """The checkpoint of a stream that goes no further."""
-    return checkpoint.advanced(phase=PARKED, after=None, parked=f"{error.code} {error}"[:_REASON_CHARACTERS])
+def parking(checkpoint: Checkpoint, error: AgentError, where: str = "") -> Checkpoint:
+    """The checkpoint of a stream that goes no further. where: the place in the log and what stands there, for people.
+
+    It keeps why and what to do. The remedy always ends with taking the table anew: nothing else frees the stream.
+    """
+    reason, remedy = f"{error} ({where})" if where else str(error), remedy_of(error)
+    if not any(command in remedy for command in _FREEING):
+        remedy = f"{remedy} Then take the table anew: `{TAKE_ANEW}`."
+    told = {"code": error.code, "reason": reason, "remedy": remedy, "sql": error.sql}
+    kept = {name: text[:_KEPT_CHARACTERS] for name, text in told.items()}
+    return checkpoint.advanced(phase=PARKED, after=None, parked=json.dumps(kept, ensure_ascii=False))
 
 
 def error_of(checkpoint: Checkpoint) -> AgentError:
-    """What parked the stream, as it was kept; the remedy is always to take it anew."""
-    code, _, reason = checkpoint.parked.partition(" ")
+    """What parked the stream, as it was kept."""
+    kept = json.loads(checkpoint.parked)
     kinds = {
         kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AgentError)
     }
-    kind = kinds.get(code, AgentError)
-    return kind(
-        f"{reason}; the log went on without this table",
-        remedy="Mend the cause, then take the table anew: `forebay-agent snapshot STREAM --reason …`.",
-    )
+    kind = kinds.get(kept["code"], AgentError)
+    error = kind(f"{kept['reason']}; the log went on without this table", remedy=kept["remedy"])
+    error.sql = kept["sql"]
+    return error

@@ -98,7 +98,7 @@ class Verdicts:
     def _hold(self, lane: Lane, error: AgentError, mark: CollectorMark | None) -> None:
         """With the collector's mark a reset can start from it, so it is kept; without, only shown."""
         lane.verdict = error
-        trouble = Trouble.of(error)
+        trouble = Trouble.of(error, lane.name)
         if self._board.of(lane.name).sending != trouble:
             journal.error("stream held", stream=lane.name, code=trouble.code, reason=trouble.reason)
         self._board.update(lane.name, sending=trouble)

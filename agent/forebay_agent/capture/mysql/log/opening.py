@@ -9,7 +9,7 @@ from __future__ import annotations
 from forebay_agent.capture.mysql.log.checkpoint import LogCheckpoint, Place, number_of
 from forebay_agent.capture.mysql.log.gtids import Executed
 from forebay_agent.capture.mysql.log.server import LogServer, no_log
-from forebay_agent.errors import LogGap, LogUnfit, LogUnreadable, TableReplaced
+from forebay_agent.errors import LogGap, LogUnfit, LogUnreadable, SourceReplaced
 
 _FIRST_OFFSET = 4
 
@@ -17,7 +17,7 @@ _FIRST_OFFSET = 4
 def opened_at(server: LogServer, text: str | None) -> LogCheckpoint:
     """The checkpoint to begin at; None: at the log's end.
 
-    Raises LogUnfit, TableReplaced, LogGap, LogUnreadable (a damaged checkpoint), PrivilegeMissing.
+    Raises LogUnfit, SourceReplaced, LogGap, LogUnreadable (a damaged checkpoint), PrivilegeMissing.
     """
     server.anew()
     refuse_unfit(server)
@@ -47,13 +47,9 @@ def refuse_unfit(server: LogServer) -> None:
 
 
 def refuse_another(server: LogServer, checkpoint: LogCheckpoint) -> None:
-    """Raises TableReplaced."""
+    """Raises SourceReplaced."""
     if (checkpoint.server, checkpoint.flavor) != (server.identity, server.flavor):
-        raise TableReplaced(
-            f"the log was read from server {checkpoint.server}; this is server {server.identity}",
-            remedy="Point the source back at its server, or start the streams anew: "
-            "`forebay-agent reset STREAM --reason …`.",
-        )
+        raise SourceReplaced(f"the log was read from server {checkpoint.server}; this is server {server.identity}")
 
 
 def gap(server: LogServer, place: Place, first: str) -> LogGap:

@@ -10,7 +10,7 @@ from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_o
 from forebay_agent.capture.postgresql.log.stream import Identity
 from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.config.model import SourceConfig
-from forebay_agent.errors import LogUnfit, TableReplaced
+from forebay_agent.errors import LogUnfit, SourceReplaced
 
 _SETTINGS: Final = "SELECT current_setting('wal_level'), pg_is_in_recovery()"
 _ENDS: Final = "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text"
@@ -41,22 +41,16 @@ def database_oid(session: Session) -> int:
 
 
 def check_identity(config: SourceConfig, checkpoint: LogCheckpoint, identity: Identity, database: int) -> None:
-    """Raises TableReplaced when the checkpoint is of another server, or of this one before a failover."""
-    remedy = (
-        "Point the source back at its server; or, if this one holds the data now, take the tables anew: "
-        "`forebay-agent snapshot STREAM --reason …`."
-    )
+    """Raises SourceReplaced when the checkpoint is of another server, or of this one before a failover."""
     if (checkpoint.system, checkpoint.database) != (identity.system, database):
-        raise TableReplaced(
+        raise SourceReplaced(
             f"{place(config)}: captured was server {checkpoint.system}, database {checkpoint.database}; this is server "
-            f"{identity.system}, database {database}",
-            remedy=remedy,
+            f"{identity.system}, database {database}"
         )
     if checkpoint.timeline != identity.timeline:
-        raise TableReplaced(
+        raise SourceReplaced(
             f"{place(config)}: captured was timeline {checkpoint.timeline}; the server is on timeline {identity.timeline}: a "
-            "standby took over, or a backup was restored",
-            remedy=remedy,
+            "standby took over, or a backup was restored"
         )
 
 
