@@ -91,6 +91,11 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         connect_timeout = "3s"
         poll_interval = "500ms"
         batch_rows = 1000
+        slot = "forebay_civil"
+        publication = "forebay civil"
+        linger = "0s"
+        chunk_time = "2s"
+        max_rows_per_second = 5000
         [[table]]
         name = "public.low_income"
         mode = "cursor"
@@ -104,6 +109,8 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         priority = 1
         """,
         demo=SQLITE + '[[table]]\nname = "a"\nmode = "trigger"\nexclude = ["photo"]\ninstall = true\npurge = false\n',
+        firms=SERVER.replace("postgresql", "mysql")
+        + 'server_id = 900001\n[[table]]\nname = "shop.a"\nmode = "log"\nsnapshot = false\n',
     )
     config = load(folder)
     assert config.state == Path("/var/lib/forebay-agent")
@@ -116,13 +123,16 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
     )
     assert (config.outbox.cap, config.outbox.free_disk) == (1 << 30, 64 << 20)
     assert (config.digest, config.log_level) == ("sha256", "debug")
-    civil, demo = config.sources
+    civil, demo, firms = config.sources
     assert (civil.name, civil.kind, civil.host, civil.port) == ("civil_affairs", "postgresql", "db.example", 5433)
     assert civil.password == Secret(file=folder / "sources.d" / "../civil.password")
     assert civil.password.reveal() == "p"
     assert (civil.charset, civil.tls, civil.tls_ca) == ("gbk", "verify", folder / "sources.d" / "../ca.pem")
     assert civil.statement_timeout == timedelta(hours=1)
     assert (civil.poll_interval, civil.batch_rows) == (timedelta(milliseconds=500), 1000)
+    assert (civil.linger, civil.chunk_time, civil.max_rows_per_second) == (timedelta(0), timedelta(seconds=2), 5000)
+    assert (civil.slot, civil.publication, civil.server_id) == ("forebay_civil", "forebay civil", 0)
+    assert (firms.server_id, firms.tables[0].snapshot, demo.tables[0].snapshot) == (900_001, False, True)
     (table,) = civil.tables
     assert table.masks == (MaskConfig("name", "name"), MaskConfig("id_no", "citizen_id"))
     assert (table.key, table.cursor, table.overlap) == (("id",), "updated_at", timedelta(minutes=5))
@@ -212,6 +222,17 @@ def test_agent_toml_is_refused_with_the_key_at_fault(write: Write, text: str, ke
         (SQLITE + TABLE + '[table.columns.a]\nmask = "name"\n', "table[1].columns", "is a table"),
         (SQLITE + TABLE + 'columns = "a"\n', "table[1].columns", "is a text"),
         (SQLITE + TABLE + "priority = 10\n", "table[1].priority", "out of range"),
+        (SQLITE + TABLE + "snapshot = false\n", "table[1].snapshot", "only used in mode"),
+        (
+            SERVER.replace("postgresql", "mysql") + 'slot = "a"\n' + TABLE,
+            "slot",
+            "does not belong to a source of kind mysql",
+        ),
+        (SERVER + 'slot = "A b"\n' + TABLE, "slot", "no name of a replication slot"),
+        (SERVER + "server_id = 5\n" + TABLE, "server_id", "does not belong"),
+        (SQLITE + 'publication = "p"\n' + TABLE, "publication", "does not belong"),
+        (SERVER + 'linger = "1"\n' + TABLE, "linger", "cannot be read"),
+        (SERVER + 'chunk_time = "1ms"\n' + TABLE, "chunk_time", "too short"),
         (SERVER + 'password = "hunter2"\n' + TABLE, "password", "never stands in the file"),
         (SERVER + 'password = { value = "hunter2" }\n' + TABLE, "password.value", "unknown key"),
         (SERVER + 'password = { file = "none" }\n' + TABLE, "password.file", "cannot be read"),

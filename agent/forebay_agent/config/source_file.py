@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Final
 
@@ -12,6 +13,8 @@ from forebay_wire import limits
 
 _SERVER_KEYS: Final = ("host", "port", "socket", "database", "user", "password", "tls", "tls_ca", "connect_timeout")
 _OTHER_NAMES: Final = {"mariadb": "mysql", "postgres": "postgresql", "pgsql": "postgresql", "sqlite3": "sqlite"}
+_ONLY_OF_KIND: Final = {"slot": "postgresql", "publication": "postgresql", "server_id": "mysql"}
+_SLOT_NAME: Final = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
 _OWN_SCHEMA: Final = {"sqlite": "main", "postgresql": "public"}
 
 
@@ -42,18 +45,25 @@ def read_source(top: Section) -> model.SourceConfig | None:
         user=top.text("user"),
         password=top.secret("password"),
         charset=top.text("charset"),
+        slot=top.text("slot"),
+        publication=top.text("publication"),
+        server_id=top.integer("server_id", 0, 1, (1 << 32) - 1),
         tls=top.text("tls", "preferred", choices=model.TLS_MODES),
         tls_ca=top.path("tls_ca"),
         statement_timeout=top.duration("statement_timeout", timedelta(seconds=300), least=timedelta(seconds=1)),
         connect_timeout=top.duration("connect_timeout", timedelta(seconds=10), least=timedelta(seconds=1)),
         poll_interval=top.duration("poll_interval", timedelta(seconds=1), least=timedelta(milliseconds=10)),
         batch_rows=top.integer("batch_rows", 25_000, 1, limits.MAX_ROWS),
+        linger=top.duration("linger", timedelta(milliseconds=100)),
+        chunk_time=top.duration("chunk_time", timedelta(seconds=1), least=timedelta(milliseconds=10)),
+        max_rows_per_second=top.integer("max_rows_per_second", 0, 0, 1 << 31),
         tables=tuple(table for entry in tables if (table := read_table(entry)) is not None),
     )
     top.finish()
     if not kind:
         return None
     _refuse_what_does_not_fit(top, source)
+    _refuse_of_log(top, source)
     _refuse_same_tables(top, source)
     if not tables and not top.content.get("table"):
         top.refuse("table", "no table is named", 'Add at least one `[[table]]` with `name = "schema.table"`.')
@@ -94,6 +104,14 @@ def _refuse_what_does_not_fit(top: Section, source: model.SourceConfig) -> None:
                     f'Write `name = "DATABASE.{table.name}"`, or set `database` at the top of the file.',
                 )
     _refuse_tls(top, source)
+
+
+def _refuse_of_log(top: Section, source: model.SourceConfig) -> None:
+    for key, kind in _ONLY_OF_KIND.items():
+        if top.has(key) and source.kind != kind:
+            top.refuse(key, f"does not belong to a source of kind {source.kind}", "Remove it.")
+    if source.slot and not _SLOT_NAME.fullmatch(source.slot):
+        top.refuse("slot", "is no name of a replication slot", "Use at most 63 small letters, digits and underscores.")
 
 
 def _refuse_tls(top: Section, source: model.SourceConfig) -> None:

@@ -16,6 +16,7 @@ _ONLY_IN_MODE: Final = {
     "unique_cursor": "cursor",
     "install": "trigger",
     "purge": "trigger",
+    "snapshot": "log",
 }
 
 
@@ -40,6 +41,7 @@ def read_table(entry: Section) -> model.TableConfig | None:
         unique_cursor=entry.flag("unique_cursor", False),
         install=entry.flag("install", False),
         purge=entry.flag("purge", True),
+        snapshot=entry.flag("snapshot", True),
         priority=entry.integer("priority", 5, 1, 9),
         file=str(entry.file),
         entry=entry.place,

@@ -43,8 +43,10 @@ _REFUSED: Final = {1045, 1227}
 
 
 def server_id(config: SourceConfig, purpose: str = "") -> int:
-    """The id under which a source is registered as a replica: the same after every start, in the upper half of all ids, where
-    people put none. A server ends the connection of an older replica with the same id."""
+    """The id under which a source is registered as a replica: as configured, or the same after every start, in the upper half
+    of all ids, where people put none. A server ends the connection of an older replica with the same id."""
+    if config.server_id and not purpose:
+        return config.server_id
     words = f"{socket.gethostname()}\0{config.file}\0{config.name}\0{purpose}"
     return _FIRST_SERVER_ID | int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "little")
 
