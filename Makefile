@@ -5,14 +5,14 @@ BIN := .venv/bin
 DB ?= sqlite
 ROWS ?= 2000000
 ROUNDS ?= 20
-SECONDS ?= 60
+SECONDS ?=
 SEED ?=
 ONLY ?=
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N ONLY=pgbench|sysbench|ddl (test-workloads)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -42,9 +42,13 @@ lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated 
 test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run
 	$(BIN)/python -m tests.faults.kill_rounds --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz
+fuzz: setup ## the compiled decoders under AddressSanitizer against their references, SECONDS= each (600); SEED=
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test-workloads
 test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -9, compared independently; SECONDS= each, ONLY=, SEED=
-	$(BIN)/python -m tests.workloads --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m tests.workloads --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
