@@ -182,6 +182,25 @@ def test_a_reason_holds_no_literals_and_is_short() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("INSERT INTO people VALUES (11010519491231002, 'x', 0x4D79, 1e5)", "INSERT INTO people …"),
+        ("INSERT INTO `d`.`people` SET id = 11010519491231002", "INSERT INTO `d` . `people` …"),
+        ("UPDATE people SET id = 11010519491231002 WHERE id = 2", "UPDATE people …"),
+        ("DELETE FROM people WHERE id = 11010519491231002", "DELETE FROM people …"),
+        ("REPLACE people VALUES ROW(11010519491231002)", "REPLACE people …"),
+        ("INSERT INTO people SELECT 11010519491231002", "INSERT INTO people …"),
+        ("CALL move(11010519491231002)", "CALL move …"),
+        ("INSERT people 'a text that does not end", "INSERT people …"),
+        ("CREATE OR REPLACE TABLE t SELECT 11010519491231002 AS id", "CREATE OR REPLACE TABLE t …"),
+        ("ALTER TABLE t COMMENT 'a text that does not end", "ALTER TABLE t COMMENT …"),
+    ],
+)
+def test_a_reason_tells_no_values_of_rows(sql: str, reason: str) -> None:
+    assert statement(sql).reason == reason
+
+
+@pytest.mark.parametrize(
     "sql", ["DROP TABLE", "ALTER TABLE", "RENAME TABLE a", "ALTER TABLE t ADD", "XA COMMIT", "`", "'", "/*", "/*!"]
 )
 def test_what_is_cut_short_is_no_reason_to_fail(sql: str) -> None:
