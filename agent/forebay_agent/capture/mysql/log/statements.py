@@ -202,7 +202,7 @@ class _Reading:
 
 def reason_of(query: Query) -> str:
     """A definition's text without its texts and comments, bounded. Of rows it tells nothing: it ends where they begin."""
-    parts = []
+    parts: list[str] = []
     size = 0
     for token in tokens(query.text, query.sql_mode):
         if token.is_word(*_BEFORE_VALUES) or token.text in _QUOTES:
