@@ -1,7 +1,11 @@
-"""A fleet of real processes for one test: agents and a collector over TLS, SQLite sources unless a test says otherwise."""
+"""A fleet of real processes for one test: agents and a collector over TLS, SQLite sources unless a test says otherwise.
+
+For logs: one centre for all tests, servers of their own whose logs may be cut, and an appliance for each test.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,9 +18,42 @@ import pytest
 from forebay_collector.demo.departments import ENTERPRISES, LOW_INCOME, Department
 from forebay_collector.demo.fleet import Fleet, Site
 from forebay_collector.demo.processes import program
+from tests.end_to_end.appliance import Appliance, Centre
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgresql import PostgreSQL
 
 SMALL_ENTERPRISES = replace(ENTERPRISES, rows=200)
 SMALL_LOW_INCOME = replace(LOW_INCOME, rows=200)
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    made = Centre(tmp_path_factory.mktemp("centre") / "centre")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def own_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """Its log may be purged and its settings changed."""
+    with MariaDB.start(tmp_path_factory.mktemp("own")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def own_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """Its slots may be dropped."""
+    with PostgreSQL.start(tmp_path_factory.mktemp("own"), options=["max_slot_wal_keep_size=1GB"]) as server:
+        yield server
+
+
+@pytest.fixture
+def appliance(tmp_path: Path, centre: Centre) -> Iterator[Appliance]:
+    made = Appliance(tmp_path / "appliance", centre, next(_numbers))
+    yield made
+    made.stop()
 
 
 @pytest.fixture
