@@ -21,7 +21,7 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
 
 ROWS = 500
-WATCHED_SECONDS = 2.5
+WATCHED_SECONDS = 2.0
 PLACE = r"0-1-\d+@binlog\.\d{6}:\d+"
 LSN = r"[0-9A-F]+/[0-9A-F]+"
 SETTINGS = {"binlog_format": "ROW", "binlog_row_image": "FULL", "binlog_expire_logs_seconds": 0}
@@ -87,6 +87,8 @@ def assert_rests(
     source goes on meanwhile."""
     assert appliance.agent.process is not None
     pid = appliance.agent.process.pid
+    for table in states:  # what was captured before the trouble is shown
+        appliance.until(partial(all_shown, appliance, table), "loaded")
     mirrors = {table: appliance.mirror(table) for table in states}
     connections = proxy.accepted
     change(going_on)
@@ -102,6 +104,11 @@ def assert_rests(
     assert {table: appliance.mirror(table) for table in states} == mirrors
     assert appliance.agent.process.pid == pid
     appliance.agent.check()
+
+
+def all_shown(appliance: Appliance, table: Table) -> bool:
+    now = appliance.stand(table)
+    return bool(now) and now["loaded_seq"] == now["sealed_seq"]
 
 
 def test_a_purged_binlog_is_a_gap_with_its_bounds_and_a_snapshot_closes_it(
