@@ -16,8 +16,8 @@ SUMMARY: Final = "read a stream's table anew, or a range of its keys"
 DESCRIPTION: Final = """\
 Reads a stream's table anew while its changes go on being captured. Without a range this begins the stream's next epoch,
 and takes a stream that is held out of it; the platform keeps showing what it has until the new copy is complete, and then
-shows that. With --from and --through (mode log only) only rows whose first key column lies between them, both included,
-are read and replaced. Who, when and why are kept. The running agent takes it up by itself."""
+shows that. With --from and --through (mode log only, and not while the stream is held) only rows whose first key column
+lies between them, both included, are read and replaced. Who, when and why are kept. The running agent takes it up by itself."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent snapshot civil_affairs/civil/public.low_income --reason "binlog was purged"
@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.config.load import load
+    from forebay_agent.log.stream import PARKED
     from forebay_agent.outbox import Outbox
+    from forebay_agent.pipeline import checkpoint_of
     from forebay_wire.errors import LimitExceeded
     from forebay_wire.key_range import KeyRange
 
@@ -59,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
             bounds = KeyRange(options.at_least, options.through)
         except LimitExceeded as error:
             return usage(str(error), "give shorter values")
+        if checkpoint_of(outbox.stream(name)).phase == PARKED:
+            return usage(f"{name} is held: a range would not free it", "leave --from and --through out")
         outbox.request_range(name, bounds, who=who(), why=options.reason.strip())
     print(
         f"{name}: keys from {options.at_least or 'the first'} through {options.through or 'the last'} will be read anew"
