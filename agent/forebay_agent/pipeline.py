@@ -1,12 +1,14 @@
 """The agent's story: capture -> transform -> drop what a window read again -> seal -> outbox.
 
 `StreamPipeline.step` is one poll of one table. Its capture reads on the caller's thread (a source's session belongs to one
-thread); each piece is transformed, sealed and put into the outbox on the sealer's thread while the next piece is read.
-So at most two pieces are in memory, and a piece's checkpoint goes nowhere but into the transaction that keeps its batch.
+thread); each piece is transformed, sealed and put into the outbox on the sealer's thread while the next ones are read.
+So at most AHEAD + 1 pieces are in memory, and a piece's checkpoint goes nowhere but into the transaction that keeps its
+batch. After one piece that could not be kept, no later one is.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import closing
@@ -25,6 +27,9 @@ from forebay_agent.transform import Transform
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
+
+AHEAD: Final = 2
+"""pieces handed to the sealer's thread and not kept yet; with one, the database waits while the sealer syncs a disk"""
 
 TURN_SECONDS: Final = 10.0
 """a step leaves off after so long, at a piece's end, for the source's other tables"""
@@ -111,27 +116,37 @@ class StreamPipeline:
     def _take(self, pieces: Iterator[Captured]) -> bool:
         # without a key there is nothing to resume a copy from: it is read to its end
         until = self._clock.monotonic() + TURN_SECONDS if self.opened.shape.key else float("inf")
-        pending: Future[None] | None = None
+        in_flight: deque[Future[None]] = deque()
+        turn = _Turn()
         left_off = False
         try:
             for captured in pieces:
-                if pending is not None:
-                    pending.result()
-                pending = self._sealer.submit(self._keep, captured)
+                if len(in_flight) >= AHEAD:
+                    in_flight.popleft().result()
+                in_flight.append(self._sealer.submit(self._keep_in, turn, captured))
                 if not captured.rows.num_rows:
                     # moves the checkpoint only; what the capture does next may rely on it
-                    pending.result()
+                    _wait(in_flight)
                 self._tick()
                 if self._stopping() or self._clock.monotonic() > until:
                     left_off = True
                     break
+            _wait(in_flight)
         except BaseException:
-            if pending is not None:
-                pending.exception()  # it must not go on beside the next step
+            for pending in in_flight:
+                pending.exception()  # what was read is kept, and nothing goes on beside the next step
             raise
-        if pending is not None:
-            pending.result()
         return left_off
+
+    def _keep_in(self, turn: _Turn, captured: Captured) -> None:
+        """On the sealer's thread: keeps a piece unless one before it was not kept."""
+        if turn.failed:
+            return
+        try:
+            self._keep(captured)
+        except BaseException:
+            turn.failed = True
+            raise
 
     def _keep(self, captured: Captured) -> None:
         """On the sealer's thread: one piece, from rows as read to durable batches."""
@@ -184,6 +199,19 @@ class StreamPipeline:
             rows_captured=checkpoint.rows,
             phase=SNAPSHOT if checkpoint.phase in ("start", "snapshot") else STREAMING,
         )
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The pieces of one step. failed: from here on none is kept."""
+
+    failed: bool = False
+
+
+def _wait(in_flight: deque[Future[None]]) -> None:
+    """Until all are kept. Raises what the first that was not kept met."""
+    while in_flight:
+        in_flight.popleft().result()
 
 
 class _Closable(Iterator[Captured]):

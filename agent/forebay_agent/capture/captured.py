@@ -86,5 +86,5 @@ class Capture(Protocol):
 
     def poll(self, checkpoint: Checkpoint) -> Iterator[Captured]:
         """Everything that is settled at the source after the checkpoint, in bounded pieces; ends when there is nothing
-        more to read now. The caller may read ahead by one piece; each piece's checkpoint is handed back only after it is
+        more to read now. The caller may read ahead by some pieces; each piece's checkpoint is handed back only after it is
         durable. Raises kinds of `forebay_agent.errors`."""
