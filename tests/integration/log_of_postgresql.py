@@ -61,7 +61,7 @@ class Log:
         parts: list[LogRows | TableEvent] = []
         deadline = time.monotonic() + SECONDS
         while True:
-            piece = self.read()
+            piece = self.read(0.02)
             if piece is not None:
                 parts += piece.parts
             done = self.reader.reached(target) and not (piece is not None and piece.open)

@@ -9,8 +9,9 @@ sends what was committed at or after it. An LSN is an integer here and `0/16B374
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -23,6 +24,7 @@ _FIELDS: Final = {
     "lsn": str,
     "tables": dict,
 }
+_DIGEST_BYTES: Final = 8
 
 
 def lsn_text(lsn: int) -> str:
@@ -38,34 +40,61 @@ def lsn_of(text: str) -> int:
     return (int(high, 16) << 32) | int(low, 16)
 
 
+def digest(parts: Iterable[str]) -> str:
+    """Of a list of texts."""
+    made = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for part in parts:
+        made.update(part.encode() + b"\0")
+    return made.hexdigest()
+
+
+def extended(before: str, parts: Sequence[str]) -> int | None:
+    """How many of these texts a list had whose digest this is, when the others were added behind it; None: it had others."""
+    made = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for count, part in enumerate(parts):
+        if made.copy().hexdigest() == before:
+            return count
+        made.update(part.encode() + b"\0")
+    return len(parts) if made.hexdigest() == before else None
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What was last known of a followed relation; what the log cannot tell is seen by comparing it with the catalogue.
 
-    files: digest of its data files' numbers: another one when it was rewritten. places: digest of the captured columns
-    as they are carried, and of their numbers: another one when a column was dropped and another of its name added. touched: digest of their catalogue rows'
-    versions: another one when one was altered. since: transactions committed before this LSN are not handed on, because
-    the publication may have held only some of their changes. unsure: rows written before this LSN may be from before a
-    rewrite that was already seen; past it, the table is read anew if any came. Both 0 where they do not matter.
+    Digests. files: of its data files' numbers, and how each partition belongs to it. places: of the captured columns as they
+    are carried, and of their numbers: another one when a column was dropped and another of its name added. touched: of their
+    catalogue rows' versions: another one when one was altered. texts: of what their values' text depends on (names of
+    enumerations' values). member: of its place in the publication.
+
+    added, live: how many columns it ever had, and has. since: transactions committed before this LSN are not handed on,
+    because the publication may have held only some of their changes. unsure: rows written before this LSN may be from before
+    something that was already seen; past it, the table is read anew if any came. Both 0 where they do not matter.
     """
 
     files: str
     places: str
     touched: str
+    texts: str
+    member: str
+    added: int
+    live: int
     since: int = 0
     unsure: int = 0
 
-    def to_json(self, lsn: int) -> list[str]:
+    def to_json(self, lsn: int) -> list[str | int]:
         """As of a place in the log: what it has passed matters no more."""
         since = self.since if self.since > lsn else 0
-        return [self.files, self.places, self.touched, lsn_text(since), lsn_text(self.unsure)]
+        digests = [self.files, self.places, self.touched, self.texts, self.member]
+        return [*digests, self.added, self.live, lsn_text(since), lsn_text(self.unsure)]
 
     @classmethod
     def from_json(cls, fields: object) -> Self:
         """Raises ValueError."""
-        if not isinstance(fields, list) or len(fields) != 5 or not all(isinstance(each, str) for each in fields):
+        if not isinstance(fields, list) or [type(each) for each in fields] != [str] * 5 + [int] * 2 + [str] * 2:
             raise ValueError("not what is known of a table")
-        return cls(fields[0], fields[1], fields[2], lsn_of(fields[3]), lsn_of(fields[4]))
+        files, places, touched, texts, member, added, live, since, unsure = fields
+        return cls(files, places, touched, texts, member, added, live, lsn_of(since), lsn_of(unsure))
 
 
 @dataclass(frozen=True, slots=True)

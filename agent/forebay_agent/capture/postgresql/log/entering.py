@@ -5,7 +5,7 @@ those that hold a lock of writers now are waited for, without keeping anyone wai
 every read that comes after. What is committed from then on is complete; what was before is not handed on (`Known.since`).
 
 Servers before the minor releases of May 2025 may go on believing that the table is not published, after such a
-transaction ended behind the publication's change: touching the publication again makes them look anew.
+transaction ended behind the publication's change: taking it out and putting it in again makes them look anew.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from forebay_agent.capture.postgresql.log.checkpoint import Known
 from forebay_agent.capture.postgresql.log.layout import Layout
 from forebay_agent.capture.postgresql.log.server import LogEnd
 from forebay_agent.capture.postgresql.session import Session
-from forebay_agent.capture.postgresql.sql import identifier, quoted
 from forebay_agent.config.model import SourceConfig
-from forebay_agent.errors import PrivilegeMissing, SourceError
+from forebay_agent.errors import SourceError
 
 _WRITERS: Final = """
 SELECT DISTINCT l.virtualtransaction, coalesce('pid ' || l.pid, 'a prepared transaction')
@@ -47,12 +46,14 @@ def enter(
         raise member
     if not member:
         publication.run(config, publication.add_statement(published, layout.table))
-    oids = [layout.oid, *layout.leaf_oids]
+    oids = [layout.oid, *(leaf.oid for leaf in layout.leaves)]
+    held = publication.membership(session, published, layout.oid)
     since, waited = _settled(session, end, table, oids)
     if waited and not member:
-        _touch(config, session, published)
+        _put_in_again(config, published, layout)
+        held = publication.membership(session, published, layout.oid)
         since, _ = _settled(session, end, table, oids)
-    return layout.known(table.shape.columns, since)
+    return layout.known(table.shape.columns, held, since)
 
 
 def _settled(session: Session, end: LogEnd, table: LogTable, oids: list[int]) -> tuple[int, bool]:
@@ -76,14 +77,10 @@ def _settled(session: Session, end: LogEnd, table: LogTable, oids: list[int]) ->
     return since, waited
 
 
-def _touch(config: SourceConfig, session: Session, published: str) -> None:
-    """Sets the publication to what it is. Where that is not ours to do, the DBA's own ALTER has come before."""
-    ((kinds,),) = session.rows(
-        "SELECT concat_ws(', ', CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN 'update' END, "
-        "CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END) "
-        f"FROM pg_publication WHERE pubname = {quoted(published)}"
+def _put_in_again(config: SourceConfig, published: str, layout: Layout) -> None:
+    """In one transaction, so that nobody sees it outside."""
+    publication.run(
+        config,
+        publication.drop_statement(published, layout.table),
+        publication.add_statement(published, layout.table),
     )
-    try:
-        publication.run(config, f"ALTER PUBLICATION {identifier(published)} SET (publish = {quoted(kinds)})")
-    except PrivilegeMissing:
-        return

@@ -39,6 +39,16 @@ def unfit(
         return LogUnfit(
             f"{name} is partitioned: PostgreSQL publishes such tables from version 13 on", remedy=_OTHER_MODE
         )
+    return (
+        hidden_unfit(layout, table)
+        or _columns_unfit(layout, table, publishes_generated=publishes_generated)
+        or _identity_unfit(layout, table.shape)
+    )
+
+
+def hidden_unfit(layout: Layout, table: LogTable) -> LogUnfit | None:
+    """Why reads of the table and its log would not show the same rows."""
+    name = table.name
     if layout.inherited:
         return LogUnfit(
             f"other tables inherit from {name}: reads of it show their rows, its log does not",
@@ -49,9 +59,7 @@ def unfit(
             f"policies on {name} hide rows from this user; its log would show them",
             remedy="Ask the DBA for a policy that shows this user every row, or capture a view with another mode.",
         )
-    return _columns_unfit(layout, table, publishes_generated=publishes_generated) or _identity_unfit(
-        layout, table.shape
-    )
+    return None
 
 
 def _columns_unfit(layout: Layout, table: LogTable, *, publishes_generated: bool) -> LogUnfit | None:

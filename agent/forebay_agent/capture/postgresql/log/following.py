@@ -26,7 +26,12 @@ _FORMS: Final = {"boolean": TRUE_FALSE, "inet": WITH_NETMASK}
 @dataclass(slots=True)
 class Followed:
     """really: its name with its schema. shape: what its stream carries. message: the last Relation message. decoder: for that
-    message's columns, as `decoding`; None before the first message. rows_came: since `known.unsure` was set."""
+    message's columns, as `decoding`; None before the first message.
+
+    Until the log has passed `known.unsure`: exposed: rows that come would be taken for later than what is known of older
+    ones; so not where the table is read anew, and no part of it was read yet. rows_came: while it was exposed.
+
+    doubt: what the catalogue said, which the log had not told when it had come that far; None: nothing."""
 
     table: LogTable
     oid: int
@@ -36,7 +41,9 @@ class Followed:
     message: RelationMessage | None = None
     decoder: TableDecoder | None = None
     decoding: TableShape | None = None
+    exposed: bool = True
     rows_came: bool = True
+    doubt: tuple[int, Known] | None = None
 
     def decode(self, message: RelationMessage, shape: TableShape) -> TableDecoder:
         """From here on: rows as this message says, as this shape. What the last decoder held must have been taken.
@@ -72,7 +79,7 @@ class Followed:
         except decoding.UndecodableColumn as error:
             lost.append((first + error.row, _undecodable(shape, rows, error)))
             rows = _finished(session, shape, rows.slice(0, error.row))
-        self.rows_came = self.rows_came or rows.num_rows > 0
+        self.rows_came = self.rows_came or (self.exposed and rows.num_rows > 0)
         parts: list[LogRows | TableEvent] = []
         if rows.num_rows and shape != self.shape:
             self.shape = shape
@@ -98,12 +105,25 @@ class Followed:
             return 0
         return bisect_left(range(len(positions)), self.known.since, key=lambda row: lsn_of(str(positions[row].as_py())))
 
+    def learn(self, known: Known, unsure: int = 0, *, read_anew: bool = False) -> None:
+        """What the catalogue says now. unsure: some of it may stand in the log only up to there; 0: none of it.
+        read_anew: so is the table."""
+        if read_anew or not self.known.unsure:
+            self.exposed, self.rows_came = not read_anew, False
+        self.known = replace(known, since=self.known.since, unsure=max(unsure, self.known.unsure))
+        self.doubt = None
+
+    def copied(self) -> None:
+        """A part of it was read, as it is now."""
+        self.exposed = True
+
     def passed(self, lsn: int) -> bool:
-        """The log was handed on up to here. Whether rows came that may be from before a rewrite that was already seen."""
+        """The log was handed on up to here. Whether rows came that may be from before what was already seen."""
         if not self.known.unsure or lsn < self.known.unsure:
             return False
         self.known = replace(self.known, unsure=0)
-        return self.rows_came
+        waiting = self.decoder is not None and self.decoder.rows > 0
+        return self.rows_came or (self.exposed and waiting)
 
 
 def _key_unfit(message: RelationMessage, shape: TableShape) -> LogUnfit | None:

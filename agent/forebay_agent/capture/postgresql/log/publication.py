@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from forebay_agent.capture.postgresql.log.checkpoint import digest
 from forebay_agent.capture.postgresql.log.fitness import GENERATED_VERSION, PARTITIONED_VERSION
 from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.capture.postgresql.sql import identifier, qualified, quoted
@@ -33,6 +34,30 @@ FROM pg_publication WHERE pubname = %s
 _MEMBER: Final = """
 SELECT {columns}, {filter}
 FROM pg_publication_tables WHERE pubname = %s AND schemaname = %s AND tablename = %s
+"""
+
+_MEMBERSHIP: Final = """
+WITH RECURSIVE above AS (
+    SELECT %s::oid AS oid UNION SELECT i.inhparent FROM pg_inherits i JOIN above a ON i.inhrelid = a.oid
+)
+SELECT concat_ws(' ', p.oid, p.xmin,
+                 (SELECT string_agg(concat_ws(':', r.oid, r.xmin), ' ' ORDER BY r.oid)
+                  FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid IN (SELECT oid FROM above)),
+                 {schemas})
+FROM pg_publication p WHERE p.pubname = %s
+"""
+_OF_SCHEMAS: Final = """
+(SELECT string_agg(concat_ws(':', s.oid, s.xmin), ' ' ORDER BY s.oid) FROM pg_publication_namespace s
+ WHERE s.pnpubid = p.oid AND s.pnnspid IN (SELECT c.relnamespace FROM pg_class c JOIN above a ON c.oid = a.oid))
+"""
+_MEMBER_ABOVE: Final = """
+WITH RECURSIVE above AS (
+    SELECT i.inhparent AS oid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+    UNION SELECT i.inhparent FROM pg_inherits i JOIN above a ON i.inhrelid = a.oid
+)
+SELECT EXISTS (SELECT FROM above a JOIN pg_class c ON c.oid = a.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+               JOIN pg_publication_tables p ON p.schemaname = n.nspname AND p.tablename = c.relname WHERE p.pubname = %s)
 """
 
 
@@ -110,6 +135,10 @@ def add_statement(name: str, table: TableName) -> str:
     return f"ALTER PUBLICATION {identifier(name)} ADD TABLE {qualified(table)}"
 
 
+def drop_statement(name: str, table: TableName) -> str:
+    return f"ALTER PUBLICATION {identifier(name)} DROP TABLE {qualified(table)}"
+
+
 def run(config: SourceConfig, *statements: str, also: Sequence[str] = ()) -> None:
     """In one transaction of a session that may write. Raises PrivilegeMissing with all of it, and `also`, as SQL."""
     writer = Session(config, writes=True)
@@ -131,12 +160,26 @@ def members(session: Session, publication: str) -> set[TableName]:
     return {TableName(schema, name) for schema, name in session.rows(query, (publication,))}
 
 
+def membership(session: Session, publication: str, oid: int) -> str:
+    """How the publication holds the table, by itself or through what it belongs to: another text when it was taken out, put
+    in again or put in otherwise, or the publication itself was altered or made anew; empty when there is none."""
+    schemas = session.server_version >= _LISTS_VERSION
+    query = _MEMBERSHIP.format(schemas=_OF_SCHEMAS if schemas else "NULL")
+    found = session.rows(query, (oid, publication))
+    return digest([str(found[0][0])]) if found else ""
+
+
 def member_unfit(session: Session, publication: str, table: TableName, captured: Sequence[str]) -> LogUnfit | bool:
     """Whether the publication holds the table; or why what it holds of it is not enough."""
     lists = session.server_version >= _LISTS_VERSION
     query = _MEMBER.format(columns="attnames::text[]" if lists else "NULL", filter="rowfilter" if lists else "NULL")
     found = session.rows(query, (publication, table.schema, table.name))
     if not found:
+        if session.rows(_MEMBER_ABOVE, (table.schema, table.name, publication))[0][0]:
+            return LogUnfit(
+                f"{table} is a partition of a table that publication {publication} holds: its changes are that one's",
+                remedy="Capture the partitioned table, or this one from a source with another publication.",
+            )
         return False
     ((columns, condition),) = found
     if condition:

@@ -3,7 +3,8 @@
     server -> Stream (libpq) -> LogScanner (kernel) -> one TableDecoder per table -> pieces
                   streamed transactions: Streamed, until they commit, then the scanner again
 
-A piece ends at a transaction's end where one comes in time. Its checkpoint is the end of the last transaction that was
+A piece ends at a transaction's end where one comes in time; one that tells of a table to be read anew, where the log has
+passed what the catalogue said of the table, so that the reading is of a later place than anything it tells. Its checkpoint is the end of the last transaction that was
 finished; where nothing is under way, the server's keepalives move it on, so that tables that rest never pin the log.
 """
 
@@ -23,6 +24,7 @@ from forebay_agent.capture.postgresql.log.streamed import Replay, Spilled, Strea
 from forebay_agent.capture.postgresql.log.tables import Tables
 from forebay_agent.capture.postgresql.log.visibility import HandedOn, Snapshot
 from forebay_agent.capture.postgresql.session import Session
+from forebay_agent.capture.source import TableName
 from forebay_agent.config.model import SourceConfig
 from forebay_agent.errors import LogUnreadable
 from forebay_agent.kernel.pgoutput import FULL, MESSAGE, SEGMENT, UNFIT, WAITING, LogScanner
@@ -30,6 +32,7 @@ from forebay_agent.kernel.pgoutput import FULL, MESSAGE, SEGMENT, UNFIT, WAITING
 _IDLE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 30.0
 _REACHING_MS: Final = 5
+_HOLDING_SECONDS: Final = 0.005
 
 
 class PostgreSQLLogReader:
@@ -77,14 +80,21 @@ class PostgreSQLLogReader:
         if self._tables.waiting or self._news:
             return self._piece()
         while True:
-            stop = self._replayed() if self._replay is not None else self._stream.drain(self._scanner, until)
+            if self._tables.waiting:  # held
+                if not self._tables.unsure(self._end()):
+                    return self._piece()
+                self._stream.ask()
+            listen = min(until, time.monotonic() + _HOLDING_SECONDS) if self._tables.waiting else until
+            stop = self._replayed() if self._replay is not None else self._stream.drain(self._scanner, listen)
             if stop in (FULL, UNFIT):
                 return self._piece()
             if stop == SEGMENT:
                 self._streamed.put(*self._scanner.take_segment())
             elif stop == MESSAGE:
                 events = self._message()
-                if events or self._tables.waiting:
+                if self._tables.unsure(self._end()):
+                    self._tables.hold(events)
+                elif events or self._tables.waiting:
                     return self._piece(events)
             if time.monotonic() >= until:
                 return self._at_time()
@@ -107,6 +117,10 @@ class PostgreSQLLogReader:
     def seen_by(self, snapshot: Snapshot) -> bool:
         """Whether everything that was handed on is visible in the snapshot."""
         return self._handed_on.all_seen_by(snapshot)
+
+    def copied(self, table: TableName) -> None:
+        """A part of the table was read, as it is now."""
+        self._tables.copied(table)
 
     def close(self) -> None:
         self._stream.close()
@@ -185,7 +199,7 @@ class PostgreSQLLogReader:
     def _at_time(self) -> LogPiece | None:
         """The time is over."""
         within = self._within
-        if self._tables.rows or (self._open and not within) or self._look_due():
+        if self._tables.rows or self._tables.waiting or (self._open and not within) or self._look_due():
             return self._piece()
         end = self._end()
         if not within and end > self._lsn and time.monotonic() - self._told_at >= _IDLE_SECONDS:
@@ -206,7 +220,7 @@ class PostgreSQLLogReader:
             more += self._tables.passed(end, position)
         if self._look_due():
             self._looked_at = time.monotonic()
-            more += self._tables.unpublished(position)
+            more += self._tables.look(position)
         parts = tuple(self._tables.take(more))
         self._open = within and (bool(parts) or self._open)
         self._hand_on(end)

@@ -114,9 +114,11 @@ class TypeNames:
         return [self._known[c.type, c.modifier] for c in columns]
 
 
-def described(message: RelationMessage, origins: Sequence[str], as_text: frozenset[str]) -> Mapping[str, Column]:
-    """Its columns as they are carried, by name, in order."""
+def described(
+    columns: Sequence[RelationColumn], origins: Sequence[str], as_text: frozenset[str]
+) -> Mapping[str, Column]:
+    """Columns as they are carried, by name, in order."""
     return {
         column.name: carrying.describe(column.name, origin, as_text=column.name in as_text)
-        for column, origin in zip(message.columns, origins, strict=True)
+        for column, origin in zip(columns, origins, strict=True)
     }

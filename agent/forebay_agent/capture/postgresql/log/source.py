@@ -57,6 +57,7 @@ class PostgreSQLLog:
             with self._session.transaction():
                 self._session.run(_ONE_SNAPSHOT)
                 if reader.seen_by(snapshot_of(self._session)):
+                    reader.copied(shape.table)
                     yield from self._read(shape, rows)
                     return
             if time.monotonic() > deadline:

@@ -11,9 +11,9 @@ from forebay_agent.capture.log import EventKind, LogRows, LogTable, TableEvent
 from forebay_agent.capture.postgresql.log import publication
 from forebay_agent.capture.postgresql.log.checkpoint import Known
 from forebay_agent.capture.postgresql.log.entering import enter
-from forebay_agent.capture.postgresql.log.fitness import unfit
+from forebay_agent.capture.postgresql.log.fitness import hidden_unfit, unfit
 from forebay_agent.capture.postgresql.log.following import Followed
-from forebay_agent.capture.postgresql.log.judging import Judgement, judge
+from forebay_agent.capture.postgresql.log.judging import Judgement, happened, judge
 from forebay_agent.capture.postgresql.log.layout import Layout, layout_of
 from forebay_agent.capture.postgresql.log.publication import Publication
 from forebay_agent.capture.postgresql.log.relation import RelationMessage, TypeNames, described, oid_of, parse
@@ -34,6 +34,7 @@ from forebay_agent.kernel.pgoutput import LogScanner
 
 _OF_THE_TABLE: Final = (LogUnfit, LogGap, PrivilegeMissing, TableMissing, TableChanged)
 _REASON_CHARACTERS: Final = 500
+_TAKE_ANEW: Final = "Take the table anew: `forebay-agent snapshot STREAM --reason …`."
 
 
 class Tables:
@@ -71,7 +72,20 @@ class Tables:
 
     def due(self, lsn: int) -> bool:
         """Whether `passed` has something to say."""
-        return any(0 < each.known.unsure <= lsn for each in self._followed.values())
+        return any(
+            0 < each.known.unsure <= lsn or (each.doubt is not None and each.doubt[0] <= lsn)
+            for each in self._followed.values()
+        )
+
+    def unsure(self, lsn: int) -> bool:
+        """Whether what is known of a table that is to be read anew may be of a later place."""
+        return any(each.known.unsure > lsn and not each.exposed for each in self._followed.values())
+
+    def copied(self, table: TableName) -> None:
+        """A part of it was read, as it is now."""
+        for followed in self._followed.values():
+            if followed.table.name == table:
+                followed.copied()
 
     def full(self, rows: int) -> bool:
         return any(each.decoder is not None and each.decoder.rows >= rows for each in self._followed.values())
@@ -94,6 +108,10 @@ class Tables:
         for oid in before:
             self._skip(oid)
         self._restored = {}
+
+    def hold(self, events: Sequence[TableEvent]) -> None:
+        """Puts what was decoded, and then these events, before what comes next."""
+        self.waiting = list(self.take(events))
 
     def take(self, events: Sequence[TableEvent] = ()) -> list[LogRows | TableEvent]:
         """What was decoded since the last call, table by table, then these events. A table that is LOST is followed no more."""
@@ -132,9 +150,14 @@ class Tables:
             if followed is None or lsn < followed.known.since:
                 continue
             layout = layout_of(self._session(), oid)
-            now = layout.known(followed.shape.columns) if layout else None
-            if now is not None and (now.places, now.touched) == (followed.known.places, followed.known.touched):
-                followed.known = replace(followed.known, files=now.files)
+            if layout is not None:
+                known, now = followed.known, self._seen(followed, layout)
+                if replace(now, files="", added=0, live=0) == replace(
+                    known, files="", added=0, live=0, since=0, unsure=0
+                ):
+                    # partitions that were emptied together have rows of one version in the catalogue
+                    together = len({leaf.version for leaf in layout.leaves}) <= 1
+                    followed.learn(replace(known, files=now.files), 0 if together else self._end.insert())
             events.append(
                 TableEvent(followed.table.name, EventKind.TRUNCATED, position, "TRUNCATE", shape=followed.shape)
             )
@@ -142,22 +165,91 @@ class Tables:
 
     def passed(self, lsn: int, position: str) -> list[TableEvent]:
         """Tables that are to be read anew once the log has come so far."""
-        reason = "rows came that may be from before columns were altered and their rows rewritten"
-        return [
-            TableEvent(followed.table.name, EventKind.ALTERED, position, reason, shape=followed.shape)
-            for followed in self._followed.values()
-            if followed.passed(lsn)
-        ]
+        events = []
+        for followed in self._followed.values():
+            reason = ""
+            if followed.passed(lsn):
+                reason = "rows came that may be from before something that happened to older ones"
+            if followed.doubt is not None and followed.doubt[0] <= lsn:
+                reason = self._still(followed, followed.doubt[1]) or reason
+            if reason:
+                events.append(
+                    TableEvent(followed.table.name, EventKind.ALTERED, position, reason, shape=followed.shape)
+                )
+        return events
 
-    def unpublished(self, position: str) -> list[TableEvent]:
-        """Followed tables that the publication holds no longer."""
-        found = publication.members(self._session(), self._published.name)
+    def look(self, position: str) -> list[TableEvent]:
+        """What the log tells of late or never: whether the publication still holds what it held of each table, and whether
+        something happened to older rows. That is said once the log has passed it without a word."""
         events = []
         for followed in self._followed.values():
             layout = layout_of(self._session(), followed.oid)
-            if layout is not None and layout.table not in found:
-                events.append(lost(followed.table, position, _not_published(followed.table, self._published.name)))
+            try:
+                self._check(followed, layout)
+            except _OF_THE_TABLE as error:
+                events.append(lost(followed.table, position, error))
+                continue
+            if layout is not None and followed.doubt is None and self._happened(followed, layout):
+                self._doubt(followed, layout)
         return events
+
+    def _check(self, followed: Followed, layout: Layout | None) -> None:
+        """Raises what of the table the log would not tell."""
+        name = followed.table.name
+        if layout is None:
+            raise TableMissing(f"there is no table {name} any more")
+        if layout.table != followed.really:
+            raise TableMissing(f"{name} was renamed to {layout.table}")
+        hidden = hidden_unfit(layout, followed.table)
+        if hidden is not None:
+            raise hidden
+        published = self._published.name
+        if followed.known.member != publication.membership(self._session(), published, followed.oid):
+            self._check_member(followed.table, followed.shape, layout)
+            raise LogGap(
+                f"what publication {published} holds of {name} was changed: changes meanwhile may not be in what the server "
+                "sends",
+                remedy=_TAKE_ANEW,
+            )
+
+    def _check_member(self, table: LogTable, shape: TableShape, layout: Layout) -> None:
+        """Raises LogUnfit, LogGap when the publication does not hold all of it."""
+        captured = [column.name for column in shape.columns]
+        published = publication.publication_of(self._session(), self._published.name)
+        if published is not None:
+            publication.check(published)
+            if layout.kind == "p":
+                publication.check_partitioned(published)
+        member = publication.member_unfit(self._session(), self._published.name, layout.table, captured)
+        if member is not True:
+            raise member or LogGap(
+                f"{table.name} was taken out of publication {self._published.name}: its changes since then are not in what "
+                "the server sends",
+                remedy=_TAKE_ANEW,
+            )
+
+    def _happened(self, followed: Followed, layout: Layout) -> str:
+        """Columns that are gone are told by a message, or seen by who describes the table."""
+        there = {column.name for column in layout.columns}
+        if any(column.name not in there for column in followed.shape.columns):
+            return ""
+        return happened(followed.shape, layout, followed.known)
+
+    def _doubt(self, followed: Followed, layout: Layout) -> None:
+        followed.doubt = (self._end.insert(), self._seen(followed, layout))
+
+    def _still(self, followed: Followed, doubt: Known) -> str:
+        """The log has passed a doubt. What happened, if it has not told."""
+        followed.doubt = None
+        layout = layout_of(self._session(), followed.oid)
+        reason = self._happened(followed, layout) if layout is not None else ""
+        if layout is None or not reason:
+            return ""
+        if self._seen(followed, layout) != doubt:  # something else has happened meanwhile
+            self._doubt(followed, layout)
+            return ""
+        followed.learn(doubt, read_anew=True)
+        return reason
 
     def _new(self, oid: int, table: LogTable) -> Followed:
         session = self._session()
@@ -171,12 +263,12 @@ class Tables:
         known = self._restored.get(oid)
         if known is None:
             known = enter(self._config, session, self._end, self._published.name, table, layout)
-        else:
-            captured = [column.name for column in table.shape.columns]
-            member = publication.member_unfit(session, self._published.name, layout.table, captured)
-            if member is not True:
-                raise member or _not_published(table, self._published.name)
-        return Followed(table, oid, layout.table, table.shape, known)
+            return Followed(table, oid, layout.table, table.shape, known)
+        followed = Followed(table, oid, layout.table, table.shape, known)
+        self._check(followed, layout)
+        if self._happened(followed, layout):
+            self._doubt(followed, layout)
+        return followed
 
     def _again(self, followed: Followed, table: LogTable) -> Followed:
         """The same table, possibly with another shape than the log told, which the database says it has."""
@@ -188,8 +280,9 @@ class Tables:
         problem = unfit(layout, table, self._session().server_version, publishes_generated=self._published.generated)
         if problem is not None or layout is None:
             raise problem or TableMissing(f"there is no table {table.name}")
-        self._learn(followed, now, layout, altered=True)
+        self._check_member(table, now, layout)
         followed.shape = now
+        followed.learn(self._seen(followed, layout), self._end.insert(), read_anew=True)
         return followed
 
     def _attach(self, followed: Followed) -> None:
@@ -200,7 +293,7 @@ class Tables:
             return
         told = parse(message, self._decode)
         self.waiting += followed.take(self._session)
-        judgement = self._judged(followed, told)
+        judgement = self._judged(followed, told, layout_of(self._session(), followed.oid))
         if judgement.kind is EventKind.LOST:
             self._scanner.register(message, None)  # older than the key; before any row of now, another one comes
         else:
@@ -214,34 +307,31 @@ class Tables:
         if told.table != followed.really:
             raise TableMissing(f"{name} was renamed to {told.table}")
         layout = layout_of(self._session(), followed.oid)
+        if layout is not None and layout.table == followed.really:
+            self._check(followed, layout)
         judgement = self._judged(followed, told, layout)
         if judgement.kind is EventKind.LOST:
             raise TableChanged(f"{name}: {judgement.reason}")
         self._scanner.register(told.message, followed.decode(told, judgement.shape))
-        if layout is not None:
-            self._learn(followed, judgement.shape, layout, altered=judgement.kind is EventKind.ALTERED)
+        followed.shape = judgement.shape
+        if layout is not None and judgement.doubtful:
+            if judgement.reason and followed.doubt is None:
+                self._doubt(followed, layout)
+        elif layout is not None:
+            unsure = 0 if judgement.sure or judgement.kind is None else self._end.insert()
+            followed.learn(self._seen(followed, layout), unsure, read_anew=judgement.kind is EventKind.ALTERED)
         if judgement.kind is None:
             return []
-        followed.shape = judgement.shape
         return [
             TableEvent(name, judgement.kind, position, judgement.reason[:_REASON_CHARACTERS], shape=judgement.shape)
         ]
 
-    def _judged(self, followed: Followed, told: RelationMessage, layout: Layout | None = None) -> Judgement:
-        layout = layout or layout_of(self._session(), followed.oid)
-        columns = described(told, self._types.origins(told.columns), followed.table.as_text)
-        return judge(followed.table, followed.shape, columns, layout, followed.known)
+    def _judged(self, followed: Followed, told: RelationMessage, layout: Layout | None) -> Judgement:
+        columns = described(told.columns, self._types.origins(told.columns), followed.table.as_text)
+        return judge(followed.table, followed.shape, told.columns, columns, layout, followed.known)
 
-    def _learn(self, followed: Followed, shape: TableShape, layout: Layout, *, altered: bool) -> None:
-        """What is known from here on. It may hold a later rewrite already, of which the log tells only later: see
-        `Known.unsure`."""
-        before = followed.known
-        known = layout.known(shape.columns, before.since)
-        unsure = before.unsure
-        if altered and known.files != before.files:
-            unsure = self._end.insert()
-            followed.rows_came = False
-        followed.known = replace(known, unsure=unsure)
+    def _seen(self, followed: Followed, layout: Layout) -> Known:
+        return layout.known(followed.shape.columns, followed.known.member)
 
     def _replaced(self, told: RelationMessage, position: str) -> list[TableEvent]:
         """Another relation under a followed table's name."""
@@ -277,10 +367,3 @@ def lost(table: LogTable, position: str, error: AgentError) -> TableEvent:
 
 def _is_loss(part: LogRows | TableEvent) -> bool:
     return isinstance(part, TableEvent) and part.kind is EventKind.LOST
-
-
-def _not_published(table: LogTable, name: str) -> LogGap:
-    return LogGap(
-        f"{table.name} was taken out of publication {name}: its changes since then are not in what the server sends",
-        remedy="Take the table anew, which publishes it again: `forebay-agent snapshot STREAM --reason …`.",
-    )
