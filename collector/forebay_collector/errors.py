@@ -114,6 +114,12 @@ class NotPossible(CollectorError):
     code = "FB-NOT-POSSIBLE"
 
 
+class NotPermitted(CollectorError):
+    """The account does not have the right."""
+
+    code = "FB-PERMISSION"
+
+
 class TokenRefused(CollectorError):
     """The token is not known, was used, or has expired."""
 

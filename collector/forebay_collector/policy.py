@@ -34,6 +34,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.ArchiveMissing: Policy(1, "Restore the file named from a copy of the archive, then `replay` the batch."),
     errors.NotKnown: Policy(1, "List what there is with `forebay-collector agents`, `streams` or `batches`."),
     errors.NotPossible: Policy(5, "Look at the present state with `forebay-collector streams` or `batches`."),
+    errors.NotPermitted: Policy(5, "Ask an administrator for the role, or someone who has it to do it."),
     errors.TokenRefused: Policy(5, "Make a new token with `forebay-collector token` and enrol with it."),
     errors.IdentityRefused: Policy(5, "Enrol the agent again with a new token."),
     errors.AgentUnreachable: Policy(
