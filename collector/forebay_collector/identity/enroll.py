@@ -1,7 +1,12 @@
-"""EnrollService: a one-time token and a signing request in, the agent's certificate out.
+"""EnrollService: a one-time token and a signing request in, the agent's certificate out; and its renewal.
 
 The names in the certificate come from the token. Spending the token and recording the certificate's serial are one
 transaction of the ledger, so that a token never gives two certificates. Every refusal is audited.
+
+    Renew, with the certificate in force     -> a certificate for a new key; it is good for Confirm and nothing else
+    Confirm, with the new one                -> the new one is in force, the old one is refused
+    Renew again before Confirm               -> the certificate that was given before is good for nothing
+    Confirm, with the one in force           -> nothing changes: the answer to the first Confirm was lost
 """
 
 from __future__ import annotations
@@ -15,11 +20,11 @@ from typing import Any
 import grpc
 
 from forebay_collector.errors import CollectorError, IdentityRefused, TokenRefused
-from forebay_collector.identity.admission import identity_of, refuse
+from forebay_collector.identity.admission import admit, identity_of, refuse
 from forebay_collector.identity.authority import AGENT_LIFE, Authority, pem
 from forebay_collector.identity.names import Identity, serial_text
 from forebay_collector.identity.token import hash_secret
-from forebay_collector.ledger import Ledger
+from forebay_collector.ledger import AgentRecord, Ledger
 from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc
 
 _MAX_REQUEST_BYTES = 16 << 10
@@ -43,6 +48,41 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
             raise AssertionError("abort returned") from None
         except CollectorError as error:
             await refuse(context, error)
+
+    async def Renew(  # noqa: N802 - gRPC's name
+        self, request: enroll_pb2.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> enroll_pb2.RenewResponse:
+        agent = await admit(context, self._ledger)
+        try:
+            return await asyncio.to_thread(self._renew, request, agent)
+        except CollectorError as error:
+            await refuse(context, error)
+
+    async def Confirm(  # noqa: N802 - gRPC's name
+        self, request: enroll_pb2.ConfirmRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> enroll_pb2.ConfirmResponse:
+        try:
+            return await asyncio.to_thread(self._confirm, identity_of(context))
+        except CollectorError as error:
+            await refuse(context, error)
+
+    def _renew(self, request: enroll_pb2.RenewRequest, agent: AgentRecord) -> enroll_pb2.RenewResponse:
+        if len(request.signing_request) > _MAX_REQUEST_BYTES:
+            raise IdentityRefused("certificate signing request is too long")
+        certificate = self._authority.agent_certificate(
+            request.signing_request, agent.name, agent.department, self._life
+        )
+        expires_at = int(certificate.not_valid_after_utc.timestamp() * 1_000_000)
+        self._ledger.certificates.renew(agent.name, agent.serial, serial_text(certificate), expires_at)
+        _log.info("certificate renewed agent=%s department=%s", agent.name, agent.department)
+        return enroll_pb2.RenewResponse(certificate=pem(certificate), authority=pem(self._authority.certificate))
+
+    def _confirm(self, identity: Identity) -> enroll_pb2.ConfirmResponse:
+        if identity.enrolment:
+            raise IdentityRefused("a bootstrap certificate may enrol only")
+        if self._ledger.certificates.confirm(identity.agent, identity.serial):
+            _log.info("renewed certificate in force agent=%s", identity.agent)
+        return enroll_pb2.ConfirmResponse()
 
     def _enroll(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from forebay_collector.errors import NotKnown
-from forebay_collector.ledger import audit, tables
+from forebay_collector.ledger import audit, certificates, tables
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import AgentRecord
 
@@ -28,6 +28,7 @@ def put_certificate(
     """The agent's certificate is now this one; the one before is good for nothing any more."""
     values = {"serial": serial, "expires_at": expires_at, "enrolled_at": at, "revoked_at": 0}
     values |= {"hostname": hostname, "version": version}
+    certificates.enrolled(connection, name, serial, expires_at, at)
     known = tables.agent.c.name == name
     if connection.execute(update(tables.agent).where(known).values(**values)).rowcount == 0:
         new = {"name": name, "department": department, "last_seen_at": 0, "instance": "", "health": "{}"}

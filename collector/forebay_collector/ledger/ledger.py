@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from forebay_collector.ledger.agents import Agents
 from forebay_collector.ledger.audit import Audit
 from forebay_collector.ledger.batches import Batches
+from forebay_collector.ledger.certificates import Certificates
 from forebay_collector.ledger.database import Database, now_us
 from forebay_collector.ledger.migrate import migrate
 from forebay_collector.ledger.quarantine import Quarantine
@@ -28,6 +29,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.agents = Agents(database)
+        self.certificates = Certificates(database)
         self.tokens = Tokens(database)
         self.streams = Streams(database)
         self.schemas = Schemas(database)

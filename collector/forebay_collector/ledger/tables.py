@@ -152,3 +152,13 @@ command_part: Final = _table(
     _number("part", key=True),
     _bytes("content"),
 )
+
+certificate: Final = _table(
+    "certificate",
+    _text("serial", key=True),
+    _text("agent"),
+    _number("issued_at"),
+    _number("expires_at"),
+    _number("ended_at"),
+    _text("ended_by"),
+)
