@@ -1,7 +1,7 @@
 """The wire contract: what an agent seals, the collector archives and the loader opens.
 
 Read in this order: `stream` (names), `columns` (what a row carries beside its values), `schema` (how a table is
-described once), `seal` (the batch), `key_range` (what a ranged snapshot covers), `codec` (its payload), `canonical`
+described once), `seal` (the batch), `key_range` (what a ranged snapshot covers), `codec` (its payload), `canary` (the sign of life), `canonical`
 (digests of rows, for comparing), `limits`.
 """
 
