@@ -20,8 +20,9 @@ class Backlog:
     newest_us: int = 0
 
 
-def backlogs(ledger: Ledger) -> dict[int, Backlog]:
-    """By the stream's id. Reads the batches that wait and each stream's newest, not the whole ledger."""
+def backlogs(ledger: Ledger, of_stream: int | None = None) -> dict[int, Backlog]:
+    """By the stream's id, of one stream only where it is given. Reads the batches that wait and each stream's newest,
+    not the whole ledger."""
     batch, stream = tables.batch.c, tables.stream.c
     began = case((batch.first_committed_at > 0, batch.first_committed_at), else_=batch.captured_at)
     ended = case((batch.last_committed_at > 0, batch.last_committed_at), else_=batch.captured_at)
@@ -31,6 +32,8 @@ def backlogs(ledger: Ledger) -> dict[int, Backlog]:
             tables.batch,
             (batch.stream_id == stream.id) & (batch.epoch == stream.epoch) & (batch.seq == stream.durable_seq),
         )
+        if of_stream is not None:
+            newest = newest.where(stream.id == of_stream)
         for stream_id, newest_us in connection.execute(newest):
             found[stream_id] = Backlog(newest_us=newest_us)
         for state in ("'durable'", "'quarantined'"):
@@ -39,6 +42,8 @@ def backlogs(ledger: Ledger) -> dict[int, Backlog]:
                 .where(batch.state == literal_column(state))
                 .group_by(batch.stream_id)
             )
+            if of_stream is not None:
+                waiting = waiting.where(batch.stream_id == of_stream)
             for stream_id, batches, rows, oldest_us in connection.execute(waiting):
                 before = found.get(stream_id, Backlog())
                 oldest = min(filter(None, (before.oldest_us, oldest_us)), default=0)
