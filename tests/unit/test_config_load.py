@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -61,10 +62,12 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         """
         [agent]
         state = "/var/lib/forebay-agent"
+        maintenance = ["02:00-02:30"]
         [collector]
         addresses = ["a.example:7443", "[::1]:7444"]
         bandwidth = "2MiB/s"
         window = "8MiB"
+        windows = ["20:00-07:00", "12:00-13:30"]
         heartbeat = "5s"
         backoff_first = "250ms"
         backoff_most = "2m"
@@ -91,6 +94,11 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         connect_timeout = "3s"
         poll_interval = "500ms"
         batch_rows = 1000
+        linger = "0s"
+        chunk_time = "2s"
+        max_rows_per_second = 5000
+        snapshot_windows = ["22:00-06:00"]
+        paused = true
         [[table]]
         name = "public.low_income"
         mode = "cursor"
@@ -102,6 +110,7 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         overlap = "5m"
         unique_cursor = true
         priority = 1
+        paused = true
         """,
         demo=SQLITE + '[[table]]\nname = "a"\nmode = "trigger"\nexclude = ["photo"]\ninstall = true\npurge = false\n',
     )
@@ -123,6 +132,12 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
     assert (civil.charset, civil.tls, civil.tls_ca) == ("gbk", "verify", folder / "sources.d" / "../ca.pem")
     assert civil.statement_timeout == timedelta(hours=1)
     assert (civil.poll_interval, civil.batch_rows) == (timedelta(milliseconds=500), 1000)
+    assert (civil.linger, civil.chunk_time, civil.max_rows_per_second) == (timedelta(0), timedelta(seconds=2), 5000)
+    night = model.DailyWindow(dt.time(22), dt.time(6))
+    assert (civil.snapshot_windows, civil.paused, civil.tables[0].paused) == ((night,), True, True)
+    assert (demo.paused, demo.tables[0].paused, demo.snapshot_windows) == (False, False, ())
+    assert [str(window) for window in config.collector.windows] == ["20:00-07:00", "12:00-13:30"]
+    assert [str(window) for window in config.maintenance] == ["02:00-02:30"]
     (table,) = civil.tables
     assert table.masks == (MaskConfig("name", "name"), MaskConfig("id_no", "citizen_id"))
     assert (table.key, table.cursor, table.overlap) == (("id",), "updated_at", timedelta(minutes=5))
@@ -150,6 +165,11 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         (AGENT.replace(":7443", ""), "collector.addresses", "host:port"),
         (AGENT.replace("7443", "70000"), "collector.addresses", "1 to 65535"),
         (AGENT + '[seal]\ndigest = "md5"\n', "seal.digest", "'md5' is not known"),
+        (AGENT + 'windows = ["8-9"]\n', "collector.windows", "'8-9' cannot be read"),
+        (AGENT + 'windows = ["24:00-01:00"]\n', "collector.windows", "cannot be read"),
+        (AGENT + 'windows = ["08:00-08:00"]\n', "collector.windows", "cannot be read"),
+        (AGENT + "windows = [[1]]\n", "collector.windows", "is a list"),
+        ('[agent]\nstate = "s"\nmaintenance = "02:00-03:00"\n', "agent.maintenance", "is a text"),
         (AGENT + '[log]\nlevel = "inof"\n', "log.level", "did you mean `info`"),
     ],
 )

@@ -48,6 +48,11 @@ def read_source(top: Section) -> model.SourceConfig | None:
         connect_timeout=top.duration("connect_timeout", timedelta(seconds=10), least=timedelta(seconds=1)),
         poll_interval=top.duration("poll_interval", timedelta(seconds=1), least=timedelta(milliseconds=10)),
         batch_rows=top.integer("batch_rows", 25_000, 1, limits.MAX_ROWS),
+        linger=top.duration("linger", timedelta(milliseconds=100)),
+        chunk_time=top.duration("chunk_time", timedelta(seconds=1), least=timedelta(milliseconds=10)),
+        max_rows_per_second=top.integer("max_rows_per_second", 0, 0, 1 << 31),
+        snapshot_windows=top.windows("snapshot_windows"),
+        paused=top.flag("paused", False),
         tables=tuple(table for entry in tables if (table := read_table(entry)) is not None),
     )
     top.finish()
