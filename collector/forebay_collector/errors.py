@@ -120,6 +120,40 @@ class NotPermitted(CollectorError):
     code = "FB-PERMISSION"
 
 
+class LoginRefused(CollectorError):
+    """Name or password is wrong."""
+
+    code = "FB-LOGIN"
+
+
+class LoginLocked(CollectorError):
+    """Too many attempts to log in failed. Carries `wait_s`, the seconds until the next is heard."""
+
+    code = "FB-LOGIN-LOCKED"
+
+    def __init__(self, message: str = "", *, wait_s: float = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.wait_s = wait_s
+
+
+class PasswordRefused(CollectorError):
+    """The new password is too easy to guess."""
+
+    code = "FB-PASSWORD"
+
+
+class OidcRefused(CollectorError):
+    """The log-in by the identity provider is not valid."""
+
+    code = "FB-OIDC"
+
+
+class OidcUnreachable(CollectorError):
+    """The identity provider does not answer."""
+
+    code = "FB-OIDC-UNREACHABLE"
+
+
 class TokenRefused(CollectorError):
     """The token is not known, was used, or has expired."""
 
@@ -148,6 +182,12 @@ class LoadStalled(CollectorError):
     """The platform does not get what was received."""
 
     code = "FB-LOAD-STALLED"
+
+
+class VerificationInterrupted(CollectorError):
+    """The process that compared has ended."""
+
+    code = "FB-VERIFY-INTERRUPTED"
 
 
 class ThreadDied(CollectorError):

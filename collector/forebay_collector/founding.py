@@ -47,6 +47,31 @@ listen = {listen}
 #linger = "500ms"
 # streams that are loaded at the same time
 #threads = 2
+
+[console]
+# where the web page is; on other addresses than the loopback it needs a certificate
+#listen = "127.0.0.1:7480"
+# certificate (with its chain) and key, PEM, named from this folder on
+#certificate = ""
+#key = ""
+
+[audit]
+# how long an entry of the audit is kept, at least 180 days
+#retention = "365d"
+
+[accounts]
+# after that one logs in again, and after so long without asking for anything
+#session = "12h"
+#idle = "30m"
+# how long a one-time link can be used
+#link = "10m"
+# failed log-ins of one account, and from one address, before the next waits; the wait doubles with every failure
+#attempts = 5
+#attempts_of_peer = 20
+#wait = "30s"
+#longest_wait = "15m"
+# whether one account may be administrator and auditor
+#administrators_may_audit = false
 """
 
 

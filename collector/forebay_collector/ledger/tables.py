@@ -43,7 +43,9 @@ agent: Final = _table(
     _text("hostname"),
     _text("instance"),
     _text("health"),
-    _text("streams"),
+    _number("connected_since"),
+    _number("heartbeat_ms"),
+    _number("two_places_at"),
 )
 
 token: Final = _table(
@@ -129,6 +131,9 @@ audit: Final = _table(
     _text("subject"),
     _text("why"),
     _text("detail"),
+    _text("department"),
+    _bytes("previous"),
+    _bytes("digest"),
 )
 
 command: Final = _table(
@@ -144,6 +149,9 @@ command: Final = _table(
     _text("code"),
     _text("reason"),
     _number("ended_at"),
+    _text("why"),
+    _text("effect"),
+    _number("sent_at"),
 )
 
 command_part: Final = _table(
@@ -151,6 +159,55 @@ command_part: Final = _table(
     _text("command_id", key=True),
     _number("part", key=True),
     _bytes("content"),
+)
+
+proposal: Final = _table(
+    "proposal",
+    _text("department", key=True),
+    _text("source", key=True),
+    _text("table_name", key=True),
+    _text("agent"),
+    _text("columns"),
+    _text("key_columns"),
+    _text("mode"),
+    _text("guarantee"),
+    _text("update_cycle"),
+    _text("code"),
+    _text("reason"),
+    _number("first_seen_at"),
+    _number("changed_at"),
+    _number("gone_at"),
+    _text("closed"),
+    _text("closed_by"),
+    _number("closed_at"),
+    _text("closed_why"),
+    _number("revision"),
+)
+
+approval: Final = _table(
+    "approval",
+    _text("department", key=True),
+    _text("source", key=True),
+    _text("table_name", key=True),
+    _text("column_name", key=True),
+    _text("mask", key=True),
+    _text("state"),
+    _text("decided_by"),
+    _number("decided_at"),
+    _text("why"),
+)
+
+approval_state: Final = _table(
+    "approval_state",
+    _number("one", key=True),
+    _text("mode"),
+    _number("revision"),
+)
+
+approval_revision: Final = _table(
+    "approval_revision",
+    _text("agent", key=True),
+    _number("revision"),
 )
 
 certificate: Final = _table(
@@ -161,4 +218,173 @@ certificate: Final = _table(
     _number("expires_at"),
     _number("ended_at"),
     _text("ended_by"),
+)
+
+audit_head: Final = _table(
+    "audit_head",
+    _number("one", key=True),
+    _number("entries"),
+    _bytes("digest"),
+    _number("expired"),
+    _bytes("anchor"),
+)
+
+account: Final = _table(
+    "account",
+    _text("name", key=True),
+    _text("issuer"),
+    _text("subject"),
+    _text("password_hash"),
+    _number("must_change"),
+    _text("roles"),
+    _text("departments"),
+    _number("created_at"),
+    _text("created_by"),
+    _number("password_at"),
+    _number("last_login_at"),
+    _number("disabled_at"),
+)
+
+session: Final = _table(
+    "session",
+    _bytes("secret_sha256", key=True),
+    _text("account"),
+    _number("created_at"),
+    _number("seen_at"),
+    _number("idle"),
+    _number("expires_at"),
+)
+
+login_link: Final = _table(
+    "login_link",
+    _bytes("secret_sha256", key=True),
+    _text("account"),
+    _number("created_at"),
+    _text("created_by"),
+    _number("expires_at"),
+    _number("used_at"),
+)
+
+api_token: Final = _table(
+    "api_token",
+    _serial("id"),
+    _bytes("secret_sha256"),
+    _text("account"),
+    _text("label"),
+    _text("roles"),
+    _text("departments"),
+    _number("created_at"),
+    _text("created_by"),
+    _number("expires_at"),
+    _number("last_used_at"),
+    _number("revoked_at"),
+)
+
+login_attempt: Final = _table(
+    "login_attempt",
+    _text("subject", key=True),
+    _number("failures"),
+    _number("last_at"),
+    _number("locked_until"),
+)
+
+oidc_request: Final = _table(
+    "oidc_request",
+    _bytes("state_sha256", key=True),
+    _bytes("browser_sha256"),
+    _number("created_at"),
+    _number("expires_at"),
+)
+
+agent_stream: Final = _table(
+    "agent_stream",
+    _text("agent", key=True),
+    _text("stream", key=True),
+    _text("state"),
+    _number("reported_at"),
+)
+
+agent_place: Final = _table(
+    "agent_place",
+    _text("agent", key=True),
+    _text("instance", key=True),
+    _text("hostname", key=True),
+    _text("peer"),
+    _number("first_seen_at"),
+    _number("last_seen_at"),
+)
+
+canary: Final = _table(
+    "canary",
+    _text("agent", key=True),
+    _text("source", key=True),
+    _text("kind"),
+    _number("made_at"),
+    _number("loaded_at"),
+    _number("round_trip"),
+    _text("code"),
+    _text("reason"),
+)
+
+health_sample: Final = _table(
+    "health_sample",
+    _text("agent", key=True),
+    _number("at", key=True),
+    _number("cpu_permille"),
+    _number("load_percent"),
+    _number("memory_used_permille"),
+    _number("disk_free"),
+    _number("agent_rss"),
+    _number("outbox_batches"),
+    _number("outbox_bytes"),
+    _number("clock_offset"),
+    _number("streams_troubled"),
+    _number("round_trip"),
+)
+
+rollout: Final = _table(
+    "rollout",
+    _serial("id"),
+    _text("settings"),
+    _text("created_by"),
+    _number("created_at"),
+    _text("why"),
+    _number("trial"),
+    _text("state"),
+    _text("reason"),
+    _number("healthy_since"),
+    _number("ended_at"),
+)
+
+offer: Final = _table(
+    "offer",
+    _text("agent", key=True),
+    _number("revision", key=True),
+    _number("rollout_id"),
+    _number("is_first"),
+    _text("state"),
+    _text("reason"),
+    _text("troubles"),
+    _text("command_id"),
+    _number("sent_at"),
+    _number("decided_at"),
+)
+
+verification: Final = _table(
+    "verification",
+    _serial("id"),
+    _number("stream_id"),
+    _text("asked_by"),
+    _text("via"),
+    _text("why"),
+    _number("asked_at"),
+    _number("started_at"),
+    _number("touched_at"),
+    _number("ended_at"),
+    _text("state"),
+    _text("progress"),
+    _text("code"),
+    _text("reason"),
+    _text("remedy"),
+    _text("result"),
 )
