@@ -154,6 +154,12 @@ class OidcUnreachable(CollectorError):
     code = "FB-OIDC-UNREACHABLE"
 
 
+class FormRefused(CollectorError):
+    """The form was not made by this console for this browser, or has expired."""
+
+    code = "FB-FORM"
+
+
 class TokenRefused(CollectorError):
     """The token is not known, was used, or has expired."""
 

@@ -44,6 +44,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
         5, "Log in again; if it stays so, compare `[console.oidc]` with the provider's settings."
     ),
     errors.OidcUnreachable: Policy(4, "Check the provider's address in `[console.oidc]` and the way to it."),
+    errors.FormRefused: Policy(5, "Load the page again, and send the form from there."),
     errors.TokenRefused: Policy(5, "Make a new token with `forebay-collector token` and enrol with it."),
     errors.IdentityRefused: Policy(5, "Enrol the agent again with a new token."),
     errors.AgentUnreachable: Policy(

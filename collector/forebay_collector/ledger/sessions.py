@@ -34,8 +34,8 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, secret_sha256: bytes) -> SessionRecord | None:
-        """The session, when it has not ended; it counts as used now."""
+    def find(self, secret_sha256: bytes, *, keeps_alive: bool = True) -> SessionRecord | None:
+        """The session, when it has not ended; it counts as used now, if that is to keep it alive."""
         at = self._database.clock()
         session = tables.session.c
         columns = (session.account, session.created_at, session.seen_at, session.idle, session.expires_at)
@@ -46,7 +46,7 @@ class Sessions:
         found = SessionRecord(*row)
         if at >= found.expires_at or at >= found.seen_at + found.idle:
             return None
-        if at - found.seen_at >= min(SEEN_EVERY, found.idle // 4):
+        if keeps_alive and at - found.seen_at >= min(SEEN_EVERY, found.idle // 4):
             with self._database.write() as connection:
                 mine = session.secret_sha256 == secret_sha256
                 connection.execute(update(tables.session).where(mine, session.seen_at < at).values(seen_at=at))

@@ -46,9 +46,12 @@ def open_session(ledger: Ledger, actor: Actor, *, replaces: str = "", rules: Acc
     return token
 
 
-def session_of(ledger: Ledger, token: str) -> Session | None:
-    """Who holds the token; None when it is nobody's, has ended, or the account is disabled."""
-    found = ledger.sessions.find(secret_hash(token)) if token else None
+def session_of(ledger: Ledger, token: str, *, keeps_alive: bool = True) -> Session | None:
+    """Who holds the token; None when it is nobody's, has ended, or the account is disabled.
+
+    keeps_alive: whether this counts as use; a page that updates itself does not.
+    """
+    found = ledger.sessions.find(secret_hash(token), keeps_alive=keeps_alive) if token else None
     account = ledger.accounts.get(found.account) if found else None
     if found is None or account is None or account.disabled_at:
         return None

@@ -219,13 +219,8 @@ def sample(ledger: Ledger, open_platform: Callable[[], Platform], actor: Actor, 
 
 def _said(ledger: Ledger, agents: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """What the agents last said of their streams, by the stream's name."""
-    wanted = set(agents)
-    if len(wanted) == 1:
-        one = ledger.agents.get(wanted.pop())
-        records = [] if one is None else [one]
-    else:
-        records = [record for record in ledger.agents.listing() if record.name in wanted]
-    return {str(state.get("stream")): state for record in records for state in record.streams}
+    told = ledger.agents.streams(set(agents))
+    return {str(state.get("stream")): state for states in told.values() for state in states}
 
 
 def _view(record: StreamRecord, said: Mapping[str, Any], backlog: Backlog, now: int) -> StreamView:
