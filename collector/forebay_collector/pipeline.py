@@ -30,6 +30,7 @@ from forebay_collector.control.service import ControlServicer
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.enroll import EnrollServicer
 from forebay_collector.ledger import Ledger
+from forebay_collector.ledger.retention import AuditRetention
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.loader import Loader
 from forebay_collector.load.pool import LoaderPool
@@ -80,6 +81,10 @@ class Pipeline:
             retention = Retention(self.archive, self.ledger, settings.archive.retention)
             keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
             self.workers.append(Worker("retention", keeping, died))
+            audit_keeping = AuditRetention(self.ledger, settings.audit.retention)
+            self.workers.append(
+                Worker("audit retention", Periodic(_RETENTION_EVERY_S, audit_keeping.step, self._stopping), died)
+            )
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
             loader = Loader(self.ledger, self.archive, self._platform, self.loaded.publish, size=size)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)

@@ -32,7 +32,8 @@ COMMANDS: Final = {
     "verify": "compare source and platform, and list the keys that differ",
     "tables": "list the platform's tables",
     "sql": "query the platform",
-    "audit": "list who did what, when and why",
+    "users": "list the accounts of people, or change one",
+    "audit": "list who did what, when and why, and verify that nothing of it was altered",
     "demo": "show it all on this machine, with departments and rows made up",
 }
 _DEFAULT_DATA: Final = "/var/lib/forebay-collector"

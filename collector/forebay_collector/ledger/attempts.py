@@ -58,15 +58,16 @@ def count(connection: Connection, subject: str, limit: Limit, at: int) -> int:
     return wait
 
 
-def forgive(connection: Connection, subject: str, *, all_of_them: bool) -> None:
-    """The attempt that was counted last has succeeded, or nothing is held against the subject any more."""
+def forgive(connection: Connection, subject: str) -> None:
+    """The attempt that was counted last has succeeded."""
     attempt = tables.login_attempt.c
-    mine = attempt.subject == subject
-    if all_of_them:
-        connection.execute(delete(tables.login_attempt).where(mine))
-    else:
-        less = update(tables.login_attempt).where(mine, attempt.failures > 0)
-        connection.execute(less.values(failures=attempt.failures - 1, locked_until=0))
+    less = update(tables.login_attempt).where(attempt.subject == subject, attempt.failures > 0)
+    connection.execute(less.values(failures=attempt.failures - 1, locked_until=0))
+
+
+def forget(connection: Connection, subject: str) -> None:
+    """Nothing is held against the subject any more."""
+    connection.execute(delete(tables.login_attempt).where(tables.login_attempt.c.subject == subject))
 
 
 def _make_room(connection: Connection) -> None:

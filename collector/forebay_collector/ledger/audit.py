@@ -35,8 +35,14 @@ def record(
     """
     if department is None:
         department = _department(connection, subject, detail or {})
-    entry = {"at": at, "who": who, "action": action, "subject": subject, "why": why, "department": department}
-    return chain.append(connection, entry | {"detail": json.dumps(detail or {}, ensure_ascii=False)})
+    texts = {"who": who, "action": action, "subject": subject, "why": why, "department": department}
+    texts["detail"] = json.dumps(detail or {}, ensure_ascii=False)
+    return chain.append(connection, {"at": at} | {name: _storable(text) for name, text in texts.items()})
+
+
+def _storable(text: str) -> str:
+    """Text that every database stores: what people sent may hold half a character, or NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _department(connection: Connection, subject: str, detail: Mapping[str, Any]) -> str:

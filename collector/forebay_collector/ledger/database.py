@@ -21,6 +21,8 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from forebay_collector.errors import CollectorError, LedgerDamaged, LedgerUnavailable
 
 BUSY_MS: Final = 30_000
+# SQLite's readers see one state as it is
+_READING: Final = {"postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}}
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -42,8 +44,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection whose queries see one state. Raises LedgerUnavailable, LedgerDamaged."""
         try:
-            with self.engine.connect() as connection:
-                yield connection
+            with self.engine.connect() as plain:
+                yield plain.execution_options(**_READING.get(plain.dialect.name, {}))
         except SQLAlchemyError as error:
             raise self._named(error) from error
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forebay_collector.ledger import chain
+from forebay_wire.digest import GENESIS
 
 EXPIRED: Final = "audit expired"
 """The action of the entry that retention adds when it removes others; its subject is the anchor, `NUMBER:DIGEST`."""
@@ -60,7 +61,7 @@ class _Walk:
         self.left_open = ""
         self._number = head.expired
         self._digest = head.anchor
-        self._anchor_said = chain.anchor_text(0, chain.GENESIS)
+        self._anchor_said = chain.anchor_text(0, GENESIS)
 
     def all(self, entries: Iterator[Mapping[str, Any]]) -> None:
         self._compare_noted()

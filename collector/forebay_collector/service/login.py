@@ -41,12 +41,14 @@ def authenticate(
 ) -> Actor:
     """Who logs in with name and password, from the address `peer`. Raises LoginRefused, LoginLocked."""
     found = prove(ledger, name, password, peer, rules=rules, via=via)
-    renewed = passwords.hashed(password) if passwords.outdated(found.password_hash) else ""
+    renewed = passwords.hashed(password) if passwords.outdated(found.password_hash) else found.password_hash
     with ledger.database.write() as connection:
-        if renewed:
-            accounts.change(connection, found.name, password_hash=renewed)
+        current = accounts.find(connection, found.name)
+        if current is None or current.disabled_at or current.password_hash != found.password_hash:
+            raise LoginRefused  # it was changed at the same moment
+        accounts.change(connection, found.name, password_hash=renewed)
         note_login(connection, found, ledger.database.clock(), method="password", peer=peer, via=via)
-    return actor_of(found, via)
+    return actor_of(current, via)
 
 
 def prove(ledger: Ledger, name: str, password: str, peer: str, *, rules: AccountSettings, via: str) -> AccountRecord:
@@ -113,6 +115,7 @@ def log_in_by_link(
         found = accounts.find(connection, name) if name else None
         if found is not None and not found.disabled_at:
             gate.forgive(connection)
+            unlock(connection, found.name)
             note_login(connection, found, at, method="link", peer=peer, via=via)
             return actor_of(found, via)
         who = _UNKNOWN if found is None else found.name
@@ -133,6 +136,11 @@ def note_login(connection: Connection, account: AccountRecord, at: int, *, metho
     audit.record(connection, at, account.name, "log-in", account.name, detail=detail, department="")
 
 
+def unlock(connection: Connection, name: str) -> None:
+    """Nothing is held against the account any more."""
+    attempts.forget(connection, _account_subject(name))
+
+
 def secret_hash(text: str) -> bytes:
     """What is kept of a session's, a link's or an API token's secret, which has 256 random bits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
@@ -151,6 +159,10 @@ def peer_subject(peer: str) -> str:
     return f"peer {address}"
 
 
+def _account_subject(name: str) -> str:
+    return "account " + hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
 class _Gate:
     """The account and the peer of one attempt."""
 
@@ -159,10 +171,11 @@ class _Gate:
             tick = timedelta(microseconds=1)
             return attempts.Limit(failures, rules.wait // tick, rules.longest_wait // tick, _FORGET_US)
 
-        self._limits = {peer_subject(peer): limit(rules.attempts_of_peer)}
-        self._account = "account " + hashlib.sha256(account.encode()).hexdigest()[:32] if account else ""
+        self._peer = peer_subject(peer)
+        self._limits = {self._peer: limit(rules.attempts_of_peer)}
         if account:
-            self._limits[self._account] = limit(rules.attempts)
+            self._limits[_account_subject(account)] = limit(rules.attempts)
+        self._account = account
 
     def count(self, connection: Connection, at: int) -> dict[str, int]:
         """Counts the attempt as failed until it is forgiven; -> {"wait_s": seconds} when that locks. Raises LoginLocked."""
@@ -173,13 +186,14 @@ class _Gate:
         return {"wait_s": locked // 1_000_000} if locked else {}
 
     def forgive(self, connection: Connection) -> None:
-        for subject in self._limits:
-            attempts.forgive(connection, subject, all_of_them=subject == self._account)
+        attempts.forgive(connection, self._peer)
+        if self._account:
+            unlock(connection, self._account)
 
 
 def _typed(name: str) -> str:
-    """The account's name that was meant; what cannot be one is counted by its first characters all the same."""
+    """The account's name that was meant; what cannot be one stands for itself, as a name that nobody has."""
     try:
         return account_name(name)
     except NotPossible:
-        return "?" + name[:64]
+        return "?" + secret_hash(name).hex()

@@ -96,17 +96,18 @@ _COMMON: Final = frozenset(
 def hashed(password: str) -> str:
     """What is kept of the password."""
     with _computing:
-        return _hasher.hash(_normal(password))
+        return _hasher.hash(_content(password))
 
 
 def matches(kept: str, password: str) -> bool:
     """Whether it is the password. An empty `kept` never matches, and takes as long."""
+    nobodys = _nobodys()
     with _computing:
         try:
-            fits = _hasher.verify(kept or _nobodys(), _normal(password)[:MOST])
+            fits = _hasher.verify(kept or nobodys, _content(password[:MOST]))
         except (VerificationError, InvalidHashError):
             return False
-    return fits and bool(kept)
+    return fits and bool(kept) and len(password) <= MOST
 
 
 def outdated(kept: str) -> bool:
@@ -121,7 +122,7 @@ def check(password: str, name: str) -> None:
     letters = plain.strip("0123456789")
     if len(text) < LEAST:
         raise PasswordRefused(f"it has fewer than {LEAST} characters")
-    if len(text) > MOST:
+    if max(len(text), len(password)) > MOST:
         raise PasswordRefused(f"it has more than {MOST} characters")
     if len(set(text)) < _DIFFERENT:
         raise PasswordRefused(f"it has fewer than {_DIFFERENT} different characters")
@@ -149,9 +150,10 @@ def _normal(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
+def _content(password: str) -> bytes:
+    return _normal(password).encode("utf-8", "surrogatepass")
+
+
 @cache
 def _nobodys() -> str:
     return _hasher.hash("nobody's")
-
-
-_nobodys()

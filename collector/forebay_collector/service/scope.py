@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from forebay_collector.errors import NotKnown, NotPermitted, NotPossible
+from forebay_collector.identity.names import LONGEST
 from forebay_collector.ledger.accounts import AccountRecord
 from forebay_collector.service.actor import Actor, Role
 from forebay_collector.settings import AccountSettings
@@ -49,8 +50,11 @@ def checked_departments(departments: Iterable[str] | None) -> frozenset[str] | N
     if departments is None:
         return None
     wanted = frozenset(name.strip() for name in departments)
-    if not wanted or "" in wanted:
+    if not wanted:
         raise NotPossible("no department is named", remedy="Name at least one, or give all of them.")
+    for name in wanted:
+        if not name or len(name) > LONGEST or "/" in name or not name.isprintable():
+            raise NotPossible(f"{name!r} is no department's name", remedy="See `forebay-collector agents` for the names.")
     return wanted
 
 

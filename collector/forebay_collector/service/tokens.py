@@ -52,7 +52,7 @@ def make_token(
         NotKnown: there is no such account.
     """
     at = ledger.database.clock()
-    if not label.strip() or len(label) > 200:
+    if not label.strip() or len(label) > 200 or not label.isprintable():
         raise NotPossible("a token needs a label", remedy="Say in a few words what the token is for.")
     if not timedelta(0) < life <= LONGEST:
         raise NotPossible(f"a token lives at most {LONGEST.days} days", remedy="Choose a shorter life.")

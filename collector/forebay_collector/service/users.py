@@ -16,7 +16,7 @@ from forebay_collector.ledger import Ledger, accounts, api_tokens, audit, sessio
 from forebay_collector.ledger.accounts import AccountRecord
 from forebay_collector.service import passwords
 from forebay_collector.service.actor import Actor, Permission, Role
-from forebay_collector.service.login import authenticate, log_in_by_link, one_time_login, prove
+from forebay_collector.service.login import authenticate, log_in_by_link, one_time_login, prove, unlock
 from forebay_collector.service.scope import (
     DEFAULT_RULES,
     account_name,
@@ -190,6 +190,7 @@ def set_password(
         ended = {"sessions": sessions.end_all(connection, found.name)}
         if not own:
             ended["tokens"] = api_tokens.revoke(connection, at, account=found.name)
+            unlock(connection, found.name)
         _audit(connection, at, actor, "password", found, detail=ended)
 
 
