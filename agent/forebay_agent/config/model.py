@@ -16,6 +16,7 @@ from forebay_agent.config.secret import Secret
 
 SOURCE_KINDS: Final = ("sqlite", "mysql", "postgresql")
 MODES: Final = ("snapshot", "cursor", "trigger", "log")
+CANARY_KINDS: Final = ("auto", "row", "message", "read", "off")
 TLS_MODES: Final = ("off", "preferred", "required", "verify")
 DIGESTS: Final = ("sm3", "sha256")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -82,6 +83,15 @@ class DailyWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryConfig:
+    """`[canary]` of a source's file: the sign of life that goes the whole way. See `forebay_agent.canary`."""
+
+    kind: str = "auto"  # auto, row, message, read, off
+    every: timedelta = timedelta(minutes=5)
+    table: str = ""  # row: the table made for it
+
+
+@dataclass(frozen=True, slots=True)
 class SourceConfig:
     """One file of `sources.d/`; its name without `.toml` is the source's name unless `name` says otherwise."""
 
@@ -110,6 +120,7 @@ class SourceConfig:
     max_rows_per_second: int = 0  # ceiling for snapshots beside the log, 0: none
     snapshot_windows: tuple[DailyWindow, ...] = ()  # when snapshots beside the log may read; none: always
     paused: bool = False  # none of its tables is captured for now
+    canary: CanaryConfig = CanaryConfig()
     tables: tuple[TableConfig, ...] = ()
 
 
