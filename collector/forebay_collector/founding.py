@@ -12,7 +12,7 @@ from forebay_collector.errors import ConfigurationError, DataFolderUnusable, Not
 from forebay_collector.identity.authority import CERTIFICATE_FILE, KEY_FILE, Authority, host_of, write_private
 from forebay_collector.identity.server import SERVER_FILE, renew_server_certificate
 from forebay_collector.ledger import Ledger
-from forebay_collector.settings import DEFAULT_PORT, DataFolder, Settings, address, load_settings
+from forebay_collector.settings import DEFAULT_PORT, ApprovalSettings, DataFolder, Settings, address, load_settings
 
 _TEMPLATE: Final = """\
 # Forebay's collector. What is commented out shows the default. Unknown keys are refused; a change takes a restart.
@@ -48,6 +48,10 @@ listen = {listen}
 # streams that are loaded at the same time
 #threads = 2
 
+[approval]
+# what agents propose to share: manual: it leaves when someone approved it here; auto: everything is approved
+mode = {approve}
+
 [console]
 # where the web page is; on other addresses than the loopback it needs a certificate
 #listen = "127.0.0.1:7480"
@@ -75,14 +79,14 @@ listen = {listen}
 """
 
 
-def init(folder: Path, addresses: Sequence[str]) -> Settings:
+def init(folder: Path, addresses: Sequence[str], approve: str = "") -> Settings:
     """Makes folder, settings, certificate authority, server certificate and ledger. May be run again.
 
-    `addresses`: where agents will reach the collector, `host` or `host:port`.
+    `addresses`: where agents will reach the collector, `host` or `host:port`. `approve`: auto or manual; manual when empty.
 
     Raises:
         ConfigurationError: an address cannot be used.
-        NotPossible: the folder is already a collector's, with other addresses.
+        NotPossible: the folder is already a collector's, with other addresses or another way to approve.
         DataFolderUnusable: it cannot be made or written, or holds half an authority.
     """
     wanted = tuple(_with_port(text) for text in addresses)
@@ -91,12 +95,17 @@ def init(folder: Path, addresses: Sequence[str]) -> Settings:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         data.identity.mkdir(mode=0o700, exist_ok=True)
         if not data.settings.exists():
-            _write_settings(data, wanted)
+            _write_settings(data, wanted, approve or ApprovalSettings().mode)
         settings = load_settings(folder)
         if wanted and settings.addresses != wanted:
             raise NotPossible(
                 f"{folder} is a collector already, reached at {', '.join(settings.addresses)}",
                 remedy=f"Edit `addresses` in {data.settings}, or choose another folder.",
+            )
+        if approve and settings.approval.mode != approve:
+            raise NotPossible(
+                f"{folder} is a collector already, which approves in mode {settings.approval.mode}",
+                remedy=f"Edit `mode` of `[approval]` in {data.settings}, and start the collector again.",
             )
         authority = _authority(data.identity)
         if not (data.identity / SERVER_FILE).exists():
@@ -107,13 +116,15 @@ def init(folder: Path, addresses: Sequence[str]) -> Settings:
     return settings
 
 
-def _write_settings(data: DataFolder, addresses: tuple[str, ...]) -> None:
+def _write_settings(data: DataFolder, addresses: tuple[str, ...], approve: str) -> None:
     if not addresses:
         raise ConfigurationError(
             "no address is given", key="addresses", remedy="Say where agents will reach the collector: --address."
         )
     listen = _listen(addresses)
-    text = _TEMPLATE.format(addresses=json.dumps(list(addresses)), listen=json.dumps(listen))
+    text = _TEMPLATE.format(
+        addresses=json.dumps(list(addresses)), listen=json.dumps(listen), approve=json.dumps(approve)
+    )
     write_private(data.settings, text.encode())
 
 

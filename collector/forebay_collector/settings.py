@@ -21,6 +21,8 @@ from forebay_wire import limits
 
 DEFAULT_PORT: Final = 7443
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+APPROVE_ALL: Final = "auto"
+APPROVAL_MODES: Final = (APPROVE_ALL, "manual")
 _SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _DURATIONS: Final = {
     "ms": timedelta(milliseconds=1),
@@ -55,6 +57,13 @@ class LoadSettings:
     group: int = 96 << 20  # Arrow bytes that one commit of the platform takes at most
     linger: timedelta = timedelta(milliseconds=500)  # how long a smaller group waits for more
     threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalSettings:
+    """`[approval]`."""
+
+    mode: str = "manual"  # who approves what agents propose: auto: nobody, everything is; manual: people
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class Settings:
     receive: ReceiveSettings = ReceiveSettings()
     archive: ArchiveSettings = ArchiveSettings()
     load: LoadSettings = LoadSettings()
+    approval: ApprovalSettings = ApprovalSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
@@ -220,7 +230,9 @@ _MOST: Final[Mapping[str, Any]] = {
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
+    "console.listen": address,
     "log_level": one_of(*LOG_LEVELS),
+    "approval.mode": one_of(*APPROVAL_MODES),
     "receive.window": size,
     "receive.memory": size,
     "receive.group": size,

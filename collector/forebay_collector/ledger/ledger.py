@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from forebay_collector.ledger.accounts import Accounts
 from forebay_collector.ledger.agents import Agents
 from forebay_collector.ledger.api_tokens import ApiTokens
+from forebay_collector.ledger.approvals import Approvals
 from forebay_collector.ledger.audit import Audit
 from forebay_collector.ledger.batches import Batches
 from forebay_collector.ledger.canaries import Canaries
@@ -38,6 +39,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.agents = Agents(database)
+        self.approvals = Approvals(database)
         self.certificates = Certificates(database)
         self.heartbeats = Heartbeats(database)
         self.history = History(database)
