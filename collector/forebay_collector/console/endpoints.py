@@ -44,7 +44,7 @@ Do = Callable[[Visit], Done | Page | Response]
 
 LIVE: Final = "_live"
 LOGIN: Final = "/login"
-PASSWORD: Final = "/password"
+PASSWORD: Final = "/password"  # noqa: S105  where it is changed
 _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (NotPermitted, 403),
     (FormRefused, 403),
