@@ -24,12 +24,12 @@ import grpc
 
 from forebay_collector import __version__
 from forebay_collector.control import heartbeat
-from forebay_collector.control.commands import Commands
 from forebay_collector.errors import AgentUnreachable, CollectorError, CommandFailed, IdentityRefused, LedgerUnavailable
 from forebay_collector.identity.admission import RECHECK_S, admit, find_agent, identity_of, refuse
 from forebay_collector.ledger import Ledger
+from forebay_collector.ledger.heartbeats import Hello
+from forebay_collector.ledger.places import Place
 from forebay_wire import PROTOCOL
-from forebay_wire.errors import WireError
 from forebay_wire.v1 import control_pb2, control_pb2_grpc
 
 _LOG: Final = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
 
     def __init__(self, ledger: Ledger, *, heartbeat_ms: int = HEARTBEAT_MS) -> None:
         self._ledger = ledger
-        self._commands = Commands(ledger.database)
+        self._commands = ledger.commands
         self._heartbeat_ms = heartbeat_ms
         self._connections: dict[str, _Connection] = {}
 
@@ -149,9 +149,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         return hello
 
     def _arrive(self, agent: str, hello: control_pb2.AgentHello) -> None:
-        texts = {name: getattr(hello, name)[:_TEXT] for name in ("version", "hostname", "instance")}
-        self._ledger.agents.hello(agent, **texts)
-        self._commands.fail(agent, AgentUnreachable.code, "its connection ended before it answered")
+        place = Place(agent, hello.instance[:_TEXT], hello.hostname[:_TEXT], "")
+        self._ledger.heartbeats.write([Hello(place, hello.version[:_TEXT], self._heartbeat_ms, self._now())])
 
     async def _next(self, connection: _Connection, context: Context) -> control_pb2.ControlResponse | None:
         """What is to be sent next. While there is nothing, looks whether the agent may still be here."""
@@ -179,11 +178,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             connection.end()
 
     def _beat(self, agent: str, beat: control_pb2.Heartbeat) -> None:
-        try:
-            streams = heartbeat.streams(beat)
-        except WireError as error:
-            raise IdentityRefused(f"agent {agent}: heartbeat: {error}") from error
-        self._ledger.agents.seen(agent, health=heartbeat.health(beat, self._now()), streams=streams)
+        record = self._ledger.agents.get(agent)
+        assert record is not None
+        now = self._now()
+        self._ledger.heartbeats.write(
+            [heartbeat.beat(agent, record.department, beat, now, takes=True, sample=True, offer_known=None)]
+        )
 
     def _result(self, connection: _Connection, part: control_pb2.CommandResult) -> None:
         size = connection.answered.get(part.command_id, 0) + part.ByteSize()

@@ -1,9 +1,9 @@
-"""Agents: who may come in, with which certificate, and what each last said of itself."""
+"""Agents: who may come in, with which certificate, and what each last said of itself and of its streams."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -32,7 +32,8 @@ def put_certificate(
     known = tables.agent.c.name == name
     if connection.execute(update(tables.agent).where(known).values(**values)).rowcount == 0:
         new = {"name": name, "department": department, "last_seen_at": 0, "instance": "", "health": "{}"}
-        connection.execute(insert(tables.agent).values(**new, streams="[]", **values))
+        new |= {"connected_since": 0, "heartbeat_ms": 0, "two_places_at": 0}
+        connection.execute(insert(tables.agent).values(**new, **values))
 
 
 class Agents:
@@ -44,25 +45,27 @@ class Agents:
             row = connection.execute(select(tables.agent).where(tables.agent.c.name == name)).mappings().one_or_none()
         return None if row is None else _to_record(row)
 
-    def listing(self, *, department: str = "") -> list[AgentRecord]:
-        """By department and name."""
+    def listing(self, *, department: str = "", departments: Collection[str] | None = None) -> list[AgentRecord]:
+        """By department and name. departments: only of these, None: of all."""
         query = select(tables.agent).order_by(tables.agent.c.department, tables.agent.c.name)
         if department:
             query = query.where(tables.agent.c.department == department)
+        if departments is not None:
+            query = query.where(tables.agent.c.department.in_(departments))
         with self._database.read() as connection:
             return [_to_record(row) for row in connection.execute(query).mappings()]
 
-    def hello(self, name: str, *, version: str, hostname: str, instance: str) -> None:
-        """The agent came in."""
-        self._update(name, version=version, hostname=hostname, instance=instance)
-
-    def seen(self, name: str, *, health: Mapping[str, Any], streams: Sequence[Mapping[str, Any]]) -> None:
-        """The agent's heartbeat; both are JSON."""
-        self._update(
-            name,
-            health=json.dumps(health, ensure_ascii=False),
-            streams=json.dumps(streams, ensure_ascii=False),
-        )
+    def streams(self, agents: Collection[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+        """What each agent last said of its streams, in the order of their names; None: of all agents."""
+        said = tables.agent_stream.c
+        query = select(said.agent, said.state).order_by(said.agent, said.stream)
+        if agents is not None:
+            query = query.where(said.agent.in_(agents))
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self._database.read() as connection:
+            for agent, state in connection.execute(query):
+                found.setdefault(agent, []).append(json.loads(state))
+        return found
 
     def revoke(self, name: str, *, who: str, why: str) -> None:
         """From now on the agent's certificate is refused. Raises NotKnown."""
@@ -75,11 +78,6 @@ class Agents:
                 raise NotKnown(f"agent {name} is not in the ledger")
             audit.record(connection, at, who, "revoke", name, why)
 
-    def _update(self, name: str, **values: str) -> None:
-        changed = update(tables.agent).where(tables.agent.c.name == name)
-        with self._database.write() as connection:
-            connection.execute(changed.values(last_seen_at=self._database.clock(), **values))
-
 
 def _to_record(row: RowMapping) -> AgentRecord:
-    return AgentRecord(**{**row, "health": json.loads(row["health"]), "streams": json.loads(row["streams"])})
+    return AgentRecord(**{**row, "health": json.loads(row["health"])})

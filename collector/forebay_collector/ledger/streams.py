@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, tuple_
@@ -92,12 +92,21 @@ class Streams:
             found = (find(connection, name) for name in names)
             return {record.name: record for record in found if record is not None}
 
-    def listing(self, *, agent: str = "", department: str = "", held: bool | None = None) -> list[StreamRecord]:
-        """By name. `held`: only those that are held, or that are not."""
+    def listing(
+        self,
+        *,
+        agent: str = "",
+        agents: Collection[str] | None = None,
+        department: str = "",
+        held: bool | None = None,
+    ) -> list[StreamRecord]:
+        """By name. agents: only theirs. held: only those that are held, or that are not."""
         stream = tables.stream.c
         query = select(tables.stream).order_by(stream.department, stream.source, stream.table_name)
         if agent:
             query = query.where(stream.agent == agent)
+        if agents is not None:
+            query = query.where(stream.agent.in_(agents))
         if department:
             query = query.where(stream.department == department)
         if held is not None:

@@ -300,6 +300,7 @@ agent_stream: Final = _table(
     "agent_stream",
     _text("agent", key=True),
     _text("stream", key=True),
+    _text("code"),
     _text("state"),
     _number("reported_at"),
 )

@@ -52,7 +52,11 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
         office.out.write(f"agent {arguments.name} is revoked\n")
         return FINE
     now = ledger.database.clock()
-    rows = [_row(agent, now) for agent in ledger.agents.listing(department=arguments.department)]
+    streams = ledger.agents.streams()
+    rows = [
+        _row(agent, len(streams.get(agent.name, ())), now)
+        for agent in ledger.agents.listing(department=arguments.department)
+    ]
     if arguments.json:
         print_json(rows, office.out)
     elif not rows:
@@ -65,7 +69,7 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
     return FINE
 
 
-def _row(agent: AgentRecord, now: int) -> dict[str, Any]:
+def _row(agent: AgentRecord, streams: int, now: int) -> dict[str, Any]:
     silent_us = now - agent.last_seen_at
     state = "connected" if silent_us <= CONNECTED_US else "silent"
     if not agent.last_seen_at:
@@ -85,7 +89,7 @@ def _row(agent: AgentRecord, now: int) -> dict[str, Any]:
         "revoked_at": moment(agent.revoked_at),
         "certificate_expires": moment(agent.expires_at),
         "certificate_days": (agent.expires_at - now) / 86_400_000_000,
-        "streams": len(agent.streams),
+        "streams": streams,
         "configuration_refusal": health.pop("configuration_refusal", ""),
         "outbox": health.pop("outbox", {}),
         "health": health,
