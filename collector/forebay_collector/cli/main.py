@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "serve": "receive, load and control until told to stop",
     "token": "make a one-time token with which an agent enrols",
     "agents": "list the agents, or revoke one",
+    "approvals": "list what agents would share, and approve, reject or withdraw it",
     "streams": "list the streams: how far each is, how late, and why it is held",
     "batches": "list batches and what became of them",
     "replay": "load quarantined batches again, or discard one",
@@ -44,6 +45,7 @@ a first collector:
   forebay-collector init --address collector.city.example:7443
   forebay-collector token --department 市监局 --agent scjg-01 --out scjg-01.token
   forebay-collector serve
+  forebay-collector approvals
 
 then look:
   forebay-collector streams

@@ -77,15 +77,27 @@ class Approvals:
     # what people decide
 
     def approve(
-        self, stream: StreamName, columns: Collection[str] = (), *, who: str, why: str, detail: Mapping[str, object]
+        self,
+        stream: StreamName,
+        columns: Collection[str] = (),
+        *,
+        who: str,
+        why: str,
+        detail: Mapping[str, object],
+        as_of: int | None = None,
     ) -> list[str]:
         """Approves these columns under the masks they are proposed with; none named: all that nobody decided about.
 
-        -> the columns. Raises NotKnown; NotPossible when the key would not be among what is approved.
+        as_of: only while the proposal is the one that changed then. -> the columns. Raises NotKnown; NotPossible when the
+        key would not be among what is approved, or the proposal is another one.
         """
         with self._database.write() as connection:
             at = self._database.clock()
             record = _need(connection, stream)
+            if as_of is not None and as_of != record.changed_at:
+                raise NotPossible(
+                    f"{stream}: the agent proposes something else now", remedy="Look at it again, and decide then."
+                )
             if not record.columns:
                 raise NotPossible(
                     f"{stream}: the agent could not describe the table: {record.code} {record.reason}".rstrip(),
