@@ -1,6 +1,6 @@
 """The audit's chain: every entry carries the digest of the one before it and its own, so that none changes unseen.
 
-    digest = SM3(tag ‖ previous ‖ field …)      field = length (8 bytes, big-endian) ‖ type ‖ value
+    digest = SM3(tag ‖ previous ‖ field …)      each: length (8 bytes, big-endian) ‖ type ‖ value
 
 over all columns of the entry in the order of `FIELDS`, its id included. Ids have no gaps. The first entry's `previous` is
 32 zero bytes. One row beside the entries, the head, holds how many there ever were and the last digest, so that entries
@@ -50,9 +50,10 @@ def anchor_text(number: int, digest: bytes) -> str:
     return f"{number}:{digest.hex()}"
 
 
-def digest_of(entry: Mapping[str, Any], previous: bytes) -> bytes:
+def digest_of(entry: Mapping[str, Any], previous: object) -> bytes:
     """The digest that an entry must have after the one with digest `previous`."""
-    return _digest(_TAG, previous, *(part for name in FIELDS for part in _canonical(entry[name])))
+    values = (previous, *(entry[name] for name in FIELDS))
+    return _digest(_TAG, *(part for value in values for part in _canonical(value)))
 
 
 def _canonical(value: object) -> Iterator[bytes]:

@@ -69,8 +69,8 @@ class _Walk:
             assert entry is not None
             self.read += 1
             self._in_place(entry["id"])
-            if chain.digest_of(entry, entry["previous"]) != entry["digest"]:
-                raise _Broken(entry["id"], f"entry {entry['id']} is not what its digest says: it was altered")
+            if not _fits(entry, entry["id"]):
+                self._misfit(entry)
             if entry["previous"] != self._digest:
                 self._forked(entry, following)
             if entry["action"] == EXPIRED:
@@ -83,12 +83,21 @@ class _Walk:
         expected = self._number + 1
         if number < expected:
             raise _Broken(number, f"entry {number} stands where none belongs: it was inserted, or its id was altered")
-        if number > self.head.entries:
+        if expected > self.head.entries:
             raise _Broken(
                 number, f"entry {number} stands behind the chain's end at {self.head.entries}: it was inserted"
             )
         if number > expected:
-            raise _Broken(expected, f"{_entries(expected, number - 1)} missing: removed, or with another id")
+            last = min(number - 1, self.head.entries)
+            raise _Broken(expected, f"{_entries(expected, last)} missing: removed, or with another id")
+
+    def _misfit(self, entry: Mapping[str, Any]) -> None:
+        number = entry["id"]
+        if _fits(entry, number - 1):
+            raise _Broken(number - 1, f"entry {number - 1} was inserted: what was there stands behind it as {number}")
+        if _fits(entry, number + 1):
+            raise _Broken(number, f"entry {number} is missing: the one behind it stands in its place")
+        raise _Broken(number, f"entry {number} is not what its digest says: it was altered")
 
     def _forked(self, entry: Mapping[str, Any], following: Mapping[str, Any] | None) -> None:
         number = entry["id"]
@@ -121,6 +130,11 @@ class _Walk:
             raise _Broken(number, f"entry {number} is not the one that was noted: it or one before it was altered")
         if number < self.head.expired:
             self.left_open = f"entry {number}, which was noted, has expired: it was not compared"
+
+
+def _fits(entry: Mapping[str, Any], number: int) -> bool:
+    """Whether the entry's digest is right for this id."""
+    return chain.digest_of({**entry, "id": number}, entry["previous"]) == entry["digest"]
 
 
 def _entries(first: int, last: int) -> str:
