@@ -38,7 +38,7 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """One stream. `capturing` and `sending` are its troubles on either side of the outbox; `waits` says what a capture
-    that is in no trouble waits for. Times in microseconds since 1970, 0: never. log_hours_left: until the database forgets
+    that is in no trouble waits for, `paused` why nothing is captured at all. Times in microseconds since 1970, 0: never. log_hours_left: until the database forgets
     what was not captured, None: it does not, or cannot tell."""
 
     name: StreamName
@@ -46,6 +46,7 @@ class StreamState:
     guarantee: str = ""
     phase: str = STARTING
     waits: str = ""
+    paused: str = ""
     capturing: Trouble | None = None
     sending: Trouble | None = None
     epoch: int = 0
@@ -53,11 +54,13 @@ class StreamState:
     sealed_seq: int = 0
     durable_seq: int = 0
     loaded_seq: int = 0
+    loaded_at_us: int = 0
     rows_captured: int = 0
     last_change_at_us: int = 0
     last_poll_at_us: int = 0
     log_hours_left: float | None = None
     log_bytes_behind: int = 0
+    columns_waiting: tuple[str, ...] = ()
 
     @property
     def trouble(self) -> Trouble | None:
@@ -70,7 +73,7 @@ class StreamState:
         trouble = self.trouble
         if trouble is not None:
             return HELD if trouble.held else WAITING
-        return WAITING if self.waits else self.phase
+        return WAITING if self.paused or self.waits else self.phase
 
     def to_proto(self) -> control_pb2.StreamState:
         trouble = self.trouble
@@ -81,7 +84,7 @@ class StreamState:
             guarantee=self.guarantee,
             state=self.state,
             code=trouble.code if trouble else "",
-            reason=trouble.reason if trouble else self.waits,
+            reason=trouble.reason if trouble else self.paused or self.waits,
             remedy=trouble.remedy if trouble else "",
             position=self.position,
             sealed_seq=self.sealed_seq,
@@ -93,6 +96,8 @@ class StreamState:
             snapshot_done=1.0 if self.phase == STREAMING else 0.0,
             log_hours_left=self.log_hours_left,
             log_bytes_behind=self.log_bytes_behind,
+            columns_waiting=self.columns_waiting,
+            paused=bool(self.paused),
         )
 
 

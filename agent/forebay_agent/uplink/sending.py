@@ -14,7 +14,8 @@ from forebay_agent import journal
 from forebay_agent.errors import AgentError, OutboxDamaged
 from forebay_agent.outbox import OutboxReader
 from forebay_agent.uplink.bandwidth import Bandwidth
-from forebay_agent.uplink.lane import Lane, Sent, Standing
+from forebay_agent.uplink.lane import Lane, Sent, Standing, Unapproved
+from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.turns import Turns
 from forebay_wire import PROTOCOL, limits
 from forebay_wire.errors import WireError
@@ -34,7 +35,8 @@ class Sending:
         reader: OutboxReader,
         bandwidth: Bandwidth,
         window: int,
-        failed: Callable[[], None],
+        permission: Permission,
+        wake: Callable[[], None],
     ) -> None:
         self.changed = threading.Condition()
         self.lanes = lanes
@@ -44,7 +46,8 @@ class Sending:
         self.failure: AgentError | None = None
         self._reader = reader
         self._bandwidth = bandwidth
-        self._failed = failed
+        self._permission = permission
+        self._wake = wake
         self._turns = Turns()
         self._questions: deque[StreamName] = deque()
         self._closed = False
@@ -84,7 +87,7 @@ class Sending:
             self.failure = journal.unexpected(error)
         finally:
             self._reader.close()
-            self._failed()
+            self._wake()
 
     def _choose(self) -> Lane | list[StreamName] | None:
         """A lane that has a batch to send, or questions; waits for either. None: closed."""
@@ -109,6 +112,8 @@ class Sending:
         if batch is None:
             return
         fields = _readable(lane, batch)
+        if self._refuse_unapproved(lane, after, fields):
+            return
         if not self._enter(lane, after, batch, fields):
             return
         if (lane.id, fields.schema_fingerprint) not in self.schemas:
@@ -121,6 +126,19 @@ class Sending:
                 return
             yield upload_pb2.UploadRequest(batch_part=upload_pb2.BatchPart(data=part))
             self.sent_bytes += len(part)
+
+    def _refuse_unapproved(self, lane: Lane, after: tuple[int, int], fields: batch_pb2.BatchHeader) -> bool:
+        """Whether the batch may not leave; then its lane stands still."""
+        generation = self._permission.generation
+        why = self._permission.why_not(lane.name, fields.schema_fingerprint, self._reader)
+        if not why:
+            return False
+        with self.changed:
+            if lane.standing is Standing.OPEN and lane.sent == after:
+                lane.standing = Standing.UNAPPROVED
+                lane.unapproved = Unapproved(fields.schema_fingerprint, why, generation)
+        self._wake()
+        return True
 
     def _enter(self, lane: Lane, after: tuple[int, int], batch: SealedBatch, fields: batch_pb2.BatchHeader) -> bool:
         """Waits until the window has room, then counts the batch as on the wire. False: it is not this batch's turn any

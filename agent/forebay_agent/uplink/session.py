@@ -3,6 +3,7 @@
     Marks     per stream: fits -> durable batches are deleted, the lane opens; does not fit -> the stream is held
     Durable   the batch sent, by its chain -> it and all before it leave the outbox
     Refused   try again after a pause, or hold the stream; other streams go on
+    what the centre does not approve is not sent: its stream stands still until it does
     Loaded    shown
 
 Three threads: gRPC's runs `Sending.requests`, a small one turns answers into events, and the uplink's own (`run`)
@@ -23,7 +24,8 @@ from forebay_agent.clock import Clock
 from forebay_agent.errors import CollectorUnreachable, OutboxFull
 from forebay_agent.outbox import Outbox, OutboxReader
 from forebay_agent.uplink.bandwidth import Bandwidth
-from forebay_agent.uplink.lane import HELD_SECONDS, Lane, Standing
+from forebay_agent.uplink.lane import HELD_SECONDS, Lane, Standing, Unapproved
+from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.sending import Sending
 from forebay_agent.uplink.verdicts import Verdicts
 from forebay_wire import limits
@@ -38,6 +40,7 @@ ANSWER_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.5
 _MOST_EVENTS: Final = 1_000
 _LANE_BACKOFF: Final = (0.5, 30.0)
+_STANDING_STILL: Final = (Standing.HELD, Standing.UNAPPROVED)
 
 _Event: TypeAlias = upload_pb2.UploadResponse | grpc.RpcError | None
 """An answer, the call's end, or just a reason to look."""
@@ -55,6 +58,7 @@ class Session:
         *,
         window: int,
         bandwidth: int,
+        permission: Permission,
         priority_of: Callable[[StreamName], int],
         tick: Callable[[], None],
     ) -> None:
@@ -64,6 +68,7 @@ class Session:
         self._verdicts = verdicts
         self._clock = clock
         self._window = window
+        self._permission = permission
         self._priority_of = priority_of
         self._tick = tick
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
@@ -72,7 +77,8 @@ class Session:
         for record in self._reader.streams():
             self._add_lane(record.id, record.name, record.epoch)
         rate = Bandwidth(bandwidth, clock.monotonic)
-        self.sending = Sending(self._lanes, outbox.reader(), rate, min(window, limits.WINDOW_BYTES), self.wake)
+        window = min(window, limits.WINDOW_BYTES)
+        self.sending = Sending(self._lanes, outbox.reader(), rate, window, permission, self.wake)
         self._durable: dict[int, tuple[int, int]] = {}
         self._looked_at = 0.0
 
@@ -201,7 +207,7 @@ class Session:
             else:
                 self._looked_at = 0.0
         now = self._clock.monotonic()
-        waits = any(lane.standing is Standing.HELD for lane in self._lanes.values())
+        waits = any(lane.standing in _STANDING_STILL for lane in self._lanes.values())
         if not self._looked_at or (waits and now - self._looked_at > 1.0):
             self._looked_at = now
             self._look_at_records()
@@ -213,6 +219,8 @@ class Session:
                     self._ask(lane)
             elif lane.standing is Standing.HELD and now >= lane.ask_at:
                 self._ask(lane)
+            elif lane.standing is Standing.UNAPPROVED:
+                self._look_at_unapproved(lane)
 
     def _look_at_records(self) -> None:
         for record in self._reader.streams():
@@ -221,8 +229,20 @@ class Session:
                 self._ask(self._add_lane(record.id, record.name, record.epoch))
             elif lane.epoch != record.epoch:
                 lane.epoch = record.epoch
-                if lane.standing is Standing.HELD:
+                if lane.standing in _STANDING_STILL:
                     self._ask(lane)
+
+    def _look_at_unapproved(self, lane: Lane) -> None:
+        refused = lane.unapproved
+        assert refused is not None
+        generation = self._permission.generation
+        if generation != refused.generation:
+            why = self._permission.why_not(lane.name, refused.fingerprint, self._reader)
+            if not why:
+                self._ask(lane)
+                return
+            lane.unapproved = Unapproved(refused.fingerprint, why, generation)
+        self._verdicts.unapproved(lane, self._reader)
 
     def _ask(self, lane: Lane) -> None:
         lane.standing, lane.verdict = Standing.ASKING, None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from forebay_agent import identity, journal
+from forebay_agent.approval.approvals import Approvals
 from forebay_agent.backoff import Backoff
 from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
@@ -19,6 +20,7 @@ from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.session import Session
 from forebay_agent.uplink.verdicts import Verdicts
 from forebay_wire.stream import StreamName
@@ -49,13 +51,16 @@ class Uplink:
         pulses: Pulses,
         clock: Clock,
         *,
+        approvals: Approvals | None = None,
         priority_of: Callable[[StreamName], int] = lambda _: 5,
     ) -> None:
+        """approvals: what may leave; None: everything."""
         self.state = UplinkState(since_us=clock.now_us())
         self._folder = state_folder
         self._config = config
         self._outbox = outbox
         self._verdicts = Verdicts(outbox, board, clock)
+        self._permission = Permission(approvals or Approvals.everything())
         self._pulses = pulses
         self._clock = clock
         self._priority_of = priority_of
@@ -113,6 +118,7 @@ class Uplink:
             self._clock,
             window=self._config.window,
             bandwidth=self._config.bandwidth,
+            permission=self._permission,
             priority_of=self._priority_of,
             tick=lambda: self._look(address),
         )
