@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from forebay_agent import kept
-from forebay_agent.config.model import AgentConfig
+from forebay_agent.config.model import DailyWindow
 from forebay_wire.stream import StreamName
 
 FILE_NAME: Final = "pauses.json"
@@ -112,20 +112,12 @@ def local_time() -> dt.time:
     return dt.datetime.now().astimezone().time()
 
 
-def why_paused(config: AgentConfig, pauses: Pauses, name: StreamName, now: Callable[[], dt.time] = local_time) -> str:
-    """Why a stream stands still now, in words; empty when it does not."""
+def why_paused(
+    pauses: Pauses, maintenance: Sequence[DailyWindow], name: StreamName, now: Callable[[], dt.time] = local_time
+) -> str:
+    """Why a stream stands still now, whatever its source's file says, in words; empty when it does not."""
     ordered = pauses.of(name)
     if ordered is not None:
         return str(ordered)
-    for source in config.sources:
-        if source.name != name.source:
-            continue
-        if source.paused:
-            return f"source {source.name} is paused by its configuration"
-        if any(table.paused for table in source.tables if table.name == name.table):
-            return f"{name} is paused by its configuration"
-    if config.maintenance:
-        window = next((each for each in config.maintenance if each.is_open(now())), None)
-        if window is not None:
-            return f"maintenance ({window})"
-    return ""
+    window = next((each for each in maintenance if each.is_open(now())), None)
+    return f"daily maintenance ({window})" if window is not None else ""

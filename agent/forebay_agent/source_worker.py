@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
 from forebay_agent import journal
@@ -21,7 +20,7 @@ from forebay_agent.capture.plan import describe, open_capture
 from forebay_agent.capture.source import Source
 from forebay_agent.capture.sources import open_source
 from forebay_agent.clock import Clock
-from forebay_agent.config.model import SourceConfig, TableConfig
+from forebay_agent.config.model import SourceConfig
 from forebay_agent.errors import (
     AgentError,
     OutboxDamaged,
@@ -30,6 +29,7 @@ from forebay_agent.errors import (
     SourceUnreachable,
     StateFolderUnusable,
 )
+from forebay_agent.lane import BACKOFF, FULL_SECONDS, HELD_SECONDS, Lane
 from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.log.stream import LOG
 from forebay_agent.outbox import Outbox
@@ -43,32 +43,15 @@ from forebay_wire.stream import StreamName
 
 T = TypeVar("T")
 
-HELD_SECONDS: Final = 30.0
-"""between looks at a stream that waits for a person"""
-
-FULL_SECONDS: Final = 5.0
-"""at most, between tries to find room in the outbox"""
-
 _GRACE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
-_BACKOFF: Final = (0.5, 30.0)
-
-
-@dataclass(slots=True)
-class Lane:
-    """One table on its source's thread. due: on the monotonic clock."""
-
-    table: TableConfig
-    name: StreamName
-    due: float = 0.0
-    pipeline: StreamPipeline | None = None
-    backoff: Backoff = field(default_factory=lambda: Backoff(*_BACKOFF))
-    held_in_epoch: int = 0  # 0: not held
+_PAUSES_SECONDS: Final = 0.5
 
 
 class SourceWorker:
-    """`run` is the thread's body; `stop` and `ask` are called by others."""
+    """`run` is the thread's body; `stop`, `fence` and `ask` are called by others. paused: why a stream is not captured now,
+    in words, whatever its configuration says."""
 
     def __init__(
         self,
@@ -81,6 +64,7 @@ class SourceWorker:
         *,
         algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
         opener: Callable[[SourceConfig], Source] = open_source,
+        paused: Callable[[StreamName], str] = lambda _: "",
     ) -> None:
         self.config = config
         self.lanes = {
@@ -94,9 +78,11 @@ class SourceWorker:
         self._clock = clock
         self._algorithm = algorithm
         self._opener = opener
+        self._paused = paused
+        self._heeded_at = float("-inf")
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix=f"seal-{config.name}")
         self._source: Source | None = None
-        self._source_backoff = Backoff(*_BACKOFF)
+        self._source_backoff = Backoff(*BACKOFF)
         self._condition = threading.Condition()
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._stopping = False
@@ -106,7 +92,7 @@ class SourceWorker:
         logged = [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]
         self._log: LogPipeline | None = None
         self._log_due = 0.0
-        self._log_backoff = Backoff(*_BACKOFF)
+        self._log_backoff = Backoff(*BACKOFF)
         if logged:
             self._log = LogPipeline(
                 config,
@@ -142,6 +128,11 @@ class SourceWorker:
             self._stopping = True
             self._condition.notify_all()
 
+    def fence(self) -> None:
+        """Stops, and returns when nothing more can be sealed by this worker, whatever its thread still does."""
+        self.stop()
+        self._sealer.shutdown(cancel_futures=True)
+
     def ask(self, job: Callable[[], T]) -> Future[T]:
         """Runs a job on the source's thread, between polls."""
         future: Future[T] = Future()
@@ -160,16 +151,37 @@ class SourceWorker:
             self._run_job(*self._jobs.popleft())
         self._free_lanes_that_were_reset()
         now = self._clock.monotonic()
+        if now - self._heeded_at >= _PAUSES_SECONDS:
+            self.heed_pauses()
         if self._log is not None and self._log_due <= now and not self._stopping:
             self._poll_log(self._log)
         for lane in sorted(self._polled, key=lambda lane: (lane.table.priority, lane.due)):
-            if lane.due <= now and not self._stopping:
+            if lane.due <= now and not self._stopping and not lane.paused:
                 self.poll(lane)
             if self._jobs:
                 return 0.0
-        dues = [lane.due for lane in self._polled] + ([self._log_due] if self._log is not None else [])
+        dues = [lane.due for lane in self._polled if not lane.paused] + (
+            [self._log_due] if self._log is not None else []
+        )
         wait = min(dues, default=now + _LOOK_SECONDS) - self._clock.monotonic()
         return min(max(wait, 0.0), _LOOK_SECONDS)
+
+    def heed_pauses(self) -> None:
+        """Part of every round, and a job: what is paused now stands still, what is not any more goes on."""
+        self._heeded_at = self._clock.monotonic()
+        for lane in self.lanes.values():
+            why = self._why_paused(lane)
+            if why == lane.paused:
+                continue
+            journal.info("capture pauses" if why else "capture resumes", stream=lane.name, reason=why)
+            lane.paused, lane.due = why, 0.0
+            if why:
+                lane.pipeline = None
+                self._board.update(lane.name, paused=why, capturing=None, waits="")
+            else:
+                self._board.update(lane.name, paused="")
+        if self._log is not None:
+            self._log.pause(frozenset(lane.name for lane in self.lanes.values() if lane.paused))
 
     def poll(self, lane: Lane) -> bool:
         """One step of one table; whether there is more to read at once. A trouble is shown, and waited for, here.
@@ -198,11 +210,14 @@ class SourceWorker:
         monotonic clock."""
         if self._log is not None:
             self._drain_log(self._log, until)
+        self.heed_pauses()
         for lane in sorted(self._polled, key=lambda lane: lane.table.priority):
             self.poll_through(lane, until)
 
     def poll_through(self, lane: Lane, until: float) -> None:
-        """Polls one table until nothing more is to be read and the capture waits for no transaction."""
+        """Polls one table until nothing more is to be read and the capture waits for no transaction; not when it is paused."""
+        if lane.paused:
+            return
         if lane.table.mode == LOG:
             if self._log is not None:
                 self._drain_log(self._log, until)
@@ -282,6 +297,8 @@ class SourceWorker:
         if isinstance(error, SourceUnreachable | SourceDenied):
             self._unreachable(error)
             return
+        if self._stopping:
+            return
         for lane in self.lanes.values():
             if lane.table.mode == LOG and not log.is_parked(lane.name):
                 self._show(lane, error)
@@ -307,8 +324,15 @@ class SourceWorker:
             self._clock,
             algorithm=self._algorithm,
             tick=self.tick,
-            stopping=lambda: self._stopping,
+            stopping=lambda: self._stopping or bool(self._why_paused(lane)),
         )
+
+    def _why_paused(self, lane: Lane) -> str:
+        if self.config.paused or lane.table.paused:
+            return (
+                f"{f'source {self.config.name}' if self.config.paused else 'the table'} is paused by its configuration"
+            )
+        return self._paused(lane.name)
 
     def _trouble(self, lane: Lane, error: AgentError) -> None:
         if isinstance(error, SourceUnreachable | SourceDenied):
@@ -335,6 +359,8 @@ class SourceWorker:
             each.due = self._clock.monotonic() + pause
 
     def _show(self, lane: Lane, error: AgentError) -> None:
+        if lane.paused or self._stopping:
+            return
         trouble = Trouble.of(error)
         if self._board.of(lane.name).capturing != trouble:
             journal.warning("capture waits", stream=lane.name, code=trouble.code, reason=trouble.reason)

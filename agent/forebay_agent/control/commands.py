@@ -14,8 +14,9 @@ from forebay_agent import journal
 from forebay_agent.control import reading
 from forebay_agent.control.reading import Emit
 from forebay_agent.errors import AgentError, CommandTimeout, StreamUnknown
+from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
-from forebay_agent.source_worker import Lane, SourceWorker
+from forebay_agent.source_worker import SourceWorker
 from forebay_agent.stream_state import Board
 from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName

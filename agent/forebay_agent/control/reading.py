@@ -16,8 +16,9 @@ from forebay_agent.capture.plan import describe
 from forebay_agent.capture.source import RowRange
 from forebay_agent.capture.table import CapturedTable
 from forebay_agent.errors import AgentError, KeyMissing
+from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
-from forebay_agent.source_worker import Lane, SourceWorker
+from forebay_agent.source_worker import SourceWorker
 from forebay_agent.transform import Transform
 from forebay_wire.canonical import TableDigest, bucket, canonical_rows, digests, key_text, select
 from forebay_wire.columns import Op

@@ -10,7 +10,7 @@ checkpoint: nothing that was in flight counts. Only a full outbox is waited for 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final
 
@@ -82,6 +82,8 @@ class LogPipeline:
         self._handed_at = self._looked = self._asked_retention = float("-inf")
         self._open_at = self._retry_at = float("-inf")
         self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
+        self._names = frozenset(name for name, _ in tables)
+        self._paused: frozenset[StreamName] = frozenset()
         self.streams: dict[TableName, LogStream] = {}
         self.log = LogRecord("", frozenset())
         """as everything that was handed to the sealer leads to it"""
@@ -102,6 +104,9 @@ class LogPipeline:
 
         Raises: OutboxFull (nothing was lost, step again later); anything else: close, and step again later.
         """
+        if self._names <= self._paused:
+            self._watch_retention()
+            return False
         try:
             self._hand_over(all_of_it=False)
             if self._reader is None:
@@ -140,6 +145,23 @@ class LogPipeline:
             if not self.open and self.reader.reached(target) and not self._copying():
                 break
         self._hand_over(all_of_it=True)
+
+    def pause(self, names: frozenset[StreamName]) -> None:
+        """Of the source's streams these stand still from here on, the others go on.
+
+        Where all do, the log waits where it was captured to. Where some do, it goes on without them; those begin their next
+        epoch, with a new snapshot, when they are paused no more (`Opening`).
+        """
+        if names & self._names == self._paused:
+            return
+        self._paused = names & self._names
+        self._asked_retention = float("-inf")
+        self.close()
+        if self._names <= self._paused:
+            self._outbox.discard_open(self._department, self._config.name)
+        else:
+            for name in self._paused:
+                self._board.update(name, log_hours_left=None, log_bytes_behind=0)
 
     @property
     def listening(self) -> bool:
@@ -212,7 +234,7 @@ class LogPipeline:
             return
         self._open_at = self._clock.monotonic() + HELD_SECONDS  # when there is nothing that can follow
         source = self._session()
-        opened = self._opening.open(source)
+        opened = self._opening.open(source, self._paused)
         for name, error in opened.troubles.items():
             self._board.update(name, capturing=Trouble.of(error))
         self.streams = {stream.table: stream for stream in opened.streams}
@@ -334,11 +356,21 @@ class LogPipeline:
                 )
         self._snapshots.look()
         self._take_up_requests()
+        self._ask_retention(self._sealer.durable, [stream.name for stream in self.streams.values()])
+
+    def _ask_retention(self, checkpoint: str, names: Iterable[StreamName]) -> None:
+        now = self._clock.monotonic()
         if now - self._asked_retention >= _RETENTION_SECONDS:
             self._asked_retention = now
-            kept = self.source.retention(self._sealer.durable)
-            for stream in self.streams.values():
-                self._board.update(stream.name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind)
+            kept = self.source.retention(checkpoint)
+            for name in names:
+                self._board.update(name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind)
+
+    def _watch_retention(self) -> None:
+        """All streams are paused: the database must not forget meanwhile what was not captured."""
+        log = self._outbox.log(self._department, self._config.name)
+        if log is not None and log.checkpoint:
+            self._ask_retention(log.checkpoint, self._names)
 
     def _take_up_requests(self) -> None:
         if not self.open:
