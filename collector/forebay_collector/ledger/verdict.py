@@ -71,6 +71,9 @@ class _Walk:
             self._in_place(entry["id"])
             if not _fits(entry, entry["id"]):
                 self._misfit(entry)
+            if entry["id"] > self.head.entries:
+                end = f"the chain's end at {self.head.entries}"
+                raise _Broken(entry["id"], f"entry {entry['id']} stands behind {end}: it was inserted")
             if entry["previous"] != self._digest:
                 self._forked(entry, following)
             if entry["action"] == EXPIRED:
@@ -83,11 +86,7 @@ class _Walk:
         expected = self._number + 1
         if number < expected:
             raise _Broken(number, f"entry {number} stands where none belongs: it was inserted, or its id was altered")
-        if expected > self.head.entries:
-            raise _Broken(
-                number, f"entry {number} stands behind the chain's end at {self.head.entries}: it was inserted"
-            )
-        if number > expected:
+        if number > expected <= self.head.entries:
             last = min(number - 1, self.head.entries)
             raise _Broken(expected, f"{_entries(expected, last)} missing: removed, or with another id")
 
@@ -134,7 +133,7 @@ class _Walk:
 
 def _fits(entry: Mapping[str, Any], number: int) -> bool:
     """Whether the entry's digest is right for this id."""
-    return chain.digest_of({**entry, "id": number}, entry["previous"]) == entry["digest"]
+    return bool(chain.digest_of({**entry, "id": number}, entry["previous"]) == entry["digest"])
 
 
 def _entries(first: int, last: int) -> str:
