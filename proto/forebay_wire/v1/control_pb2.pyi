@@ -395,6 +395,7 @@ class Heartbeat(_message.Message):
     OFFER_REVISION_FIELD_NUMBER: _builtins.int
     OFFER_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
+    RENEWAL_REFUSAL_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     sent_at_us: _builtins.int
     configuration_hash: _builtins.str
@@ -408,6 +409,8 @@ class Heartbeat(_message.Message):
     offer_revision: _builtins.int
     """revision of the centre's offer in force, and what became of the newest one"""
     paused: _builtins.bool
+    renewal_refusal: _builtins.str
+    """why the certificate could not be renewed; empty when it was, or need not be yet"""
     @_builtins.property
     def health(self) -> Global___Health: ...
     @_builtins.property
@@ -437,10 +440,11 @@ class Heartbeat(_message.Message):
         offer_revision: _builtins.int = ...,
         offer: Global___OfferState | None = ...,
         paused: _builtins.bool = ...,
+        renewal_refusal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "offer", b"offer", "outbox", b"outbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "certificate_expires_at_us", b"certificate_expires_at_us", "configuration_hash", b"configuration_hash", "configuration_refusal", b"configuration_refusal", "gone", b"gone", "health", b"health", "number", b"number", "offer", b"offer", "offer_revision", b"offer_revision", "outbox", b"outbox", "paused", b"paused", "sent_at_us", b"sent_at_us", "since", b"since", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "certificate_expires_at_us", b"certificate_expires_at_us", "configuration_hash", b"configuration_hash", "configuration_refusal", b"configuration_refusal", "gone", b"gone", "health", b"health", "number", b"number", "offer", b"offer", "offer_revision", b"offer_revision", "outbox", b"outbox", "paused", b"paused", "renewal_refusal", b"renewal_refusal", "sent_at_us", b"sent_at_us", "since", b"since", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
