@@ -48,6 +48,14 @@ listen = {listen}
 # streams that are loaded at the same time
 #threads = 2
 
+[control]
+# how often each agent tells how it is
+#heartbeat = "15s"
+# how long the health of the agents is kept, one sample a minute of each
+#history = "14d"
+# how long the first agent of a roll-out must stay healthy before the others get the offer
+#trial = "2m"
+
 [approval]
 # what agents propose to share: manual: it leaves when someone approved it here; auto: everything is approved
 mode = {approve}

@@ -60,6 +60,15 @@ class LoadSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """`[control]`."""
+
+    heartbeat: timedelta = timedelta(seconds=15)  # how often an agent tells how it is, unless its own file says oftener
+    history: timedelta = timedelta(days=14)  # how long its health is kept, one sample a minute
+    trial: timedelta = timedelta(minutes=2)  # how long the first agent of a roll-out stays healthy before the others
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalSettings:
     """`[approval]`."""
 
@@ -107,6 +116,7 @@ class Settings:
     receive: ReceiveSettings = ReceiveSettings()
     archive: ArchiveSettings = ArchiveSettings()
     load: LoadSettings = LoadSettings()
+    control: ControlSettings = ControlSettings()
     approval: ApprovalSettings = ApprovalSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
@@ -206,6 +216,9 @@ _LEAST: Final[Mapping[str, Any]] = {
     "load.group": 1 << 20,
     "load.threads": 1,
     "archive.retention": timedelta(0),
+    "control.heartbeat": timedelta(seconds=1),
+    "control.history": timedelta(hours=1),
+    "control.trial": timedelta(0),
     "audit.retention": timedelta(days=180),
     "accounts.session": timedelta(minutes=1),
     "accounts.idle": timedelta(minutes=1),
@@ -219,6 +232,9 @@ _MOST: Final[Mapping[str, Any]] = {
     "load.threads": 64,
     "receive.window": 1 << 30,
     "load.group": 4 << 30,
+    "control.heartbeat": timedelta(minutes=10),
+    "control.history": timedelta(days=3653),
+    "control.trial": timedelta(days=1),
     "accounts.session": timedelta(days=7),
     "accounts.idle": timedelta(days=1),
     "accounts.link": timedelta(days=1),

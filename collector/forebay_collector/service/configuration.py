@@ -18,8 +18,9 @@ from forebay_collector.ledger import Ledger, audit, offers
 from forebay_collector.ledger.offers import OfferRecord, RolloutRecord
 from forebay_collector.service import fleet
 from forebay_collector.service.actor import Actor, Permission
+from forebay_collector.settings import ControlSettings
 
-TRIAL: Final = timedelta(minutes=2)
+TRIAL: Final = ControlSettings().trial
 LONGEST: Final = 64 << 10
 _US: Final = timedelta(microseconds=1)
 
