@@ -165,11 +165,21 @@ class TokenRefused(CollectorError):
 
     code = "FB-TOKEN"
 
+    def __init__(self, message: str = "", *, remedy: str = "", action: str = "enroll refused") -> None:
+        """`action`: under which the audit has it (`identity/alarms.py`)."""
+        super().__init__(message, remedy=remedy)
+        self.action = action
+
 
 class IdentityRefused(CollectorError):
     """The certificate does not allow this call."""
 
     code = "FB-IDENTITY"
+
+    def __init__(self, message: str = "", *, remedy: str = "", action: str = "call refused") -> None:
+        """`action`: under which the audit has it (`identity/alarms.py`)."""
+        super().__init__(message, remedy=remedy)
+        self.action = action
 
 
 class AgentUnreachable(CollectorError):

@@ -4,8 +4,9 @@
                          │               │               │
                          └── durable ────┘── loaded ─────┘        (acks, back to the agents)
 
-1. `receive` takes sealed batches from agents (`receive/upload.py`), checks whose they are, their digests and their
-   place in the chain (`receive/lanes.py`), and hands them to the committer.
+1. `receive` takes sealed batches from agents (`receive/upload.py`), checks whose they are, that what is in them is
+   approved (`receive/approved.py`), their digests and their place in the chain (`receive/lanes.py`), and hands them to the
+   committer.
 2. The committer (`receive/commit.py`) writes what waits of all agents into the archive, syncs it, and records it in the
    ledger in one transaction. Only then the agents hear `durable` and may delete their copies.
 3. The loader (`load/loader.py`) takes each stream's durable batches in order into the platform; the platform's own commit
@@ -26,24 +27,28 @@ from typing import Any, Final
 
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
+from forebay_collector.control.approving import Approving
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.enroll import EnrollServicer
+from forebay_collector.identity.handshakes import Handshakes
 from forebay_collector.ledger import Ledger
 from forebay_collector.ledger.retention import AuditRetention
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.loader import Loader
 from forebay_collector.load.pool import LoaderPool
 from forebay_collector.platform.contract import Platform
+from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.loaded import LedgerNews, LoadedMarks
 from forebay_collector.receive.upload import UploadServicer
-from forebay_collector.settings import Settings
+from forebay_collector.settings import APPROVE_ALL, Settings
 from forebay_collector.workers import Died, Periodic, Worker
 from forebay_wire.v1 import control_pb2_grpc, enroll_pb2_grpc, upload_pb2_grpc
 
 _COMMIT_WAITS_S: Final = 1.0
 _NEWS_EVERY_S: Final = 1.0
+_REFUSALS_EVERY_S: Final = 5.0
 _RETENTION_EVERY_S: Final = 60.0
 _STOP_S: Final = 60.0
 _log = logging.getLogger("forebay.pipeline")
@@ -70,12 +75,20 @@ class Pipeline:
         self.archive = LocalArchive(settings.data.archive)
         self.loaded = LoadedMarks()
         self.committer = Committer(self.archive, self.ledger, settings.receive.group)
+        self.approved = Approved(self.ledger, automatic=settings.approval.mode == APPROVE_ALL)
+        self.handshakes = Handshakes(self.ledger)
         self.pool: LoaderPool | None = None
         self._platform: Platform | None = None
         if Role.RECEIVE in roles:
+            self.ledger.approvals.note_mode(settings.approval.mode)
             news = LedgerNews(self.ledger, self.loaded)
             self.workers.append(Worker("commit", self._commit, died))
-            self.workers.append(Worker("news", Periodic(_NEWS_EVERY_S, news.step, self._stopping), died))
+            for name, every_s, step in (
+                ("news", _NEWS_EVERY_S, news.step),
+                ("approvals", _NEWS_EVERY_S, self.approved.step),
+                ("refusals", _REFUSALS_EVERY_S, self._settle_refusals),
+            ):
+                self.workers.append(Worker(name, Periodic(every_s, step, self._stopping), died))
         if Role.LOAD in roles:
             self._platform = open_platform()
             retention = Retention(self.archive, self.ledger, settings.archive.retention)
@@ -92,8 +105,11 @@ class Pipeline:
     def add_services(self, server: Any) -> tuple[UploadServicer, ControlServicer]:
         """Adds what agents call to a gRPC server, within its event loop."""
         receive = self._settings.receive
-        upload = UploadServicer(self.ledger, self.committer, self.loaded, window=receive.window, memory=receive.memory)
-        control = ControlServicer(self.ledger)
+        upload = UploadServicer(
+            self.ledger, self.committer, self.loaded, self.approved, window=receive.window, memory=receive.memory
+        )
+        approving = Approving(self.ledger, self._settings.approval.mode)
+        control = ControlServicer(self.ledger, approving, self._settings.control)
         enroll = EnrollServicer(self.ledger, Authority.load(self._settings.data.identity))
         upload_pb2_grpc.add_UploadServiceServicer_to_server(upload, server)
         control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
@@ -121,7 +137,12 @@ class Pipeline:
         if self._platform is not None:
             self._platform.close()
         self.archive.close()
+        self.ledger.refusals.settle(everything=True)
         self.ledger.close()
+
+    def _settle_refusals(self) -> None:
+        self.handshakes.settle()
+        self.ledger.refusals.settle()
 
     def _commit(self) -> bool:
         return self.committer.step(_COMMIT_WAITS_S) is not None

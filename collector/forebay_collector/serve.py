@@ -20,6 +20,7 @@ from forebay_collector import __version__
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.errors import AddressUnusable, CollectorError, ThreadDied
 from forebay_collector.identity.authority import Authority
+from forebay_collector.identity.handshakes import CallsSeen, Handshakes
 from forebay_collector.identity.server import ServerCredentials
 from forebay_collector.journal import start_log
 from forebay_collector.lock import locked
@@ -84,11 +85,11 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         pipeline = await asyncio.to_thread(Pipeline, self._settings, self._roles, _platform_of(self._settings), died)
-        server = grpc.aio.server(options=OPTIONS)
+        server = grpc.aio.server(options=OPTIONS, interceptors=[CallsSeen(pipeline.handshakes)])
         try:
             upload, control = pipeline.add_services(server)
             if Role.RECEIVE in self._roles:
-                await self._listen(server)
+                await self._listen(server, pipeline.handshakes)
             await asyncio.to_thread(pipeline.start)
             status = f"{', '.join(sorted(self._roles))}; {self._settings.listen}"
             self._manager.ready(status)
@@ -103,11 +104,11 @@ class _Process:
         if self._reason is not None:
             raise self._reason
 
-    async def _listen(self, server: Any) -> None:
+    async def _listen(self, server: Any, handshakes: Handshakes) -> None:
         identity = self._settings.data.identity
-        credentials = ServerCredentials(identity, Authority.load(identity), self._settings.addresses)
+        credentials = ServerCredentials(identity, Authority.load(identity), self._settings.addresses, handshakes.begun)
         try:
-            server.add_secure_port(self._settings.listen, credentials.for_grpc())
+            handshakes.port = server.add_secure_port(self._settings.listen, credentials.for_grpc())
         except RuntimeError:
             raise AddressUnusable(f"{self._settings.listen} cannot be listened on") from None
         await server.start()

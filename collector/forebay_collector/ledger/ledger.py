@@ -23,6 +23,7 @@ from forebay_collector.ledger.history import History
 from forebay_collector.ledger.migrate import migrate
 from forebay_collector.ledger.offers import Offers
 from forebay_collector.ledger.quarantine import Quarantine
+from forebay_collector.ledger.refusals import Refusals
 from forebay_collector.ledger.schemas import Schemas
 from forebay_collector.ledger.sessions import Sessions
 from forebay_collector.ledger.streams import Streams
@@ -52,6 +53,7 @@ class Ledger:
         self.batches = Batches(database)
         self.quarantine = Quarantine(database)
         self.audit = Audit(database)
+        self.refusals = Refusals(database)
         self.verifications = Verifications(database)
         self.accounts = Accounts(database)
         self.sessions = Sessions(database)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import insert, select, update
 
 from forebay_collector.errors import NotPossible, TokenRefused
@@ -9,6 +11,9 @@ from forebay_collector.ledger import audit, tables
 from forebay_collector.ledger.agents import put_certificate
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import TokenRecord
+
+SPENT_TWICE: Final = "token used twice"
+"""The refusal of a token that was spent, in the audit."""
 
 
 class Tokens:
@@ -53,6 +58,9 @@ class Tokens:
                 .returning(token.agent, token.department)
             ).one_or_none()
             if spent is None:
+                query = select(token.used_at).where(token.secret_sha256 == secret_sha256)
+                if connection.execute(query).scalar_one_or_none():
+                    raise TokenRefused("the token was used before", action=SPENT_TWICE)
                 raise TokenRefused
             agent, department = spent
             put_certificate(connection, agent, department, serial, expires_at, at, hostname=hostname, version=version)
