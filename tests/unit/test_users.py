@@ -243,6 +243,8 @@ def test_disabling_ends_sessions_links_and_tokens(ledger: Ledger) -> None:
         "字" * 257,
         "aaaaaaaaaaaaaaaa",
         "abababababab",
+        "lanternlantern",
+        "lantern-Lantern-Lan",
         "zhangsan-2026",
         "20261128ZhangSan",
         "password1234",

@@ -129,15 +129,17 @@ def check(password: str, name: str) -> None:
     own = "".join(character for character in name.casefold() if character.isalnum())
     if own and own in plain and len(plain) - len(own) < LEAST:
         raise PasswordRefused("it is the name with little around it")
-    if letters in _COMMON or plain in _COMMON or _doubled(letters):
+    if letters in _COMMON or plain in _COMMON:
         raise PasswordRefused("it is among those that are tried first")
+    if _repeats(plain):
+        raise PasswordRefused("it repeats itself")
     if _is_run(plain):
         raise PasswordRefused("it is a run of neighbouring characters")
 
 
-def _doubled(text: str) -> bool:
-    half = text[: len(text) // 2]
-    return bool(half) and text == half * 2 and half in _COMMON
+def _repeats(text: str) -> bool:
+    """Whether it is one piece again and again."""
+    return any(text[size:] == text[:-size] for size in range(1, len(text) // 2 + 1))
 
 
 def _is_run(text: str) -> bool:
