@@ -86,8 +86,8 @@ class _Process:
             loop.add_signal_handler(number, self._stop.set)
         pipeline = await asyncio.to_thread(Pipeline, self._settings, self._roles, _platform_of(self._settings), died)
         server = grpc.aio.server(options=OPTIONS, interceptors=[CallsSeen(pipeline.handshakes)])
+        upload, control = pipeline.add_services(server)
         try:
-            upload, control = pipeline.add_services(server)
             if Role.RECEIVE in self._roles:
                 await self._listen(server, pipeline.handshakes)
             await asyncio.to_thread(pipeline.start)
@@ -100,6 +100,7 @@ class _Process:
             await upload.stop(self._settings.receive.grace.total_seconds())
         finally:
             await server.stop(_CLOSE_S)
+            await control.stop()
             await asyncio.to_thread(pipeline.stop)
         if self._reason is not None:
             raise self._reason

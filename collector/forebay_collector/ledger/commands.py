@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 from google.protobuf import json_format
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, delete, func, insert, literal_column, select, update
 
 from forebay_collector.ledger import audit
 from forebay_collector.ledger.database import Database
@@ -36,6 +36,8 @@ COLLECTOR: Final = "collector"
 """Who did it in the audit, when the collector did it by itself."""
 LONGEST_TEXT: Final = 2_000
 _US: Final = timedelta(microseconds=1)
+# written into the statement, not bound: a partial index is used only for literals
+_OPEN: Final[ColumnElement[bool]] = literal_column("command.state IN ('waiting', 'sent')", Boolean)
 _UNTOLD: Final = ("fromKey", "toKey", "buckets")
 
 
@@ -105,7 +107,7 @@ def told(parameters: dict[str, Any]) -> dict[str, Any]:
 def lost(connection: Connection, at: int, agents: Collection[str], code: str, reason: str) -> None:
     """Fails what these agents were sent and have not answered."""
     if agents:
-        _end(connection, at, command.c.agent.in_(agents) & (command.c.state == SENT), FAILED, code, reason)
+        _end(connection, at, _OPEN & command.c.agent.in_(agents) & (command.c.state == SENT), FAILED, code, reason)
 
 
 class Commands:
@@ -152,18 +154,22 @@ class Commands:
             _end(connection, self._database.clock(), chosen, CANCELLED, "", "whoever asked went away")
             connection.execute(delete(command_part).where(command_part.c.command_id == number))
 
-    def waiting(self, agents: Collection[str]) -> bool:
-        """Whether `take` would give something. Only reads."""
+    def waiting(self) -> set[str]:
+        """The agents that a command waits for. Only reads."""
+        now = self._database.clock()
+        query = select(command.c.agent).where(_OPEN, command.c.state == WAITING, command.c.expires_at > now)
         with self._database.read() as connection:
-            return connection.execute(select(command.c.id).where(self._takeable(agents)).limit(1)).first() is not None
+            return set(connection.execute(query).scalars())
 
     def take(self, agents: Collection[str]) -> list[tuple[str, control_pb2.Command]]:
         """(agent, command) of what waits for these agents, now marked as sent."""
+        now = self._database.clock()
+        chosen = _OPEN & (command.c.state == WAITING) & (command.c.expires_at > now) & command.c.agent.in_(agents)
         with self._database.write() as connection:
             rows = connection.execute(
                 update(command)
-                .where(self._takeable(agents))
-                .values(state=SENT, sent_at=self._database.clock())
+                .where(chosen)
+                .values(state=SENT, sent_at=now)
                 .returning(command.c.id, command.c.agent, command.c.parameters, command.c.created_at)
             ).all()
         taken = []
@@ -200,7 +206,7 @@ class Commands:
 
     def fail(self, agent: str, code: str, reason: str, number: str | None = None) -> None:
         """Fails what the agent was sent and has not answered. `number`: just this command."""
-        chosen = (command.c.agent == agent) & (command.c.state == SENT)
+        chosen = _OPEN & (command.c.agent == agent) & (command.c.state == SENT)
         if number is not None:
             chosen &= command.c.id == number
         with self._database.write() as connection:
@@ -208,7 +214,7 @@ class Commands:
 
     def expire(self) -> None:
         """Ends what nobody took in time. Only reads while there is none."""
-        late = (command.c.state == WAITING) & (command.c.expires_at < self._database.clock())
+        late = _OPEN & (command.c.state == WAITING) & (command.c.expires_at < self._database.clock())
         with self._database.read() as connection:
             if connection.execute(select(command.c.id).where(late).limit(1)).first() is None:
                 return
@@ -224,13 +230,6 @@ class Commands:
             connection.execute(delete(command_part).where(command_part.c.command_id.in_(asked)))
             ended = command.c.state.not_in(OPEN) & (command.c.created_at < now - kept // _US)
             connection.execute(delete(command).where(ended))
-
-    def _takeable(self, agents: Collection[str]) -> ColumnElement[bool]:
-        return (
-            (command.c.state == WAITING)
-            & (command.c.expires_at > self._database.clock())
-            & command.c.agent.in_(list(agents))
-        )
 
 
 def _end(

@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Boolean, ColumnElement, Connection, RowMapping, func, insert, literal_column, select, update
 
 from forebay_collector.ledger import audit, tables
 from forebay_collector.ledger.commands import COLLECTOR
@@ -44,6 +44,9 @@ OPEN: Final = (WAITING, RELEASED, SENT)
 _OUTCOMES: Final = {"APPLIED": APPLIED, "FAILED": FAILED}
 _OFFER: Final = tables.offer.c
 _ROLLOUT: Final = tables.rollout.c
+# written into the statements, not bound: a partial index is used only for literals
+_UNDER_WAY: Final[ColumnElement[bool]] = literal_column("offer.state IN ('released', 'sent')", Boolean)
+_NOT_ENDED: Final[ColumnElement[bool]] = literal_column("rollout.ended_at = 0", Boolean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +196,22 @@ def end(connection: Connection, at: int, rollout_id: int, state: str, reason: st
     return True
 
 
-def sent(connection: Connection, at: int, record: OfferRecord, command_id: str) -> None:
+def taken(connection: Connection, at: int, record: OfferRecord) -> bool:
+    """The offer is about to be sent; whether it is still released."""
     this = (_OFFER.agent == record.agent) & (_OFFER.revision == record.revision) & (_OFFER.state == RELEASED)
-    connection.execute(update(tables.offer).where(this).values(state=SENT, command_id=command_id, sent_at=at))
+    return connection.execute(update(tables.offer).where(this).values(state=SENT, sent_at=at)).rowcount == 1
+
+
+def sent(connection: Connection, record: OfferRecord, command_id: str) -> None:
+    """The command that carries it."""
+    this = (_OFFER.agent == record.agent) & (_OFFER.revision == record.revision)
+    connection.execute(update(tables.offer).where(this).values(command_id=command_id))
+
+
+def leave_out(connection: Connection, at: int, record: OfferRecord, reason: str) -> None:
+    """The agent does not get it, and the roll-out goes on without."""
+    this = (_OFFER.agent == record.agent) & (_OFFER.revision == record.revision) & _OFFER.state.in_(OPEN)
+    _settle(connection, this, CANCELLED, at, reason)
 
 
 def answered(connection: Connection, at: int, record: OfferRecord, state: str, reason: str) -> None:
@@ -215,7 +231,7 @@ class Offers:
         """Newest first."""
         query = select(tables.rollout).order_by(_ROLLOUT.id.desc()).limit(limit)
         if only_open:
-            query = query.where(_ROLLOUT.ended_at == 0)
+            query = query.where(_NOT_ENDED)
         with self._database.read() as connection:
             return [_to_rollout(row) for row in connection.execute(query).mappings()]
 
@@ -230,9 +246,9 @@ class Offers:
         query = select(tables.offer).where(_OFFER.rollout_id.in_(rollouts))
         return self._listing(query.order_by(_OFFER.rollout_id, _OFFER.is_first.desc(), _OFFER.agent))
 
-    def open(self, agents: Collection[str]) -> list[OfferRecord]:
-        """What is released to these agents, or sent and not answered."""
-        return self._listing(select(tables.offer).where(_OFFER.state.in_((RELEASED, SENT)), _OFFER.agent.in_(agents)))
+    def open(self) -> list[OfferRecord]:
+        """What is released to agents, or sent and not answered."""
+        return self._listing(select(tables.offer).where(_UNDER_WAY))
 
     def newest(self, agents: Collection[str] | None = None) -> dict[str, OfferRecord]:
         """The newest offer of each agent that a person did not end before it was sent."""
