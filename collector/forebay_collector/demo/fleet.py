@@ -41,7 +41,7 @@ class Fleet:
         self.log = folder / "setup.log"
         self.sites: list[Site] = []
         self.command = [program("forebay-collector"), "--data", str(self.data)]
-        run([*self.command, "init", "--address", f"127.0.0.1:{self.port}"], self.log)
+        run([*self.command, "init", "--address", f"127.0.0.1:{self.port}", "--approve", "auto"], self.log)
         self.collector = Daemon("collector", [*self.command, "serve"], folder / "collector.log")
 
     def add(
