@@ -37,8 +37,8 @@ def test_pauses_in_any_order_lose_nothing_and_capture_nothing_meanwhile(tmp_path
         elif move < 0.92:
             agent.outbox.reset(agent.outbox.stream(stream(draw.choice(TABLES))).name, who="test", why="now")
         elif move < 0.94:
-            name = agent.outbox.stream(stream(draw.choice(TABLES))).name
-            agent.outbox.request_range(name, KeyRange("10", "30"), who="test", why="now")
+            asked = agent.outbox.stream(stream(draw.choice(TABLES))).name
+            agent.outbox.request_range(asked, KeyRange("10", "30"), who="test", why="now")
             agent.pipeline._looked = float("-inf")
         else:
             paused = frozenset(stream(name) for name in TABLES if draw.random() < 0.4)

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.config.load import load_agent
-    from forebay_agent.supervisor import STATUS_FILE
+    from forebay_agent.report import STATUS_FILE
 
     state = load_agent(options.config).state
     told = _read(state / STATUS_FILE)

@@ -41,6 +41,7 @@ class KeptOffer:
         self._path = state / FILE_NAME
         self.in_force: Offer | None = None
         self.newest = Outcome()
+        self._hashed: tuple[str, Offer | None, str] = ("", None, "")
         content = kept.read(self._path, without=_FORGOTTEN)
         if content is None:
             return
@@ -59,7 +60,10 @@ class KeptOffer:
 
     def hash_of(self, files: AgentConfig) -> str:
         """Of the configuration in force."""
-        return effective_hash(files, self.in_force)
+        offer = self.in_force
+        if self._hashed[:2] != (files.hash, offer):
+            self._hashed = files.hash, offer, effective_hash(files, offer)
+        return self._hashed[2]
 
     def accept(self, offer: Offer, now_us: int) -> Callable[[], None]:
         """Puts an offer in force, durably. -> what undoes it."""
@@ -74,8 +78,9 @@ class KeptOffer:
     def drop(self, reason: str, now_us: int) -> None:
         """The files changed: the offer that was in force does not fit any more."""
         assert self.in_force is not None
-        revision = max(self.in_force.revision, self.newest.revision)
-        self._keep(None, Outcome(revision, FAILED, reason, now_us, self.in_force.digest))
+        newest = Outcome(self.in_force.revision, FAILED, reason, now_us, self.in_force.digest)
+        self.in_force, self.newest = None, newest  # even where it cannot be kept: the next load finds the same
+        self._keep(None, newest)
 
     def _keep(self, in_force: Offer | None, newest: Outcome) -> None:
         offer: dict[str, Any] | None = None

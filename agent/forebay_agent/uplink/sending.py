@@ -14,6 +14,7 @@ from forebay_agent import journal
 from forebay_agent.errors import AgentError, OutboxDamaged
 from forebay_agent.outbox import OutboxReader
 from forebay_agent.uplink.bandwidth import Bandwidth
+from forebay_agent.uplink.hours import Hours
 from forebay_agent.uplink.lane import Lane, Sent, Standing, Unapproved
 from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.turns import Turns
@@ -27,13 +28,15 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class Sending:
-    """window: payload bytes that may be on the wire. failure: why `requests` ended, when it was not asked to."""
+    """window: payload bytes that may be on the wire. failure: why `requests` ended, when it was not asked to. left: it ended
+    in the middle of a batch, since its hours did; on another connection the batch comes whole."""
 
     def __init__(
         self,
         lanes: dict[StreamName, Lane],
         reader: OutboxReader,
         bandwidth: Bandwidth,
+        hours: Hours,
         window: int,
         permission: Permission,
         wake: Callable[[], None],
@@ -44,8 +47,10 @@ class Sending:
         self.schemas: set[tuple[int, bytes]] = set()
         self.sent_bytes = 0
         self.failure: AgentError | None = None
+        self.left = False
         self._reader = reader
         self._bandwidth = bandwidth
+        self._hours = hours
         self._permission = permission
         self._wake = wake
         self._turns = Turns()
@@ -73,7 +78,7 @@ class Sending:
             with self.changed:
                 names = list(self.lanes)
             yield upload_pb2.UploadRequest(hello=_hello(names))
-            while True:
+            while not self.left:
                 chosen = self._choose()
                 if chosen is None:
                     return
@@ -98,7 +103,7 @@ class Sending:
                     self._questions.clear()
                     return names
                 by_id = {lane.id: lane for lane in self.lanes.values() if lane.ready}
-                chosen = self._turns.pick(by_id)
+                chosen = self._turns.pick(by_id) if self._hours.are_open else None
                 if chosen is not None:
                     return by_id[chosen]
                 self.changed.wait(_LOOK_SECONDS)
@@ -122,7 +127,8 @@ class Sending:
         yield upload_pb2.UploadRequest(batch_start=upload_pb2.BatchStart(header=batch.header))
         for start in range(0, len(batch.payload), limits.PART_BYTES):
             part = batch.payload[start : start + limits.PART_BYTES]
-            if not self._wait(self._bandwidth.take(len(part))):
+            self._bandwidth.take(len(part))
+            if not self._wait_for_turn():
                 return
             yield upload_pb2.UploadRequest(batch_part=upload_pb2.BatchPart(data=part))
             self.sent_bytes += len(part)
@@ -164,12 +170,18 @@ class Sending:
             stream=lane.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
         )
 
-    def _wait(self, seconds: float) -> bool:
-        """False: closed meanwhile."""
+    def _wait_for_turn(self) -> bool:
+        """Waits until what was taken of the bandwidth may go. False: closed, or its hours ended, meanwhile."""
         with self.changed:
-            if seconds > 0:
-                self.changed.wait_for(lambda: self._closed, seconds)
-            return not self._closed
+            while not self._closed:
+                if not self._hours.are_open:
+                    self.left = True
+                    return False
+                owed = self._bandwidth.owed()
+                if owed <= 0:
+                    return True
+                self.changed.wait(min(owed, _LOOK_SECONDS))
+        return False
 
 
 def _readable(lane: Lane, batch: SealedBatch) -> batch_pb2.BatchHeader:

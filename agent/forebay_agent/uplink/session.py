@@ -24,6 +24,7 @@ from forebay_agent.clock import Clock
 from forebay_agent.errors import CollectorUnreachable, OutboxFull
 from forebay_agent.outbox import Outbox, OutboxReader
 from forebay_agent.uplink.bandwidth import Bandwidth
+from forebay_agent.uplink.hours import Hours
 from forebay_agent.uplink.lane import HELD_SECONDS, Lane, Standing, Unapproved
 from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.sending import Sending
@@ -57,7 +58,8 @@ class Session:
         clock: Clock,
         *,
         window: int,
-        bandwidth: int,
+        bandwidth: Bandwidth,
+        hours: Hours,
         permission: Permission,
         priority_of: Callable[[StreamName], int],
         tick: Callable[[], None],
@@ -76,18 +78,24 @@ class Session:
         self._lanes: dict[StreamName, Lane] = {}
         for record in self._reader.streams():
             self._add_lane(record.id, record.name, record.epoch)
-        rate = Bandwidth(bandwidth, clock.monotonic)
         window = min(window, limits.WINDOW_BYTES)
-        self.sending = Sending(self._lanes, outbox.reader(), rate, window, permission, self.wake)
+        self.sending = Sending(self._lanes, outbox.reader(), bandwidth, hours, window, permission, self.wake)
         self._durable: dict[int, tuple[int, int]] = {}
+        self._again: set[StreamName] = set()
         self._looked_at = 0.0
+
+    def again(self, name: StreamName) -> None:
+        """Asks for the stream's mark anew and sends what comes after it; from any thread."""
+        with self.sending.changed:
+            self._again.add(name)
+        self.wake()
 
     def wake(self) -> None:
         """Something may be to do; from any thread."""
         self._events.put(None)
 
     def run(self, stopping: Callable[[], bool]) -> grpc.RpcError | None:
-        """Sends and deletes until stopped (-> None) or until the call ends (-> its error).
+        """Sends and deletes until stopped, or left for its hours' end (-> None), or until the call ends (-> its error).
 
         Raises: CollectorUnreachable when the collector stays silent; OutboxDamaged, StateFolderUnusable.
         """
@@ -119,6 +127,8 @@ class Session:
             for error in ended:
                 if error is not None:
                     return error
+            if self.sending.left:
+                return None
             now = self._clock.monotonic()
             if any(event is not None for event in events) or self.sending.sent_bytes != sent_before or not waits:
                 alive_at, sent_before = now, self.sending.sent_bytes
@@ -207,6 +217,11 @@ class Session:
             else:
                 self._looked_at = 0.0
         now = self._clock.monotonic()
+        for lane in [self._lanes[name] for name in self._again if name in self._lanes]:
+            if lane.standing is Standing.OPEN:
+                lane.standing, lane.verdict = Standing.PAUSING, None
+            lane.ask_at = min(lane.ask_at, now) if lane.ask_at else now
+        self._again.clear()
         waits = any(lane.standing in _STANDING_STILL for lane in self._lanes.values())
         if not self._looked_at or (waits and now - self._looked_at > 1.0):
             self._looked_at = now

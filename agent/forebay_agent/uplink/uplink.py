@@ -20,6 +20,8 @@ from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.uplink.bandwidth import Bandwidth
+from forebay_agent.uplink.hours import Hours
 from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.session import Session
 from forebay_agent.uplink.verdicts import Verdicts
@@ -31,12 +33,14 @@ _PULSE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class UplinkState:
-    """connected: marks were received. since_us: when that began or ended. trouble: why it is not."""
+    """connected: marks were received. since_us: when that began or ended. trouble: why it is not. waits: why nothing is sent
+    though it is connected, in words."""
 
     connected: bool = False
     address: str = ""
     since_us: int = 0
     trouble: Trouble | None = None
+    waits: str = ""
 
 
 class Uplink:
@@ -64,6 +68,8 @@ class Uplink:
         self._pulses = pulses
         self._clock = clock
         self._priority_of = priority_of
+        self._bandwidth = Bandwidth(config.bandwidth, clock.monotonic)
+        self._hours = Hours(config.windows)
         self._stopped = threading.Event()
         self._session: Session | None = None
 
@@ -94,6 +100,21 @@ class Uplink:
         if session is not None:
             session.wake()
 
+    def tune(self, config: CollectorConfig) -> None:
+        """Another bandwidth and other windows, on the connection that there is. From any thread."""
+        self._config = config
+        self._bandwidth.tune(config.bandwidth)
+        self._hours.tune(config.windows)
+
+    def again(self, name: StreamName) -> bool:
+        """Sends what the outbox holds of a stream again, from the collector's mark on; whether it is connected. From any
+        thread."""
+        session = self._session
+        if session is None or not self.state.connected:
+            return False
+        session.again(name)
+        return True
+
     def _try(self, turn: int) -> tuple[bool, AgentError | None, int]:
         """One connection. -> whether the collector answered, why it ended, and how many addresses there are."""
         try:
@@ -117,7 +138,8 @@ class Uplink:
             self._verdicts,
             self._clock,
             window=self._config.window,
-            bandwidth=self._config.bandwidth,
+            bandwidth=self._bandwidth,
+            hours=self._hours,
             permission=self._permission,
             priority_of=self._priority_of,
             tick=lambda: self._look(address),
@@ -143,6 +165,10 @@ class Uplink:
         if session is not None and session.progress and not self.state.connected:
             self.state = UplinkState(True, address, self._clock.now_us())
             journal.info("uplink connected", collector=address)
+        waits = self._hours.waits
+        if self.state.waits != waits:
+            self.state = replace(self.state, waits=waits)
+            journal.info("sending waits" if waits else "sending goes on", reason=waits)
 
     def _tick(self) -> None:
         self._pulses.tick(PULSE, _PULSE_SECONDS)
