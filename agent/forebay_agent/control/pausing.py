@@ -80,7 +80,7 @@ def _meanwhile(covered: Covered) -> list[str]:
     for worker, lanes in covered:
         logged = [lane for lane in lanes if lane.table.mode == LOG]
         others = [
-            lane for lane in worker.lanes.values() if lane.table.mode == LOG and lane not in logged and not lane.paused
+            lane for lane in worker.lanes.values() if lane.table.mode == LOG and lane not in logged and not lane.still
         ]
         if logged and others:
             names = ", ".join(lane.table.name for lane in logged)
