@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from forebay_collector.errors import IdentityRefused
+from forebay_collector.identity import alarms
 from forebay_collector.ledger import AgentRecord, Ledger
 from forebay_collector.ledger.proposals import Column, Decided, ProposalRecord, State
 from forebay_collector.settings import APPROVE_ALL
@@ -99,7 +100,10 @@ def _narrowed(record: ProposalRecord) -> bool:
 def _to_record(agent: AgentRecord, proposal: control_pb2.Proposal) -> ProposalRecord:
     stream = StreamName.from_proto(proposal.stream)
     if stream.department != agent.department:
-        raise IdentityRefused(f"agent {agent.name} proposes {stream}, which is not of department {agent.department}")
+        raise IdentityRefused(
+            f"agent {agent.name} proposes {stream}, which is not of department {agent.department}",
+            action=alarms.WRONG_DEPARTMENT,
+        )
     if len(proposal.columns) > limits.MAX_COLUMNS:
         raise LimitExceeded(f"{stream}: {len(proposal.columns)} columns; at most {limits.MAX_COLUMNS}")
     names = [column.name for column in proposal.columns]

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from forebay_collector.errors import IdentityRefused
+from forebay_collector.identity import alarms
 from forebay_collector.ledger.canaries import CanaryRecord
 from forebay_collector.ledger.heartbeats import Beat, StreamSaid
 from forebay_collector.ledger.history import HealthSample, minute
@@ -125,7 +126,9 @@ def _name(stream: batch_pb2.Stream, department: str) -> str:
     """Raises WireError, IdentityRefused."""
     name = StreamName.from_proto(stream)
     if name.department != department:
-        raise IdentityRefused(f"the heartbeat tells of {name}, which is not of department {department}")
+        raise IdentityRefused(
+            f"the heartbeat tells of {name}, which is not of department {department}", action=alarms.WRONG_DEPARTMENT
+        )
     return str(name)
 
 

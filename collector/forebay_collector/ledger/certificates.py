@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from forebay_collector.errors import IdentityRefused
 from forebay_collector.ledger import audit, tables
@@ -56,7 +56,14 @@ class Certificates:
         query = select(tables.certificate).where(_CERTIFICATE.serial == serial)
         with self._database.read() as connection:
             row = connection.execute(query).mappings().one_or_none()
-        return None if row is None else CertificateRecord(**{**row, "ended_by": Ended(row["ended_by"])})
+        return None if row is None else _to_record(row)
+
+    def listing(self, agent: str) -> list[CertificateRecord]:
+        """Every one that the agent was given, the newest first."""
+        query = select(tables.certificate).where(_CERTIFICATE.agent == agent).order_by(_CERTIFICATE.issued_at.desc())
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [_to_record(row) for row in rows]
 
     def renew(self, agent: str, present: str, serial: str, expires_at: int) -> None:
         """Gives the agent, which came in with `present`, a certificate that is good once it is confirmed.
@@ -91,6 +98,10 @@ class Certificates:
             connection.execute(update(tables.agent).where(known).values(serial=serial, expires_at=expires_at))
             audit.record(connection, at, agent, "confirm", agent, detail={"serial": serial, "before": before})
             return True
+
+
+def _to_record(row: RowMapping) -> CertificateRecord:
+    return CertificateRecord(**{**row, "ended_by": Ended(row["ended_by"])})
 
 
 def _in_force(connection: Connection, agent: str) -> str | None:
