@@ -21,7 +21,8 @@ BACKOFF: Final = (0.5, 30.0)
 
 @dataclass(slots=True)
 class Lane:
-    """due: on the monotonic clock. paused: why nothing of it is captured, in words; empty when it is."""
+    """table: as it is configured, less what is not approved of it. due: on the monotonic clock. paused, unapproved: why
+    nothing of it is captured, in words; empty when it is."""
 
     table: TableConfig
     name: StreamName
@@ -30,3 +31,9 @@ class Lane:
     backoff: Backoff = field(default_factory=lambda: Backoff(*BACKOFF))
     held_in_epoch: int = 0  # 0: not held
     paused: str = ""
+    unapproved: str = ""
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing of it is captured for now, though nothing is wrong."""
+        return bool(self.paused or self.unapproved)

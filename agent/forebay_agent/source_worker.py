@@ -6,21 +6,23 @@ delays them all. Jobs (drain, digests of the table as it is) run between polls.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeVar, cast
+from contextlib import suppress
+from typing import Final, TypeVar, cast
 
 from forebay_agent import journal
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.gate import Gate
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.backoff import Backoff
 from forebay_agent.capture.log import LogSource
 from forebay_agent.capture.plan import describe, open_capture
 from forebay_agent.capture.source import Source
 from forebay_agent.capture.sources import open_source
 from forebay_agent.clock import Clock
-from forebay_agent.config.model import SourceConfig
+from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import (
     AgentError,
     OutboxDamaged,
@@ -29,14 +31,17 @@ from forebay_agent.errors import (
     SourceUnreachable,
     StateFolderUnusable,
 )
+from forebay_agent.jobs import Jobs
 from forebay_agent.lane import BACKOFF, FULL_SECONDS, HELD_SECONDS, Lane
 from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.log.stream import LOG
-from forebay_agent.outbox import Outbox
+from forebay_agent.outbox import Outbox, Superseded
 from forebay_agent.pipeline import Opened, StreamPipeline
 from forebay_agent.policy import Reaction, policy_of
 from forebay_agent.pulse import Pulses
+from forebay_agent.restraints import Restraints
 from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.taking_up import take_up
 from forebay_agent.transform import Transform
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
@@ -46,12 +51,12 @@ T = TypeVar("T")
 _GRACE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
-_PAUSES_SECONDS: Final = 0.5
 
 
 class SourceWorker:
     """`run` is the thread's body; `stop`, `fence` and `ask` are called by others. paused: why a stream is not captured now,
-    in words, whatever its configuration says."""
+    in words, whatever its configuration says. approvals: which columns may be captured; None: all. proposals: where is put
+    what would be shared."""
 
     def __init__(
         self,
@@ -65,31 +70,28 @@ class SourceWorker:
         algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
         opener: Callable[[SourceConfig], Source] = open_source,
         paused: Callable[[StreamName], str] = lambda _: "",
+        approvals: Approvals | None = None,
+        proposals: Proposals | None = None,
     ) -> None:
         self.config = config
-        self.lanes = {
-            name: Lane(table, name)
-            for table in config.tables
-            for name in (StreamName(department, config.name, table.name),)
-        }
+        tables = {StreamName(department, config.name, table.name): table for table in config.tables}
+        self.lanes = {name: Lane(table, name) for name, table in tables.items()}
         self._outbox = outbox
         self._board = board
         self._pulses = pulses
         self._clock = clock
         self._algorithm = algorithm
         self._opener = opener
-        self._paused = paused
-        self._heeded_at = float("-inf")
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix=f"seal-{config.name}")
         self._source: Source | None = None
         self._source_backoff = Backoff(*BACKOFF)
-        self._condition = threading.Condition()
-        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._stopping = False
+        self._jobs = Jobs()
         for lane in self.lanes.values():
             board.update(lane.name, mode=lane.table.mode)
+        gate = Gate(tables, approvals or Approvals.everything(), proposals or Proposals(), clock)
+        self._restraints = Restraints(config, list(self.lanes.values()), gate, board, clock, paused)
         self._polled = [lane for lane in self.lanes.values() if lane.table.mode != LOG]
-        logged = [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]
+        logged = self._logged()
         self._log: LogPipeline | None = None
         self._log_due = 0.0
         self._log_backoff = Backoff(*BACKOFF)
@@ -110,23 +112,17 @@ class SourceWorker:
     def run(self) -> None:
         """Polls until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
         try:
-            while not self._stopping:
-                pause = self.step()
-                with self._condition:
-                    if not self._jobs and not self._stopping:
-                        self._condition.wait(pause)
+            while not self.stopping:
+                self._jobs.wait(self.step())
         finally:
             self._pulses.end(self._pulse)
             self._close_session()
             self._sealer.shutdown()
-            for _, future in self._jobs:
-                future.cancel()
+            self._jobs.cancel()
 
     def stop(self) -> None:
         """Asks the thread to end after the piece that it is at."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
+        self._jobs.close()
 
     def fence(self) -> None:
         """Stops, and returns when nothing more can be sealed by this worker, whatever its thread still does."""
@@ -135,53 +131,40 @@ class SourceWorker:
 
     def ask(self, job: Callable[[], T]) -> Future[T]:
         """Runs a job on the source's thread, between polls."""
-        future: Future[T] = Future()
-        with self._condition:
-            if self._stopping:
-                future.cancel()
-            else:
-                self._jobs.append((job, future))
-                self._condition.notify_all()
-        return future
+        return self._jobs.ask(job)
 
     def step(self) -> float:
         """One round: the jobs that were asked for, then every table that is due. -> seconds until the next is due."""
         self.tick()
-        while self._jobs and not self._stopping:
-            self._run_job(*self._jobs.popleft())
+        if self._restraints.due:
+            self.heed_restraints()
+        self._jobs.run()
         self._free_lanes_that_were_reset()
         now = self._clock.monotonic()
-        if now - self._heeded_at >= _PAUSES_SECONDS:
-            self.heed_pauses()
-        if self._log is not None and self._log_due <= now and not self._stopping:
+        if self._log is not None and self._log_due <= now and not self.stopping:
             self._poll_log(self._log)
         for lane in sorted(self._polled, key=lambda lane: (lane.table.priority, lane.due)):
-            if lane.due <= now and not self._stopping and not lane.paused:
+            if lane.due <= now and not self.stopping and not lane.still:
                 self.poll(lane)
             if self._jobs:
                 return 0.0
-        dues = [lane.due for lane in self._polled if not lane.paused] + (
+        dues = [lane.due for lane in self._polled if not lane.still] + (
             [self._log_due] if self._log is not None else []
         )
         wait = min(dues, default=now + _LOOK_SECONDS) - self._clock.monotonic()
         return min(max(wait, 0.0), _LOOK_SECONDS)
 
-    def heed_pauses(self) -> None:
-        """Part of every round, and a job: what is paused now stands still, what is not any more goes on."""
-        self._heeded_at = self._clock.monotonic()
-        for lane in self.lanes.values():
-            why = self._why_paused(lane)
-            if why == lane.paused:
-                continue
-            journal.info("capture pauses" if why else "capture resumes", stream=lane.name, reason=why)
-            lane.paused, lane.due = why, 0.0
-            if why:
-                lane.pipeline = None
-                self._board.update(lane.name, paused=why, capturing=None, waits="")
-            else:
-                self._board.update(lane.name, paused="")
+    def heed_restraints(self) -> None:
+        """Part of every round, and a job: what is paused or not approved now stands still, what is not any more goes on."""
+        before = self._logged()
+        try:
+            self._restraints.heed(self.session)
+        except (SourceUnreachable, SourceDenied) as error:
+            self._unreachable(error)
         if self._log is not None:
-            self._log.pause(frozenset(lane.name for lane in self.lanes.values() if lane.paused))
+            if self._logged() != before:
+                self._log.capture_as(self._logged())
+            self._log.pause(frozenset(lane.name for lane in self.lanes.values() if lane.still))
 
     def poll(self, lane: Lane) -> bool:
         """One step of one table; whether there is more to read at once. A trouble is shown, and waited for, here.
@@ -210,21 +193,21 @@ class SourceWorker:
         monotonic clock."""
         if self._log is not None:
             self._drain_log(self._log, until)
-        self.heed_pauses()
+        self.heed_restraints()
         for lane in sorted(self._polled, key=lambda lane: lane.table.priority):
             self.poll_through(lane, until)
 
     def poll_through(self, lane: Lane, until: float) -> None:
-        """Polls one table until nothing more is to be read and the capture waits for no transaction; not when it is paused."""
-        if lane.paused:
-            return
+        """Polls one table until nothing more is to be read and the capture waits for no transaction; not when it stands still."""
         if lane.table.mode == LOG:
-            if self._log is not None:
+            if self._log is not None and not lane.still:
                 self._drain_log(self._log, until)
             return
-        while not self._stopping and self._clock.monotonic() < until:
+        while not lane.still and not self.stopping and self._clock.monotonic() < until:
             self.tick()
-            if self.poll(lane):
+            if self._restraints.changed:
+                self.heed_restraints()
+            elif self.poll(lane):
                 continue
             trouble = self._board.of(lane.name).capturing
             if trouble is None and (lane.pipeline is None or not lane.pipeline.waits):
@@ -248,7 +231,7 @@ class SourceWorker:
 
     @property
     def stopping(self) -> bool:
-        return self._stopping
+        return self._jobs.closed
 
     @property
     def _pulse(self) -> str:
@@ -276,10 +259,12 @@ class SourceWorker:
         self._log_due = self._clock.monotonic() + (0.0 if more or log.listening else _LOOK_SECONDS)
 
     def _drain_log(self, log: LogPipeline, until: float) -> None:
-        while not self._stopping and self._clock.monotonic() < until:
+        while not self.stopping and self._clock.monotonic() < until:
             try:
-                log.drain(until, lambda: self._stopping)
-                return
+                log.drain(until, lambda: self.stopping or self._restraints.changed)
+                if not self._restraints.changed:
+                    return
+                self.heed_restraints()
             except OutboxFull as error:
                 self._log_trouble(log, error)
                 time.sleep(_AGAIN_SECONDS)
@@ -297,7 +282,7 @@ class SourceWorker:
         if isinstance(error, SourceUnreachable | SourceDenied):
             self._unreachable(error)
             return
-        if self._stopping:
+        if self.stopping:
             return
         for lane in self.lanes.values():
             if lane.table.mode == LOG and not log.is_parked(lane.name):
@@ -313,8 +298,11 @@ class SourceWorker:
     def _open(self, lane: Lane) -> StreamPipeline:
         source = self.session()
         shape = describe(source, lane.table)
+        with suppress(Superseded):  # reset: it begins at its start anyway
+            take_up(self._outbox, lane.name, lane.table, Transform(shape, lane.table).schema)
         capture = open_capture(source, shape, lane.table, batch_rows=self.config.batch_rows)
-        opened = Opened(capture, shape, lambda shape: Transform(shape, lane.table))
+        table = lane.table
+        opened = Opened(capture, shape, lambda shape: Transform(shape, table))
         return StreamPipeline(
             lane.name,
             opened,
@@ -324,15 +312,8 @@ class SourceWorker:
             self._clock,
             algorithm=self._algorithm,
             tick=self.tick,
-            stopping=lambda: self._stopping or bool(self._why_paused(lane)),
+            stopping=lambda: self.stopping or self._restraints.stop(lane),
         )
-
-    def _why_paused(self, lane: Lane) -> str:
-        if self.config.paused or lane.table.paused:
-            return (
-                f"{f'source {self.config.name}' if self.config.paused else 'the table'} is paused by its configuration"
-            )
-        return self._paused(lane.name)
 
     def _trouble(self, lane: Lane, error: AgentError) -> None:
         if isinstance(error, SourceUnreachable | SourceDenied):
@@ -359,7 +340,7 @@ class SourceWorker:
             each.due = self._clock.monotonic() + pause
 
     def _show(self, lane: Lane, error: AgentError) -> None:
-        if lane.paused or self._stopping:
+        if lane.still or self.stopping:
             return
         trouble = Trouble.of(error)
         if self._board.of(lane.name).capturing != trouble:
@@ -372,16 +353,8 @@ class SourceWorker:
                 lane.held_in_epoch = 0
                 lane.due = 0.0
 
-    def _run_job(self, job: Callable[[], Any], future: Future[Any]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(job())
-        except (OutboxDamaged, StateFolderUnusable) as error:
-            future.set_exception(error)
-            raise
-        except Exception as error:
-            future.set_exception(error)
+    def _logged(self) -> list[tuple[StreamName, TableConfig]]:
+        return [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]
 
     def _close_session(self) -> None:
         for lane in self.lanes.values():

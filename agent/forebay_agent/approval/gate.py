@@ -83,10 +83,6 @@ class Gate:
         finally:
             self.passages = {name: self._passage(name, table) for name, table in self._tables.items()}
 
-    def close(self) -> None:
-        """The source is not configured any more, or otherwise."""
-        self._proposals.forget(self._tables)
-
     def _describe_all(self, session: Callable[[], Source]) -> None:
         for name, table in self._tables.items():
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -97,7 +98,8 @@ def open_capture(
         return CursorCapture(captured)
     if table.mode != "trigger" or not offers_triggers(source):
         raise mode_not_offered(table)
-    return TriggerCapture(captured, source)
+    whole = replace(table, approved=None)
+    return TriggerCapture(captured, source, None if table.approved is None else lambda: describe(source, whole))
 
 
 def mode_not_offered(table: TableConfig) -> TableMisconfigured:

@@ -69,7 +69,7 @@ class Opening:
     ) -> None:
         self._config = config
         self._department = department
-        self._tables = tables
+        self.tables = tables
         self._outbox = outbox
         self._clock = clock
         self._algorithm = algorithm
@@ -80,12 +80,12 @@ class Opening:
         Raises: what concerns the source as a whole. A table's own trouble is in `troubles`, or parks its stream.
         """
         if not offers_log(source):
-            raise mode_not_offered(self._tables[0][1])
+            raise mode_not_offered(self.tables[0][1])
         self._outbox.discard_open(self._department, self._config.name)
         log = self._outbox.log(self._department, self._config.name)
         opened = Opened()
         puts: list[StreamPut] = []
-        for name, table in self._tables:
+        for name, table in self.tables:
             if name in paused:
                 continue
             try:
@@ -103,7 +103,7 @@ class Opening:
 
     def trouble_of(self, source: Source, name: StreamName) -> AgentError | None:
         """Whether a stream that could not be opened still cannot."""
-        table = next(table for each, table in self._tables if each == name)
+        table = next(table for each, table in self.tables if each == name)
         try:
             self._stream(source, name, table, self._outbox.log(self._department, self._config.name), [])
         except _PASSING:
@@ -159,7 +159,7 @@ class Opening:
             stream.record = after
         elif before.selection != checkpoint.selection and before.phase != START:
             after = replace(record, checkpoint=before.advanced(selection=checkpoint.selection).to_json())
-            puts.append(StreamPut(record, after))
+            puts.append(StreamPut(record, after, ()))
             stream.record = after
         return stream
 

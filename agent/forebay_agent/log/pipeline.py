@@ -146,12 +146,14 @@ class LogPipeline:
                 break
         self._hand_over(all_of_it=True)
 
-    def pause(self, names: frozenset[StreamName]) -> None:
-        """Of the source's streams these stand still from here on, the others go on.
+    def capture_as(self, tables: Sequence[tuple[StreamName, TableConfig]]) -> None:
+        """The streams' entries are these from here on: what is captured of a table changed."""
+        self.close()
+        self._opening.tables = tables
 
-        Where all do, the log waits where it was captured to. Where some do, it goes on without them; those begin their next
-        epoch, with a new snapshot, when they are paused no more (`Opening`).
-        """
+    def pause(self, names: frozenset[StreamName]) -> None:
+        """These streams stand still from here on. Where all do, the log waits where it was captured to; where some do, it goes
+        on without them, and they begin their next epoch, with a new snapshot, when they are paused no more (`Opening`)."""
         if names & self._names == self._paused:
             return
         self._paused = names & self._names
