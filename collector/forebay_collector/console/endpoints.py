@@ -44,7 +44,7 @@ Do = Callable[[Visit], Done | Page | Response]
 
 LIVE: Final = "_live"
 LOGIN: Final = "/login"
-PASSWORD: Final = "/password"  # noqa: S105  where it is changed
+ACCOUNT: Final = "/account"
 _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (NotPermitted, 403),
     (FormRefused, 403),
@@ -191,7 +191,7 @@ class Endpoints:
             trouble = visit.words.trouble(error.code, str(error))
         else:
             trouble = visit.words.of_error(error)
-        return self._html(visit, Page("trouble.html", {"trouble": trouble}, status or _status_of(error), live=False))
+        return self._html(visit, Page("trouble.html", {"problem": trouble}, status or _status_of(error), live=False))
 
 
 def _status_of(error: Exception) -> int:
@@ -202,6 +202,6 @@ def _must_log_in(visit: Visit) -> Response | None:
     """Where to go first; None when the visit may go on."""
     if not visit.actor.name:
         return RedirectResponse(LOGIN, 303)
-    if visit.must_change_password and visit.request.url.path not in (PASSWORD, "/logout"):
-        return RedirectResponse(PASSWORD, 303)
+    if visit.must_change_password and visit.request.url.path not in (ACCOUNT, f"{ACCOUNT}/password"):
+        return RedirectResponse(ACCOUNT, 303)
     return None

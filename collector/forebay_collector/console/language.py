@@ -53,6 +53,13 @@ class Words:
         """The text for a name out of a program: `group.name`; the name itself when there is none."""
         return self.texts.get(f"{group}.{name.replace(' ', '_').replace('-', '_')}", name)
 
+    def progress(self, text: str) -> str:
+        """How far long work is, as the worker says it: `what it does`, or `what it does: a count`."""
+        what, _, rest = text.partition(":")
+        counted = " / ".join(part for part in rest.split() if part.isdigit())
+        said = self.named("progress", what) if what else ""
+        return f"{said} {counted}" if counted else said
+
     def trouble(self, code: str, why: str = "", remedy: str = "") -> Trouble:
         """What is said of a trouble with this code. `remedy`: the English one that came with it."""
         known = self.troubles.get(code, {})

@@ -20,11 +20,12 @@ from forebay_collector.console.answers import Page
 from forebay_collector.console.language import LANGUAGES, Words
 from forebay_collector.console.protection import FORM_FIELD
 from forebay_collector.console.visit import Visit
-from forebay_collector.service.actor import Permission
+from forebay_collector.console.waiting import waiting
 from forebay_collector.service.sessions import form_token
 from forebay_wire.stream import StreamName
 
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_LAST_US: Final = 250_000_000_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,7 +58,7 @@ def render(page: Page, visit: Visit) -> tuple[str, Regions]:
         age=lambda at_us: age(at_us, words),
         languages=LANGUAGES,
         may=visit.may,
-        Permission=Permission,
+        waiting=waiting(visit),
         version=visit.console.version,
         zone=datetime.now().astimezone().strftime("%z"),
         server_now_ms=visit.ledger.database.clock() // 1_000,
@@ -79,19 +80,21 @@ def environment() -> Environment:
         "size": size,
         "count": count,
         "span": span,
+        "coarse": coarse,
         "percent": percent,
         "json_text": json_text,
         "stream_path": stream_path,
         "agent_path": agent_path,
         "broken": broken,
+        "twice": lambda text: (text, text),
     }
     made.globals |= {"batch_path": batch_path, "query": query}
     return made
 
 
 def moment(at_us: int | None, words: Words) -> Markup:
-    """A moment in the time zone of the collector's machine; a dash for none."""
-    if not at_us:
+    """A moment in the time zone of the collector's machine; a dash for none, and for what is beyond the calendar."""
+    if not at_us or at_us > _LAST_US:
         return Markup('<span class="none">–</span>')
     at = _EPOCH + timedelta(microseconds=at_us)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
@@ -101,7 +104,7 @@ def moment(at_us: int | None, words: Words) -> Markup:
 
 def age(at_us: int | None, words: Words) -> Markup:
     """A moment, shown as how long ago it is: the browser counts on by itself."""
-    if not at_us:
+    if not at_us or at_us > _LAST_US:
         return Markup('<span class="none">{}</span>').format(words("time.never"))
     at = _EPOCH + timedelta(microseconds=at_us)
     return Markup('<time datetime="{}" title="{}" data-age>{}</time>').format(
@@ -138,6 +141,11 @@ def span(seconds: float | None) -> str:
     if seconds < 7_200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+
+
+def coarse(seconds: float | None) -> str:
+    """As `span`, but it does not change with every second: `under a minute` is 0 min."""
+    return "–" if seconds is None else f"{seconds / 60:.0f} min" if seconds < 7_200 else span(seconds)
 
 
 def percent(share: float) -> str:
