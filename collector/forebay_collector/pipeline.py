@@ -11,7 +11,9 @@
    ledger in one transaction. Only then the agents hear `durable` and may delete their copies.
 3. The loader (`load/loader.py`) takes each stream's durable batches in order into the platform; the platform's own commit
    carries the mark, so a crash between the two is settled by asking it. The agents hear `loaded`.
-4. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
+4. The console (`console/`) shows all of it, and takes what people decide; comparisons of source and platform that they ask
+   for are carried out beside it.
+5. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
    removes from the archive what was loaded long ago.
 
 Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
@@ -27,6 +29,7 @@ from typing import Any, Final
 
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
+from forebay_collector.console.host import ConsoleHost, Once
 from forebay_collector.control.approving import Approving
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.identity.authority import Authority
@@ -59,6 +62,7 @@ class Role(StrEnum):
 
     RECEIVE = "receive"
     LOAD = "load"
+    CONSOLE = "console"
 
 
 class Pipeline:
@@ -72,13 +76,16 @@ class Pipeline:
         self._stopping = threading.Event()
         self.workers: list[Worker] = []
         self.ledger = Ledger.open(settings.data.ledger)
-        self.archive = LocalArchive(settings.data.archive)
+        self.archive = LocalArchive(settings.data.archive, writes=Role.RECEIVE in roles)
         self.loaded = LoadedMarks()
         self.committer = Committer(self.archive, self.ledger, settings.receive.group)
         self.approved = Approved(self.ledger, automatic=settings.approval.mode == APPROVE_ALL)
         self.handshakes = Handshakes(self.ledger)
         self.pool: LoaderPool | None = None
-        self._platform: Platform | None = None
+        self._platform = Once(open_platform)
+        self.console = (
+            ConsoleHost(settings, self.ledger, self.archive, self._platform, died) if Role.CONSOLE in roles else None
+        )
         if Role.RECEIVE in roles:
             self.ledger.approvals.note_mode(settings.approval.mode)
             news = LedgerNews(self.ledger, self.loaded)
@@ -90,7 +97,7 @@ class Pipeline:
             ):
                 self.workers.append(Worker(name, Periodic(every_s, step, self._stopping), died))
         if Role.LOAD in roles:
-            self._platform = open_platform()
+            platform = self._platform()
             retention = Retention(self.archive, self.ledger, settings.archive.retention)
             keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
             self.workers.append(Worker("retention", keeping, died))
@@ -99,7 +106,7 @@ class Pipeline:
                 Worker("audit retention", Periodic(_RETENTION_EVERY_S, audit_keeping.step, self._stopping), died)
             )
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
-            loader = Loader(self.ledger, self.archive, self._platform, self.loaded.publish, size=size)
+            loader = Loader(self.ledger, self.archive, platform, self.loaded.publish, size=size)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
 
     def add_services(self, server: Any) -> tuple[UploadServicer, ControlServicer]:
@@ -122,10 +129,14 @@ class Pipeline:
             worker.start()
         if self.pool is not None:
             self.pool.start()
+        if self.console is not None:
+            self.console.start()
 
     def stop(self) -> None:
         """Commits what was received, ends the step that is loading, and closes everything."""
         self._stopping.set()
+        if self.console is not None:
+            self.console.stop()
         self.committer.stop()
         ended = [worker.join(_STOP_S) for worker in self.workers]
         if self.pool is not None:
@@ -134,8 +145,7 @@ class Pipeline:
             # what they hold stays open for them until the process ends
             _log.warning("a thread did not end within %.0f s", _STOP_S)
             return
-        if self._platform is not None:
-            self._platform.close()
+        self._platform.close()
         self.archive.close()
         self.ledger.refusals.settle(everything=True)
         self.ledger.close()

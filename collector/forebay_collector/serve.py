@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 import grpc
@@ -62,7 +62,9 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
         LedgerUnavailable, LedgerDamaged, LedgerVersion, ArchiveUnavailable, PlatformError: it cannot open its stores.
     """
     start_log(settings.log_level)
-    with locked(settings.data.lock):
+    # a console alone writes nothing but the ledger: it may run beside whoever receives and loads
+    alone = roles == frozenset([Role.CONSOLE])
+    with nullcontext() if alone else locked(settings.data.lock):
         asyncio.run(_Process(settings, roles).run())
 
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from forebay_collector import __version__
 from forebay_collector.archive import Archive
@@ -124,8 +125,8 @@ def _routes(at: Endpoints) -> list[BaseRoute]:
 class _Files(StaticFiles):
     """The console's own files; a browser keeps them for an hour, and asks for a new version by its own address."""
 
-    async def get_response(self, path: str, scope: object) -> Response:  # type: ignore[override]
-        response = await super().get_response(path, scope)  # type: ignore[arg-type]
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
         if response.status_code in (200, 304):
             response.headers["cache-control"] = f"public, max-age={_STATIC_S}"
         return response

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pygal
 from markupsafe import Markup
@@ -91,18 +91,18 @@ def lines(
     return _plain(chart.render_tree(), label)
 
 
-def _plain(root: ElementTree.Element, label: str) -> Markup:
+def _plain(root: ET.Element, label: str) -> Markup:
     """The drawing without what the page has no use for."""
     _strip(root)
     root.set("class", "chart")
     root.set("role", "img")
     root.set("aria-label", label)
-    text = ElementTree.tostring(root, encoding="unicode")
+    text = ET.tostring(root, encoding="unicode")
     text = text.replace("ns0:", "").replace("xmlns:ns0=", "xmlns=")
     return Markup(_TOO_LONG.sub(r"\1", text))  # noqa: S704  made here, of escaped texts
 
 
-def _strip(element: ElementTree.Element) -> None:
+def _strip(element: ET.Element) -> None:
     for child in list(element):
         name = child.tag.removeprefix(_SVG) if isinstance(child.tag, str) else "comment"
         unseen = "tooltip" in child.get("class", "") or "text-overlay" in child.get("class", "")

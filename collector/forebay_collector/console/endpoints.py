@@ -187,10 +187,7 @@ class Endpoints:
         return render(answer, visit)[1].html if isinstance(answer, Page) else None
 
     def _trouble(self, visit: Visit, error: CollectorError | PlatformError, status: int = 0) -> Response:
-        if isinstance(error, PlatformError):
-            trouble = visit.words.trouble(error.code, str(error))
-        else:
-            trouble = visit.words.of_error(error)
+        trouble = visit.words.of_error(error)
         return self._html(visit, Page("trouble.html", {"problem": trouble}, status or _status_of(error), live=False))
 
 

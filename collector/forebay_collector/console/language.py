@@ -14,6 +14,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 from forebay_collector.errors import CollectorError
+from forebay_collector.load.policy import remedy_of_hold
+from forebay_collector.platform.contract import PlatformError
 from forebay_collector.policy import POLICIES, remedy_of
 
 DEFAULT: Final = "zh-CN"
@@ -71,8 +73,9 @@ class Words:
         general = known.get("english") or (_general_remedy(kind) if kind else "")
         return Trouble(code, what, why, said, remedy if remedy != general else "")
 
-    def of_error(self, error: CollectorError) -> Trouble:
-        return self.trouble(error.code, str(error), remedy_of(error))
+    def of_error(self, error: CollectorError | PlatformError) -> Trouble:
+        remedy = remedy_of(error) if isinstance(error, CollectorError) else remedy_of_hold(error.code)
+        return self.trouble(error.code, str(error), remedy)
 
 
 @cache

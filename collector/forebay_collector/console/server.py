@@ -9,7 +9,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -140,9 +139,8 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    names = [Path(settings.folder) / name for name in (console.certificate, console.key)]
     try:
-        context.load_cert_chain(*names)
+        context.load_cert_chain(settings.folder / console.certificate, settings.folder / console.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             f"certificate or key cannot be used: {error.strerror or type(error).__name__}", file=file, key="console"

@@ -17,7 +17,7 @@ from forebay_collector.console.language import Words, preferred, words_of
 from forebay_collector.console.recent import Recent
 from forebay_collector.errors import CollectorError, NotKnown, NotPossible
 from forebay_collector.ledger import Ledger
-from forebay_collector.platform.contract import Platform
+from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.service.actor import Actor, Permission
 from forebay_collector.settings import Settings
 from forebay_wire.errors import WireError
@@ -116,7 +116,7 @@ class Visit:
         self.console.recent.forget()
         return Done(to, (Message(kind, self.words(key, **values)),))
 
-    def hindered(self, to: str, error: CollectorError) -> Done:
+    def hindered(self, to: str, error: CollectorError | PlatformError) -> Done:
         """The deed was not done: go there with the reason."""
         return Done(to, (Message("bad", self.words("deed.hindered"), self.words.of_error(error)),))
 

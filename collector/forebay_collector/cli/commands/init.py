@@ -30,16 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where agents reach the collector; may be given more than once",
     )
     parser.add_argument("--approve", choices=APPROVAL_MODES, default="", help="who approves (default manual: people)")
+    parser.add_argument(
+        "--console", default="", metavar="HOST:PORT", help="where the web page is (default 127.0.0.1:7480)"
+    )
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
     from forebay_collector.founding import init
 
-    settings = init(office.data, arguments.address, arguments.approve)
+    settings = init(office.data, arguments.address, arguments.approve, arguments.console)
     office.out.write(
         f"collector in {settings.folder}\n"
         f"  agents reach it at  {', '.join(settings.addresses)}\n"
         f"  it listens on       {settings.listen}\n"
+        f"  console on          {settings.console.listen}\n"
         f"  approval            {settings.approval.mode}\n"
         f"  settings            {settings.data.settings}\n"
         "next: forebay-collector token --department D --agent A --out A.token; forebay-collector serve\n"

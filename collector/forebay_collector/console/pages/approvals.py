@@ -81,7 +81,9 @@ def _told(visit: Visit, outcomes: Sequence[Outcome]) -> Done:
     visit.console.recent.forget()
     done = [outcome for outcome in outcomes if outcome.error is None]
     messages = [Message("good", visit.words.count("approvals.many", len(done)))] if done else []
-    for outcome in outcomes:
-        if outcome.error is not None:
-            messages.append(Message("bad", str(outcome.stream), visit.words.of_error(outcome.error)))
+    messages += [
+        Message("bad", str(outcome.stream), visit.words.of_error(outcome.error))
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
     return Done(visit.back(HERE), tuple(messages))

@@ -17,7 +17,6 @@ from forebay_collector.service.actor import Permission
 HERE: Final = "/audit"
 PER_PAGE: Final = 100
 _PIECE: Final = 1 << 16
-_IN_MEMORY: Final = 4 << 20
 _TYPES: Final[dict[str, str]] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
 
 
@@ -51,7 +50,7 @@ def export(visit: Visit) -> Response:
     """All that the actor may see of the time asked for, as a file. The export is an entry itself."""
     form: Literal["csv", "jsonl"] = "jsonl" if visit.asked("form") == "jsonl" else "csv"
     # made whole before the first byte goes out: what the ledger refuses is told as a page, not as half a file
-    kept = tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8", newline="")  # noqa: SIM115  closed when sent
+    kept = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115  closed when it is sent
     try:
         since, until = instant(visit.asked("since")), instant(visit.asked("until")) or None
         service.export(visit.ledger, visit.actor, kept, form, since=since, until=until)

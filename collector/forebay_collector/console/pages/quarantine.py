@@ -75,10 +75,12 @@ def _told(visit: Visit, outcomes: Sequence[Outcome], key: str) -> Done:
     visit.console.recent.forget()
     done = sum(outcome.error is None for outcome in outcomes)
     messages = [Message("good", visit.words.count(key, done))] if done else []
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    for outcome in failed[:_REFUSALS_TOLD]:
-        if outcome.error is not None:
-            messages.append(Message("bad", str(outcome.stream), visit.words.of_error(outcome.error)))
+    failed = [
+        Message("bad", str(outcome.stream), visit.words.of_error(outcome.error))
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
+    messages += failed[:_REFUSALS_TOLD]
     if len(failed) > _REFUSALS_TOLD:
         messages.append(Message("bad", visit.words("quarantine.more_failed", count=len(failed) - _REFUSALS_TOLD)))
     return Done(visit.back(HERE), tuple(messages))
