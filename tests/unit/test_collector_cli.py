@@ -205,7 +205,9 @@ def test_agents_are_listed_and_revoked_with_a_reason(run: Run, filled: Stage) ->
     code, out, _ = run("agents", "--json")
     assert code == 0
     (agent,) = json.loads(out)
-    assert (agent["agent"], agent["department"], agent["state"]) == (AGENT, DEPARTMENT, "connected")
+    assert (agent["agent"], agent["department"], agent["state"]) == (AGENT, DEPARTMENT, "red")
+    assert {why["code"] for why in agent["why"]} == {"FB-TEST-REFUSES", "FB-CONFIG-REFUSED"}
+    assert json.loads(run("agents", "--state", "green,grey", "--json")[1]) == []
     _, out, _ = run("agents")
     assert "3, 2.0 KiB" in out
     assert "tabel" in out
