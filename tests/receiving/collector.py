@@ -98,17 +98,20 @@ class InProcess:
         )
         handshakes = self.pipeline.handshakes
         server = grpc.aio.server(options=OPTIONS, interceptors=[CallsSeen(handshakes)])
-        self.upload, _control = self.pipeline.add_services(server)
+        self.upload, control = self.pipeline.add_services(server)
         identity = self.settings.data.identity
         authority = Authority.load(identity)
         self.credentials = ServerCredentials(identity, authority, self.settings.addresses, handshakes.begun)
         handshakes.port = self.port = server.add_secure_port("127.0.0.1:0", self.credentials.for_grpc())
         await server.start()
         self.pipeline.start()
+        delivering = asyncio.ensure_future(control.deliver())
         self._ready.set()
         await self._stop.wait()
+        delivering.cancel()
         await self.upload.stop(5)
         await server.stop(0.2)
+        await control.stop()
         await asyncio.to_thread(self.pipeline.stop)
 
 
