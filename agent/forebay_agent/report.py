@@ -17,7 +17,8 @@ from forebay_agent.config.kept_offer import Outcome
 from forebay_agent.health import Health
 from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox
-from forebay_agent.stream_state import Board, StreamState
+from forebay_agent.renewal import RenewalState
+from forebay_agent.stream_state import Board, StreamState, Trouble
 from forebay_agent.uplink import UplinkState
 from forebay_wire.v1 import control_pb2
 
@@ -35,6 +36,7 @@ class Situation:
     newest_offer: Outcome
     paused: str
     uplink: UplinkState
+    renewal: RenewalState
 
 
 class Report:
@@ -70,6 +72,7 @@ class Report:
             offer_revision=now.offered,
             offer=_offer(now.newest_offer),
             paused=bool(now.paused),
+            renewal_refusal=_told(now.renewal.trouble),
         )
 
     def states(self) -> list[StreamState]:
@@ -92,6 +95,7 @@ class Report:
         """What `status.json` holds."""
         now = self._situation()
         uplink, trouble, offer = now.uplink, now.uplink.trouble, now.newest_offer
+        refusal = now.renewal.trouble
         return {
             "pid": os.getpid(),
             "written_at_us": self._clock.now_us(),
@@ -115,6 +119,12 @@ class Report:
                 "code": trouble.code if trouble else "",
                 "reason": trouble.reason if trouble else (uplink.waits if uplink.connected else "connecting"),
                 "remedy": trouble.remedy if trouble else "",
+            },
+            "certificate": {
+                "expires_at_us": now.renewal.expires_at_us,
+                "code": refusal.code if refusal else "",
+                "reason": refusal.reason if refusal else "",
+                "remedy": refusal.remedy if refusal else "",
             },
             "outbox": plain(self._outbox_state()),
             "streams": [{**plain(state.to_proto()), "stream": str(state.name)} for state in self.states()],
@@ -142,6 +152,10 @@ def plain(message: Any) -> dict[str, Any]:
     """A message's fields with their defaults; numbers as numbers."""
     told = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     return {name: int(value) if isinstance(value, str) and value.isdigit() else value for name, value in told.items()}
+
+
+def _told(trouble: Trouble | None) -> str:
+    return f"{trouble.code}: {trouble.reason}" if trouble is not None else ""
 
 
 def _offer(newest: Outcome) -> control_pb2.OfferState | None:

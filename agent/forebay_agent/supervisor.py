@@ -6,14 +6,11 @@ keeps the promise that it made (`pulse.py`). A changed configuration is applied 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +18,8 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 from forebay_agent import identity, journal
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.kept_offer import KeptOffer
 from forebay_agent.config.load import load
@@ -37,8 +36,10 @@ from forebay_agent.outbox import Outbox
 from forebay_agent.pauses import Pauses, why_paused
 from forebay_agent.policy import remedy_of
 from forebay_agent.pulse import Pulses
+from forebay_agent.renewal import Renewal
 from forebay_agent.report import Report, Situation
 from forebay_agent.source_worker import SourceWorker
+from forebay_agent.state_folder import locked
 from forebay_agent.stream_state import Board
 from forebay_agent.systemd_notify import notify
 from forebay_agent.uplink import Uplink
@@ -47,7 +48,6 @@ from forebay_wire.stream import StreamName
 
 T = TypeVar("T")
 
-LOCK_FILE: Final = "agent.lock"
 _ROUND_SECONDS: Final = 1.0
 _END_SECONDS: Final = 20.0
 
@@ -60,7 +60,7 @@ def run(folder: Path) -> int:
     keep_small()
     config = load(folder)
     journal.start(config.log_level)
-    with _state_folder(config.state):
+    with locked(config.state):
         own = identity.load(config.state)
         outbox = Outbox.open(config.state, config.outbox)
         try:
@@ -80,6 +80,8 @@ class Supervisor:
         self._outbox = outbox
         self._clock = SystemClock()
         self._board = Board()
+        self._approvals = Approvals(files.state)
+        self._proposals = Proposals()
         self._pulses = Pulses(self._clock.monotonic)
         self.pauses = Pauses(files.state)
         self._config = self._with_offer(files)
@@ -92,6 +94,7 @@ class Supervisor:
         self._threads: dict[str, threading.Thread] = {}
         self._folder = folder
         self._watcher = ConfigurationWatcher(folder, self._apply, self._refused, known=files.hash)
+        self._renewal = Renewal(files.state, self._config.collector, self._pulses, self._reconnect)
         self._uplink = self._make_uplink()
         self._control = self._make_control()
 
@@ -103,6 +106,7 @@ class Supervisor:
             self._start_source(source)
         self._start("uplink", self._uplink.run)
         self._start("control", self._control.run)
+        self._start("renewal", self._renewal.run)
         journal.info("started", agent=self._own.agent, department=self._own.department, sources=len(self._workers))
         notify("READY=1", f"STATUS={len(self._workers)} sources")
         try:
@@ -161,6 +165,8 @@ class Supervisor:
             self._clock,
             algorithm=DigestAlgorithm(self._config.digest),
             paused=self._why_paused,
+            approvals=self._approvals,
+            proposals=self._proposals,
         )
         self._workers[source.name] = worker
         self._start(f"source {source.name}", worker.run)
@@ -169,6 +175,7 @@ class Supervisor:
         worker = self._workers.pop(name)
         worker.fence()
         self._threads.pop(f"source {name}").join(_END_SECONDS)
+        self._proposals.forget(worker.lanes)
         for stream in worker.lanes:
             self._board.remove(stream)
 
@@ -180,13 +187,23 @@ class Supervisor:
             self._board,
             self._pulses,
             self._clock,
+            approvals=self._approvals,
             priority_of=self._priority_of,
         )
 
     def _make_control(self) -> Control:
         commands = Commands(self._outbox, self._board, self.workers, handlers(self, self._outbox, self._clock))
         beats = Beats(self._report.frame, self._report.states)
-        return Control(self._config.state, self._config.collector, commands, beats, self._pulses, self._clock)
+        return Control(
+            self._config.state,
+            self._config.collector,
+            commands,
+            beats,
+            self._approvals,
+            self._proposals,
+            self._pulses,
+            self._clock,
+        )
 
     def workers(self) -> list[SourceWorker]:
         return list(self._workers.values())
@@ -263,6 +280,7 @@ class Supervisor:
         for name, source in wanted.items():
             if name not in self._workers:
                 self._start_source(source)
+        self._renewal.config = config.collector
         if _live(config) == _live(before):
             self._uplink.tune(config.collector)
             self._control.tune(config.collector)
@@ -287,6 +305,14 @@ class Supervisor:
     def again(self, name: StreamName) -> bool:
         """See `Uplink.again`."""
         return self._uplink.again(name)
+
+    def rotate(self) -> str:
+        """See `Renewal.rotate`."""
+        return self._renewal.rotate()
+
+    def _reconnect(self) -> None:
+        self._uplink.reconnect()
+        self._control.reconnect()
 
     def report_all(self) -> None:
         """See `Control.report_all`."""
@@ -313,6 +339,7 @@ class Supervisor:
             newest_offer=self.offers.newest,
             paused=str(paused) if paused else "",
             uplink=self._uplink.state,
+            renewal=self._renewal.state,
         )
 
     def _end(self) -> None:
@@ -321,6 +348,7 @@ class Supervisor:
             worker.stop()
         self._uplink.stop()
         self._control.stop()
+        self._renewal.stop()
         for thread in self._threads.values():
             thread.join(_END_SECONDS)
         self._report.write()
@@ -348,24 +376,3 @@ def _reason(error: BaseException) -> str:
 
 def _remedy(error: BaseException) -> str:
     return remedy_of(error if isinstance(error, AgentError) else AgentError())
-
-
-@contextmanager
-def _state_folder(state: Path) -> Iterator[None]:
-    """Makes the state folder and locks it for this process."""
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StateFolderUnusable(f"{state} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise StateFolderUnusable(
-            f"another agent runs on {state}", remedy="Stop it, or give this agent a state folder of its own."
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)

@@ -65,6 +65,12 @@ class AgentProcess:
                 env=None if environment is None else dict(environment),
             )
 
+    def hear_approvals(self) -> None:
+        """Runs until the centre has said what it approves, so that it goes on with that when the centre is away."""
+        self.start()
+        self.until((self.state / "approvals.json").exists)
+        assert self.end() == 0
+
     def end(self, how: signal.Signals = signal.SIGTERM, *, within: float = 30) -> int:
         assert self.process is not None
         self.process.send_signal(how)

@@ -20,18 +20,25 @@ _MESSAGE_BYTES: Final = limits.MAX_MESSAGE_BYTES // 2
 
 
 class Exchange:
-    """Used by control's thread, from the welcome on. collector: its version."""
+    """Used by control's thread."""
 
-    def __init__(self, approvals: Approvals, proposals: Proposals, clock: Clock, collector: str) -> None:
+    def __init__(self, approvals: Approvals, proposals: Proposals, clock: Clock) -> None:
         self._approvals = approvals
         self._proposals = proposals
         self._clock = clock
-        self._collector = collector
-        self._patient_until: float | None = clock.monotonic() + PATIENCE_SECONDS
+        self._collector = ""
+        self._patient_until: float | None = None
         self._told = self._complete_at = 0
 
+    def welcomed(self, collector: str) -> None:
+        """The connection is there. collector: its version."""
+        self._collector = collector
+        self._patient_until = self._clock.monotonic() + PATIENCE_SECONDS
+
     def due(self) -> list[control_pb2.ControlRequest]:
-        """What is to be sent now."""
+        """What is to be sent now; nothing before the welcome."""
+        if not self._collector:
+            return []
         self._approvals.keep()
         self._look_for_silence()
         news = self._proposals.since(self._told, self._complete_at)
@@ -51,7 +58,7 @@ class Exchange:
             return
         self._patient_until = None
         reason = (
-            f"the collector ({self._collector}) does not say what it approves: it is older than this agent. "
+            f"the collector (version {self._collector}) does not say what it approves: it is older than this agent. "
             "What was approved before goes on; nothing else begins until it is brought up to date"
         )
         self._approvals.silent = reason

@@ -13,6 +13,9 @@ from typing import Final, TypeAlias, cast
 import grpc
 
 from forebay_agent import __version__, identity, journal
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.exchange import Exchange
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.backoff import Backoff
 from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
@@ -30,6 +33,7 @@ PULSE: Final = "control"
 WELCOME_SECONDS: Final = 30.0
 _PULSE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
+_ANSWERS_SECONDS: Final = 2.0
 _ACKS_MISSED: Final = 4
 """heartbeats without an acknowledgement after which the collector is taken to hang"""
 
@@ -45,9 +49,14 @@ class Control:
         config: CollectorConfig,
         commands: Commands,
         beats: Beats,
+        approvals: Approvals,
+        proposals: Proposals,
         pulses: Pulses,
         clock: Clock,
     ) -> None:
+        self._approvals = approvals
+        self._proposals = proposals
+        self._reconnect_at = float("inf")
         self._folder = state_folder
         self._config = config
         self._commands = commands
@@ -67,6 +76,7 @@ class Control:
             while not self._stopped.is_set():
                 self._tick()
                 try:
+                    self._reconnect_at = float("inf")
                     own = identity.load(self._folder)
                     own.check_dates()
                     addresses = self._config.addresses or own.addresses
@@ -91,8 +101,14 @@ class Control:
         """Another heartbeat, on the connection that there is. From any thread."""
         self._config = config
 
+    def reconnect(self) -> None:
+        """Soon ends the connection that there is, once what answers commands had time to go, and makes the next one with the
+        identity that is in force then. From any thread."""
+        self._reconnect_at = self._clock.monotonic() + _ANSWERS_SECONDS
+
     def report_all(self) -> None:
-        """The next heartbeat goes at once, and tells all streams. From any thread."""
+        """The next heartbeat goes at once, and tells all streams; all proposals are sent again. From any thread."""
+        self._proposals.again()
         self._beats.tell_all()
         self._at_once.set()
 
@@ -122,15 +138,18 @@ class Control:
         own: Identity,
         backoff: Backoff,
     ) -> grpc.RpcError | None:
-        """-> the call's end, None when stopped."""
+        """-> the call's end, None when stopped or when it is to be made anew."""
         asked = float("inf")  # by the collector, seconds between heartbeats at most
         expires = int(own.expires_at.timestamp() * 1_000_000)
         self._beats.begin()
+        exchange = Exchange(self._approvals, self._proposals, self._clock)
         due: float | None = None  # no heartbeat before the welcome
-        began = self._clock.monotonic()
-        while not self._stopped.is_set():
+        now = began = self._clock.monotonic()
+        while not self._stopped.is_set() and now < self._reconnect_at:
             self._tick()
             now = self._clock.monotonic()
+            for request in exchange.due():
+                outgoing.put(request)
             if due is None and now - began > WELCOME_SECONDS:
                 raise CollectorUnreachable(f"the collector has not answered the hello for {WELCOME_SECONDS:.0f} s")
             if due is not None and (now >= due or self._at_once.is_set()):
@@ -152,7 +171,10 @@ class Control:
                 backoff.succeeded()
                 asked = event.welcome.heartbeat_interval_ms / 1000 or asked
                 due = now
+                exchange.welcomed(event.welcome.collector_version or "unknown")
                 journal.info("control connected", collector=event.welcome.collector_version)
+            elif kind == "approvals":
+                exchange.take(event.approvals)
             elif kind == "heartbeat_ack":
                 self._beats.acknowledged(event.heartbeat_ack.number)
             elif kind == "command":

@@ -45,6 +45,9 @@ class Agent(Office, Protocol):
     def again(self, name: StreamName) -> bool:
         """Sends what the outbox holds of a stream again; whether the collector is connected."""
 
+    def rotate(self) -> str:
+        """Renews the certificate now. -> what was done, in words. Raises why it could not be."""
+
     def report_all(self) -> None:
         """The next heartbeat goes at once and tells everything."""
 
@@ -66,7 +69,12 @@ def handlers(agent: Agent, outbox: Outbox, clock: Clock) -> Mapping[str, Handler
         agent.report_all()
         return control_pb2.CommandResult(effect="the next heartbeat goes at once and tells all streams")
 
+    def rotate(command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
+        """Raises CertificateRefused, CollectorUnreachable; the certificate before then stays in force."""
+        return control_pb2.CommandResult(effect=agent.rotate())
+
     return {
+        "rotate_certificate": rotate,
         "pause": pausing.pause,
         "resume": pausing.resume,
         "take_snapshot": Retaking(outbox, agent.workers),

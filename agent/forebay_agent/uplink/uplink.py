@@ -71,6 +71,7 @@ class Uplink:
         self._bandwidth = Bandwidth(config.bandwidth, clock.monotonic)
         self._hours = Hours(config.windows)
         self._stopped = threading.Event()
+        self._anew = threading.Event()
         self._session: Session | None = None
 
     def run(self) -> None:
@@ -92,6 +93,13 @@ class Uplink:
         finally:
             self._outbox.on_arrival = None
             self._pulses.end(PULSE)
+
+    def reconnect(self) -> None:
+        """Ends the connection that there is, and makes the next one with the identity that is in force then. From any thread."""
+        self._anew.set()
+        session = self._session
+        if session is not None:
+            session.wake()
 
     def stop(self) -> None:
         """Asks the thread to end; what is not acknowledged stays in the outbox."""
@@ -117,6 +125,7 @@ class Uplink:
 
     def _try(self, turn: int) -> tuple[bool, AgentError | None, int]:
         """One connection. -> whether the collector answered, why it ended, and how many addresses there are."""
+        self._anew.clear()
         try:
             own = identity.load(self._folder)
             own.check_dates()
@@ -147,7 +156,7 @@ class Uplink:
         self._session = session
         self._outbox.on_arrival = session.wake
         try:
-            error = session.run(self._stopped.is_set)
+            error = session.run(lambda: self._stopped.is_set() or self._anew.is_set())
             if error is None:
                 return session.progress, None
             return session.progress, explain(error, address, own.authority, own)
