@@ -14,9 +14,11 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
 from forebay_collector.identity.authority import host_of
+from forebay_collector.service.actor import Role
 from forebay_wire import limits
 
 DEFAULT_PORT: Final = 7443
@@ -97,12 +99,32 @@ class AccountSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """`[console.oidc]`: log-in at an identity provider; off while there is no issuer.
+
+    Groups come as they are written, `GROUP=ROLE`: who is in GROUP has ROLE. Files are named from the data folder on.
+    """
+
+    issuer: str = ""  # the provider's address, exactly as it names itself
+    client: str = ""  # this console's name at the provider
+    secret: str = ""  # the file with the client's secret; without one it is a public client
+    address: str = ""  # where browsers reach this console; it is sent back to ADDRESS/login/oidc/back
+    authorities: str = ""  # PEM file of the authorities that vouch for the provider; without one the system's
+    scopes: tuple[str, ...] = ("openid", "profile")
+    name: str = "preferred_username"  # the claim with the account's name
+    groups: str = "groups"  # the claim with the groups
+    roles: tuple[tuple[str, str], ...] = ()  # pairs of group and role
+    departments: tuple[tuple[str, str], ...] = ()  # pairs of group and department, `*`: all of them; with none: all
+
+
+@dataclass(frozen=True, slots=True)
 class ConsoleSettings:
     """`[console]`. The files are PEM, named from the data folder on; with them it speaks TLS."""
 
     listen: str = "127.0.0.1:7480"
     certificate: str = ""
     key: str = ""
+    oidc: OidcSettings = OidcSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +220,31 @@ def address(text: str) -> str:
     return text
 
 
+def web_address(text: str) -> str:
+    """An `https://` address, or `http://` on this machine; empty: none. Raises ValueError."""
+    parts = urlsplit(text)
+    plain = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if text and (not (parts.scheme == "https" or plain) or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError('expected "https://host/…"; "http://" on this machine only')
+    return text
+
+
+def departments_group(text: str) -> tuple[str, str]:
+    """The group and its department, in `GROUP=DEPARTMENT`. Raises ValueError."""
+    group, equals, given = text.rpartition("=")
+    if not equals or not group.strip() or not given.strip():
+        raise ValueError('expected "GROUP=…"')
+    return group.strip(), given.strip()
+
+
+def roles_group(text: str) -> tuple[str, str]:
+    """The group and its role, in `GROUP=ROLE`. Raises ValueError."""
+    group, role = departments_group(text)
+    if role not in tuple(Role):
+        raise ValueError(f"{role} is no role; there are {', '.join(Role)}")
+    return group, role
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """Reads one of these words. The reader raises ValueError."""
 
@@ -247,6 +294,10 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
     "console.listen": address,
+    "console.oidc.issuer": web_address,
+    "console.oidc.address": web_address,
+    "console.oidc.roles": roles_group,
+    "console.oidc.departments": departments_group,
     "log_level": one_of(*LOG_LEVELS),
     "approval.mode": one_of(*APPROVAL_MODES),
     "receive.window": size,
@@ -288,8 +339,8 @@ class _Reader:
                 raise self._wrong(key, "expected a section")
             return kind(**self.section(kind, value, f"{key}."))
         if get_origin(kind) is tuple:
-            if not isinstance(value, list) or not value:
-                raise self._wrong(key, "expected a list of texts in quotes, not empty")
+            if not isinstance(value, list) or (key == "addresses" and not value):
+                raise self._wrong(key, "expected a list of texts in quotes")
             return tuple(self._parsed(_PARSERS.get(key, str), key, entry) for entry in value)
         if parse := _PARSERS.get(key) or _PARSERS_OF_KINDS.get(kind):
             return self._bounded(key, self._parsed(parse, key, value))
