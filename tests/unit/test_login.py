@@ -167,6 +167,7 @@ def test_an_attempt_while_it_is_locked_costs_nothing_and_prolongs_nothing(
         refused(ledger, "zhang")
     entries = len(ledger.audit.listing(limit=1_000))
     monkeypatch.setattr(passwords, "matches", lambda *_: pytest.fail("a password was computed"))
+    monkeypatch.setattr(ledger.database, "write", lambda: pytest.fail("others who write were held up"))
     for _ in range(50):
         time.passes(timedelta(milliseconds=100))
         assert isinstance(refused(ledger, "zhang"), LoginLocked)

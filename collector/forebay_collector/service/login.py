@@ -55,6 +55,7 @@ def prove(ledger: Ledger, name: str, password: str, peer: str, *, rules: Account
     """The account whose name and password these are. Raises LoginRefused, LoginLocked."""
     account = _typed(name)
     gate = _Gate(account, peer, rules)
+    gate.require_open(ledger)
     with ledger.database.write() as connection:
         locked = gate.count(connection, ledger.database.clock())
     found = ledger.accounts.get(account)
@@ -108,6 +109,7 @@ def log_in_by_link(
 ) -> Actor:
     """Who logs in with a one-time link, which is spent. Raises LoginRefused, LoginLocked."""
     gate = _Gate("", peer, rules)
+    gate.require_open(ledger)
     at = ledger.database.clock()
     with ledger.database.write() as connection:
         gate.count(connection, at)
@@ -177,13 +179,21 @@ class _Gate:
             self._limits[_account_subject(account)] = limit(rules.attempts)
         self._account = account
 
+    def require_open(self, ledger: Ledger) -> None:
+        """Raises LoginLocked. It only reads: whoever keeps on trying holds nobody up who writes the ledger."""
+        with ledger.database.read() as connection:
+            self._check(connection, ledger.database.clock())
+
     def count(self, connection: Connection, at: int) -> dict[str, int]:
         """Counts the attempt as failed until it is forgiven; -> {"wait_s": seconds} when that locks. Raises LoginLocked."""
+        self._check(connection, at)
+        locked = max(attempts.count(connection, subject, limit, at) for subject, limit in self._limits.items())
+        return {"wait_s": locked // 1_000_000} if locked else {}
+
+    def _check(self, connection: Connection, at: int) -> None:
         wait = max(attempts.waits(connection, subject, at) for subject in self._limits)
         if wait:
             raise LoginLocked(f"wait {-(-wait // 1_000_000)} s", wait_s=wait / 1e6)
-        locked = max(attempts.count(connection, subject, limit, at) for subject, limit in self._limits.items())
-        return {"wait_s": locked // 1_000_000} if locked else {}
 
     def forgive(self, connection: Connection) -> None:
         attempts.forgive(connection, self._peer)
