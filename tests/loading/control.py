@@ -31,8 +31,7 @@ class ControlServer:
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
-        approving = Approving(ledger, settings.approval.mode)
-        self.servicer = ControlServicer(ledger, approving, replace(settings.control, heartbeat=HEARTBEAT))
+        self._ledger = ledger
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -53,6 +52,9 @@ class ControlServer:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        approving = Approving(self._ledger, self._settings.approval.mode)
+        control = replace(self._settings.control, heartbeat=HEARTBEAT)
+        self.servicer = ControlServicer(self._ledger, approving, control)
         server = grpc.aio.server(options=OPTIONS)
         control_pb2_grpc.add_ControlServiceServicer_to_server(self.servicer, server)
         identity = self._settings.data.identity

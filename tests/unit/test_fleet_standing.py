@@ -11,7 +11,8 @@ from forebay_collector.ledger import AgentRecord, Hold, StreamRecord
 from forebay_collector.ledger.canaries import CanaryRecord
 from forebay_collector.ledger.offers import APPLIED, FAILED, OfferRecord
 from forebay_collector.load.backlog import Backlog
-from forebay_collector.service.standing import AgentFacts, AgentView, Colour, agent_view
+from forebay_collector.service.standing import AgentFacts, AgentView, agent_view
+from forebay_collector.service.stream_standing import Colour
 from forebay_wire.canary import stream_of
 from forebay_wire.stream import StreamName
 
@@ -119,6 +120,7 @@ CASES: Final[dict[str, tuple[AgentFacts, Colour, list[str]]]] = {
     "configuration refused": (healthy(configuration_refusal="a.toml: no"), Colour.YELLOW, ["FB-CONFIG-REFUSED"]),
     "offer refused": (replace(WELL, offer=replace(OFFER, state=FAILED)), Colour.YELLOW, ["FB-OFFER-FAILED"]),
     "certificate ends": (recorded(expires_at=NOW + 13 * 86_400 * SECOND), Colour.YELLOW, ["FB-CERTIFICATE-ENDS"]),
+    "renewal refused": (healthy(renewal_refusal="no"), Colour.YELLOW, ["FB-CERTIFICATE-RENEWAL"]),
     "canary on its way": (canary(made_at=NOW - 299 * SECOND, loaded_at=0), Colour.GREEN, []),
     "canary is not back": (canary(made_at=NOW - 301 * SECOND, loaded_at=0), Colour.YELLOW, ["FB-CANARY-LATE"]),
     "canary was never made": (canary(made_at=0, loaded_at=0), Colour.GREEN, []),

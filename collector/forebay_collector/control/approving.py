@@ -17,7 +17,7 @@ from typing import Final
 from forebay_collector.errors import IdentityRefused
 from forebay_collector.identity import alarms
 from forebay_collector.ledger import AgentRecord, Ledger
-from forebay_collector.ledger.proposals import Column, Decided, ProposalRecord, State
+from forebay_collector.ledger.proposals import Column, Decided, ProposalRecord
 from forebay_collector.settings import APPROVE_ALL
 from forebay_wire import limits
 from forebay_wire.canary import is_canary_stream
@@ -61,7 +61,7 @@ class Approving:
         # the revision first: what changes in between is told again under the next one
         revision = self._ledger.approvals.revisions([agent])[agent]
         records = self._ledger.approvals.listing(agent=agent)
-        automatic = self._automatic and not any(_narrowed(record) for record in records)
+        automatic = self._automatic and not any(record.decided.narrowed for record in records)
         answer = control_pb2.Approvals(automatic=automatic, revision=revision)
         size = 0
         for record in records:
@@ -89,12 +89,6 @@ class Approving:
         changed = {agent: self.answer(agent) for agent, revision in told.items() if revisions[agent] != revision}
         self._newest, self._compared_at = newest, now
         return changed
-
-
-def _narrowed(record: ProposalRecord) -> bool:
-    """Whether a person said no to something of the stream."""
-    decisions = (record.decided.decisions or {}).values()
-    return record.decided.closed is not None or any(one.state is not State.APPROVED for one in decisions)
 
 
 def _to_record(agent: AgentRecord, proposal: control_pb2.Proposal) -> ProposalRecord:

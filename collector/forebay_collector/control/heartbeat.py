@@ -79,6 +79,7 @@ def health(heartbeat: control_pb2.Heartbeat, now_us: int) -> dict[str, Any]:
         "configuration_hash": text(heartbeat.configuration_hash),
         "configuration_refusal": text(heartbeat.configuration_refusal),
         "certificate_expires_at_us": heartbeat.certificate_expires_at_us,
+        "renewal_refusal": text(heartbeat.renewal_refusal),
         "paused": heartbeat.paused,
         "offer_revision": heartbeat.offer_revision,
         "offer": _plain(heartbeat.offer),

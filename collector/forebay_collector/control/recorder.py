@@ -1,7 +1,8 @@
 """Recorder: what all agents say goes into the ledger together, in one transaction about twice a second.
 
-The first that has something to record starts the clock; whoever comes before it is over joins. Each then waits for the
-one commit of all, and acknowledges only after it. There is no task while there is nothing to record.
+Whoever comes first after a quiet time waits next to nothing; while a fleet beats, commits are as far apart as `EVERY_S`, and
+everyone who came meanwhile joins. Each waits for the one commit of all, and acknowledges only after it. There is no task
+while there is nothing to record.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from forebay_collector.ledger import Ledger
 from forebay_collector.ledger.heartbeats import Beat, Hello, Leaving
 
 EVERY_S: Final = 0.4
-"""How long the first waits for others; with the commit, an agent hears within about half a second."""
+"""How far apart commits are at least; with the commit, an agent hears within about half a second."""
+_FIRST_S: Final = 0.02
 _LOG: Final = logging.getLogger(__name__)
 
 Entry: TypeAlias = Hello | Leaving | Beat
@@ -37,6 +39,7 @@ class Recorder:
     def __init__(self, ledger: Ledger, every_s: float = EVERY_S) -> None:
         self._ledger = ledger
         self._every_s = every_s
+        self._begun = 0.0  # the newest commit
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -64,8 +67,10 @@ class Recorder:
         return waiting.written
 
     async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(max(_FIRST_S, self._begun + self._every_s - loop.time()))
+            self._begun = loop.time()
             group, self._waiting = self._waiting, []
             await asyncio.to_thread(self._commit, group)
             for one in group:

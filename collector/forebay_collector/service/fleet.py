@@ -9,7 +9,8 @@ from forebay_collector.ledger import AgentRecord, Ledger, StreamRecord
 from forebay_collector.ledger.history import HealthSample
 from forebay_collector.load.backlog import backlogs
 from forebay_collector.service.actor import Actor, Permission
-from forebay_collector.service.standing import AgentFacts, AgentStream, AgentView, CanaryView, Colour, Why, agent_view
+from forebay_collector.service.standing import AgentFacts, AgentView, CanaryView, agent_view
+from forebay_collector.service.stream_standing import AgentStream, Colour, Why
 
 __all__ = [
     "AgentStream",

@@ -17,23 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from forebay_collector.ledger import AgentRecord, StreamRecord
 from forebay_collector.ledger.canaries import CanaryRecord
 from forebay_collector.ledger.offers import FAILED, OfferRecord
 from forebay_collector.load.backlog import Backlog
-from forebay_collector.load.policy import remedy_of_hold
+from forebay_collector.service.stream_standing import LATE_AFTER_US, SECOND_US, AgentStream, Colour, Why, stream_view
 from forebay_wire.canary import is_canary_stream
 
-SECOND_US: Final = 1_000_000
 HOUR_US: Final = 3_600 * SECOND_US
 DAY_US: Final = 24 * HOUR_US
 BEATS_MISSED: Final = 2
-LATE_AFTER_US: Final = 300 * SECOND_US
 CLOCK_OFFSET_US: Final = 5 * SECOND_US
-LOG_HOURS: Final = 24.0
 OUTBOX_SHARE: Final = 0.7
 CERTIFICATE_US: Final = 14 * DAY_US
 TWO_PLACES_US: Final = DAY_US
@@ -41,60 +37,7 @@ _DEFAULT_HEARTBEAT_MS: Final = 15_000
 _MOST_STREAMS_TOLD: Final = 10
 
 
-class Colour(StrEnum):
-    GREEN = "green"
-    YELLOW = "yellow"
-    RED = "red"
-    GREY = "grey"
-    REVOKED = "revoked"
-
-
 _SEVERITY: Final = {Colour.RED: 0, Colour.YELLOW: 1, Colour.GREY: 2, Colour.GREEN: 3, Colour.REVOKED: 4}
-
-
-class Why(NamedTuple):
-    """A code that never changes, what is the matter, and what to do about it."""
-
-    code: str
-    reason: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class AgentStream:
-    """One stream as its agent last told and as it stands here. Times in microseconds, 0: none; marks are (epoch, seq).
-
-    colour: green, yellow, red or grey. state: held, held at agent, paused, late, loading, or what the agent says
-    (starting, snapshot, streaming, waiting). lag_s: age of the oldest change that is received and not loaded.
-    """
-
-    name: str
-    colour: Colour
-    state: str
-    code: str
-    reason: str
-    remedy: str
-    mode: str
-    guarantee: str
-    position: str
-    epoch: int
-    sealed_seq: int
-    durable: tuple[int, int]
-    loaded: tuple[int, int]
-    behind: int
-    lag_s: float
-    rows_captured: int
-    last_change_at: int
-    last_poll_at: int
-    snapshot_done: float
-    log_hours_left: float | None
-    log_bytes_behind: int
-    columns_waiting: tuple[str, ...]
-
-    @property
-    def outbox_batches(self) -> int:
-        """Batches that are sealed and not durable."""
-        return max(0, self.sealed_seq - self.durable[1]) if self.durable[0] == self.epoch else self.sealed_seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +161,7 @@ _NOT_HEALTH: Final = frozenset(
         "paused",
         "configuration_hash",
         "configuration_refusal",
+        "renewal_refusal",
         "certificate_expires_at_us",
         "clock_offset_us",
     }
@@ -266,6 +210,10 @@ def _yellow(facts: AgentFacts, canaries: Iterable[CanaryView], now_us: int) -> I
     if left_us < CERTIFICATE_US:
         told = f"ends in {left_us / DAY_US:.1f} days" if left_us > 0 else "has ended"
         yield Why("FB-CERTIFICATE-ENDS", f"its certificate {told}", "Renew it: command rotate, or enrol it again.")
+    if refusal := str(health.get("renewal_refusal", "")):
+        yield Why(
+            "FB-CERTIFICATE-RENEWAL", f"its certificate is not renewed: {refusal}", "Act on the reason; it tries again."
+        )
     for canary in canaries:
         if canary.code:
             yield Why(canary.code, f"canary of {canary.source}: {canary.reason}", "Permit it at the source.")
@@ -317,74 +265,7 @@ def _streams(facts: AgentFacts, now_us: int) -> Iterator[AgentStream]:
     for said in facts.streams:
         name = str(said.get("stream", ""))
         seen.add(name)
-        yield _stream(name, said, facts.records.get(name), facts.backlogs, now_us)
+        yield stream_view(name, said, facts.records.get(name), facts.backlogs, now_us)
     for name, record in facts.records.items():
         if name not in seen and not (is_canary_stream(record.name) and record.hold is None):
-            yield _stream(name, {}, record, facts.backlogs, now_us)
-
-
-def _stream(
-    name: str, said: Mapping[str, Any], record: StreamRecord | None, backlogs: Mapping[int, Backlog], now_us: int
-) -> AgentStream:
-    backlog = backlogs.get(record.id, Backlog()) if record is not None else Backlog()
-    lag_s = max(0.0, (now_us - backlog.oldest_us) / SECOND_US) if backlog.oldest_us else 0.0
-    waits = tuple(said.get("columns_waiting", ()))
-    colour, state, why = _stand(said, record, lag_s, waits)
-    if colour is Colour.GREEN and backlog.batches and state == "streaming":
-        state = "loading"
-    return AgentStream(
-        name=name,
-        colour=colour,
-        state=state,
-        code=why.code,
-        reason=why.reason,
-        remedy=why.remedy,
-        mode=str(said.get("mode", "")),
-        guarantee=str(said.get("guarantee", "")),
-        position=str(said.get("position", "")),
-        epoch=int(said.get("epoch", 0)) or (record.epoch if record is not None else 0),
-        sealed_seq=int(said.get("sealed_seq", 0)),
-        durable=record.durable if record is not None else (0, 0),
-        loaded=record.loaded if record is not None else (0, 0),
-        behind=backlog.batches,
-        lag_s=lag_s,
-        rows_captured=int(said.get("rows_captured", 0)),
-        last_change_at=int(said.get("last_change_at_us", 0)),
-        last_poll_at=int(said.get("last_poll_at_us", 0)),
-        snapshot_done=float(said.get("snapshot_done", 0.0)),
-        log_hours_left=said.get("log_hours_left"),
-        log_bytes_behind=int(said.get("log_bytes_behind", 0)),
-        columns_waiting=waits,
-    )
-
-
-def _stand(
-    said: Mapping[str, Any], record: StreamRecord | None, lag_s: float, waits: tuple[str, ...]
-) -> tuple[Colour, str, Why]:
-    """Colour, state and why of one stream; the worst first."""
-    state = str(said.get("state", ""))
-    own = Why(str(said.get("code", "")), str(said.get("reason", "")), str(said.get("remedy", "")))
-    hours = said.get("log_hours_left")
-    if record is not None and record.hold is not None:
-        hold = record.hold
-        why = Why(hold.code, f"batch {hold.epoch}/{hold.seq}: {hold.reason}", remedy_of_hold(hold.code))
-        return Colour.RED, "held", why
-    if state == "held":
-        return Colour.RED, "held at agent", own
-    if not said:
-        why = Why("", "its agent does not tell of it any more", "Nothing, when it was taken out of the configuration.")
-        return Colour.GREY, "not told of", why
-    if said.get("paused"):
-        return Colour.GREY, "paused", own
-    if hours is not None and hours < LOG_HOURS:
-        reason = f"the source's log is kept for {hours:.1f} h more than what is captured"
-        return Colour.YELLOW, state, Why("FB-LOG-HOURS", reason, "Let capture catch up, or keep the log for longer.")
-    if own.code:
-        return Colour.YELLOW, state, own
-    if waits:
-        reason = f"columns wait for approval: {', '.join(waits)}"
-        return Colour.YELLOW, state, Why("FB-COLUMNS-WAIT", reason, "Approve them, or reject them.")
-    if lag_s * SECOND_US > LATE_AFTER_US:
-        reason = f"what was received {lag_s:.0f} s ago is not loaded"
-        return Colour.YELLOW, "late", Why("FB-STREAM-LATE", reason, "See that `serve` loads, and what its log says.")
-    return Colour.GREEN, state, own
+            yield stream_view(name, {}, record, facts.backlogs, now_us)
