@@ -93,11 +93,28 @@ def test_an_account_is_made_listed_changed_and_disabled(run: Run, ledger: Ledger
 
 
 def test_a_link_from_the_command_line_logs_in(run: Run, ledger: Ledger) -> None:
-    first = add(run, "zhang", "--link").strip()
+    address, _, first = add(run, "zhang", "--link").strip().partition("/login/link?token=")
+    assert address == "http://127.0.0.1:7480"
     assert users.log_in_by_link(ledger, first, HERE).name == "zhang"
     code, out, _ = run("users", "link", "zhang", "--expires", "1m")
     assert code == 0
-    assert users.log_in_by_link(ledger, out.strip(), HERE).name == "zhang"
+    assert users.log_in_by_link(ledger, out.strip().partition("token=")[2], HERE).name == "zhang"
+
+
+@pytest.mark.parametrize(
+    ("console", "address"),
+    [
+        ('listen = "[::]:8443"\ncertificate = "c.pem"\nkey = "c.key"', "https://127.0.0.1:8443"),
+        ('listen = "10.0.0.5:80"', "http://10.0.0.5:80"),
+        ('[console.oidc]\naddress = "https://forebay.city.example/"', "https://forebay.city.example"),
+    ],
+)
+def test_a_link_names_the_address_that_the_settings_say(run: Run, folder: Path, console: str, address: str) -> None:
+    path = folder / "collector.toml"
+    text = path.read_text()
+    head = "[console.oidc]" if console.startswith("[") else "[console]"
+    path.write_text(text.replace(head + "\n", f"{'' if console.startswith('[') else head}\n{console}\n", 1))
+    assert add(run, "zhang", "--link").startswith(f"{address}/login/link?token=fbl1_")
 
 
 def test_a_password_comes_from_the_standard_input_or_the_terminal(

@@ -26,6 +26,7 @@ from forebay_collector.cli.listing import moment, print_json, print_table
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
 from forebay_collector.errors import PasswordRefused
+from forebay_collector.identity.authority import host_of
 from forebay_collector.service import sessions, tokens, users
 from forebay_collector.service.actor import Role
 
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = deed("add", "make a local account")
     _rights(add)
     way = add.add_mutually_exclusive_group()
-    way.add_argument("--link", action="store_true", help="print a one-time link token for the first log-in")
+    way.add_argument("--link", action="store_true", help="print a one-time link for the first log-in")
     way.add_argument("--password", action="store_true", help="ask for a first password, which must then be changed")
     roles = deed("roles", "say what an account may, in place of what it might before")
     _rights(roles)
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _reason(deed("disable", "let an account in no more; ends all sessions and tokens"))
     _reason(deed("enable", "let a disabled account in again"))
     _reason(deed("log-out", "end an account's sessions"))
-    link = deed("link", "print a token that logs in once as this account")
+    link = deed("link", "print a link that logs in once as this account")
     link.add_argument("--expires", type=duration, metavar="DURATION", help="how long it can be used (default 10m)")
     token = deed("token", "make an API token for an account, and print it")
     token.add_argument("--label", required=True, help="what it is for")
@@ -141,7 +142,7 @@ def _add(arguments: argparse.Namespace, office: Office) -> None:
     if not arguments.link and not password:
         office.out.write(f"it has no password yet: forebay-collector users link {account.name}\n")
     if arguments.link:
-        office.out.write(users.one_time_login(office.ledger(), office.actor(), account.name, rules=rules) + "\n")
+        _print_link(office, users.one_time_login(office.ledger(), office.actor(), account.name, rules=rules))
 
 
 def _roles(arguments: argparse.Namespace, office: Office) -> None:
@@ -181,7 +182,18 @@ def _log_out(arguments: argparse.Namespace, office: Office) -> None:
 def _link(arguments: argparse.Namespace, office: Office) -> None:
     rules = office.settings().accounts
     token = users.one_time_login(office.ledger(), office.actor(), arguments.name, life=arguments.expires, rules=rules)
-    office.out.write(token + "\n")
+    _print_link(office, token)
+
+
+def _print_link(office: Office, token: str) -> None:
+    """The address at which the token logs in: where browsers reach the console, as far as the settings say."""
+    console = office.settings().console
+    host, _, port = console.listen.rpartition(":")
+    if host in ("0.0.0.0", "[::]"):  # noqa: S104  said of the address, not opened here
+        host = host_of(office.settings().addresses[0])
+        host = f"[{host}]" if ":" in host else host
+    listens = f"{'https' if console.certificate else 'http'}://{host}:{port}"
+    office.out.write(f"{(console.oidc.address or listens).rstrip('/')}/login/link?token={token}\n")
 
 
 def _token(arguments: argparse.Namespace, office: Office) -> None:
