@@ -88,8 +88,8 @@ def answers(agent: HandAgent, kind: str, effect: str = "", code: str = "", reaso
     response = agent.next()
     command = response.command
     assert command.WhichOneof("kind") == kind, response
-    result = {"effect": effect, "code": code, "reason": reason}
-    agent.say(result=control_pb2.CommandResult(command_id=command.command_id, done=True, **result))
+    number = command.command_id
+    agent.say(result=control_pb2.CommandResult(command_id=number, done=True, effect=effect, code=code, reason=reason))
     return command
 
 

@@ -77,16 +77,21 @@ class CommandView:
 
 
 def send(
-    ledger: Ledger, actor: Actor, agent: str, command: control_pb2.Command, why: str, takes: timedelta = TAKES
+    ledger: Ledger,
+    actor: Actor,
+    agent: str,
+    command: control_pb2.Command,
+    why: str,
+    takes: timedelta | None = None,
 ) -> str:
-    """-> the command's id. takes: how long it may wait for the agent to come.
+    """-> the command's id. takes: how long it may wait for the agent to come, `TAKES` when it is not given.
 
     Raises: NotKnown; NotPermitted; NotPossible: the agent is revoked.
     """
     record = fleet.need(ledger, actor, agent, Permission.OPERATE)
     if record.revoked_at:
         raise NotPossible(f"agent {agent} is revoked", remedy="Enrol it with a new token first.")
-    return ledger.commands.ask(agent, command, actor.name, takes, why=why, via=actor.via)
+    return ledger.commands.ask(agent, command, actor.name, takes or TAKES, why=why, via=actor.via)
 
 
 def outcome(ledger: Ledger, actor: Actor, id: str) -> CommandView:  # noqa: A002 - the word that everybody uses

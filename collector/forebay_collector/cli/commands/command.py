@@ -82,11 +82,17 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
     if arguments.kind == "list":
         return _list(arguments, office)
     ledger, actor = office.ledger(), office.actor()
+    if arguments.kind == "diagnostics":
+        arguments.out.open("xb").close()  # refuses a file that is there before anything is asked
     number = _ask(arguments, office)
     try:
         view = commands.wait(
             ledger, actor, number, arguments.timeout, lambda text: office.progress.say(f"{arguments.kind}: {text}")
         )
+    except BaseException:
+        if arguments.kind == "diagnostics":
+            arguments.out.unlink()
+        raise
     finally:
         office.progress.done()
     if arguments.kind == "diagnostics":
@@ -125,7 +131,7 @@ def _ask(arguments: argparse.Namespace, office: Office) -> str:
 
 def _save(path: Path, office: Office, number: str) -> None:
     count = 0
-    with path.open("xb") as out:
+    with path.open("wb") as out:
         for piece in commands.data(office.ledger(), office.actor(), number):
             out.write(piece)
             count += len(piece)
