@@ -53,7 +53,8 @@ class Lane:
     """id: StreamRecord.id. epoch: of the record when it was last read. sent: (epoch, seq), the next batch is the one after.
     idle: nothing waits after `sent`. ask_at: when to ask for the mark again, on the monotonic clock, 0: not. verdict: what
     holds the lane once everything sent before the refused batch was answered. refusals: in a row, of batches that may be
-    sent again. hold_kept: the outbox keeps a Hold of the stream. unapproved: what is UNAPPROVED."""
+    sent again. hold_kept: the outbox keeps a Hold of the stream. unapproved: what is UNAPPROVED.
+    patient_until: when to ask whatever is on the wire, on the monotonic clock, 0: when that is answered."""
 
     id: int
     name: StreamName
@@ -69,6 +70,7 @@ class Lane:
     refusals: int = 0
     hold_kept: bool = False
     unapproved: Unapproved | None = None
+    patient_until: float = 0.0
 
     @property
     def ready(self) -> bool:

@@ -38,6 +38,8 @@ HELLO_SECONDS: Final = 30.0
 """for the first Marks"""
 ANSWER_SECONDS: Final = 120.0
 """without anything sent or answered while batches are on the wire: the collector hangs"""
+AGAIN_SECONDS: Final = 5.0
+"""for what is on the wire of a stream to be answered, before its mark is asked for all the same"""
 _LOOK_SECONDS: Final = 0.5
 _MOST_EVENTS: Final = 1_000
 _LANE_BACKOFF: Final = (0.5, 30.0)
@@ -221,13 +223,16 @@ class Session:
             if lane.standing is Standing.OPEN:
                 lane.standing, lane.verdict = Standing.PAUSING, None
             lane.ask_at = min(lane.ask_at, now) if lane.ask_at else now
+            lane.patient_until = now + AGAIN_SECONDS
         self._again.clear()
         waits = any(lane.standing in _STANDING_STILL for lane in self._lanes.values())
         if not self._looked_at or (waits and now - self._looked_at > 1.0):
             self._looked_at = now
             self._look_at_records()
         for lane in self._lanes.values():
-            if lane.standing is Standing.PAUSING and not lane.in_flight:
+            if lane.standing is Standing.PAUSING and 0 < lane.patient_until <= now:
+                self._ask(lane)
+            elif lane.standing is Standing.PAUSING and not lane.in_flight:
                 if lane.verdict is not None:
                     lane.standing, lane.ask_at = Standing.HELD, now + HELD_SECONDS
                 elif now >= lane.ask_at:
@@ -260,7 +265,7 @@ class Session:
         self._verdicts.unapproved(lane, self._reader)
 
     def _ask(self, lane: Lane) -> None:
-        lane.standing, lane.verdict = Standing.ASKING, None
+        lane.standing, lane.verdict, lane.patient_until = Standing.ASKING, None, 0.0
         self.sending.ask(lane.name)
 
     def _add_lane(self, number: int, name: StreamName, epoch: int) -> Lane:
