@@ -37,6 +37,7 @@ class Situation:
     paused: str
     uplink: UplinkState
     renewal: RenewalState
+    canaries: tuple[control_pb2.CanaryState, ...]
 
 
 class Report:
@@ -73,6 +74,7 @@ class Report:
             offer=_offer(now.newest_offer),
             paused=bool(now.paused),
             renewal_refusal=_told(now.renewal.trouble),
+            canaries=now.canaries,
         )
 
     def states(self) -> list[StreamState]:
@@ -126,6 +128,7 @@ class Report:
                 "reason": refusal.reason if refusal else "",
                 "remedy": refusal.remedy if refusal else "",
             },
+            "canaries": [plain(canary) for canary in now.canaries],
             "outbox": plain(self._outbox_state()),
             "streams": [{**plain(state.to_proto()), "stream": str(state.name)} for state in self.states()],
         }

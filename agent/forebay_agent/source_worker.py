@@ -17,6 +17,7 @@ from forebay_agent.approval.approvals import Approvals
 from forebay_agent.approval.gate import Gate
 from forebay_agent.approval.proposals import Proposals
 from forebay_agent.backoff import Backoff
+from forebay_agent.canary import Canary
 from forebay_agent.capture.log import LogSource
 from forebay_agent.capture.plan import describe, open_capture
 from forebay_agent.capture.source import Source
@@ -90,6 +91,7 @@ class SourceWorker:
             board.update(lane.name, mode=lane.table.mode)
         gate = Gate(tables, approvals or Approvals.everything(), proposals or Proposals(), clock)
         self._restraints = Restraints(config, list(self.lanes.values()), gate, board, clock, paused)
+        self.canary = Canary(config, department, outbox, board, clock, algorithm)
         self._polled = [lane for lane in self.lanes.values() if lane.table.mode != LOG]
         logged = self._logged()
         self._log: LogPipeline | None = None
@@ -108,6 +110,7 @@ class SourceWorker:
                 algorithm,
                 tick=self.tick,
             )
+            self._log.heard = self.canary.heard
 
     def run(self) -> None:
         """Polls until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
@@ -148,6 +151,7 @@ class SourceWorker:
                 self.poll(lane)
             if self._jobs:
                 return 0.0
+        self._step_canary()
         dues = [lane.due for lane in self._polled if not lane.still] + (
             [self._log_due] if self._log is not None else []
         )
@@ -241,6 +245,15 @@ class SourceWorker:
         """Says that the thread goes on; jobs say so as well."""
         patience = self.config.statement_timeout + self.config.connect_timeout
         self._pulses.tick(self._pulse, patience.total_seconds() + _GRACE_SECONDS)
+
+    def _step_canary(self) -> None:
+        if self.stopping:
+            return
+        followed = any(lane.table.mode == LOG and not lane.still for lane in self.lanes.values())
+        try:
+            self.canary.step(self.session, self._log if followed else None)
+        except (SourceUnreachable, SourceDenied) as error:
+            self._unreachable(error)
 
     def _poll_log(self, log: LogPipeline) -> None:
         """One round of the log. A trouble is shown, and waited for, here."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from forebay_agent.errors import AgentError
 from forebay_agent.policy import Reaction, policy_of, remedy_of
+from forebay_wire.canary import is_canary_stream
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
@@ -124,5 +125,6 @@ class Board:
             self._states.pop(name, None)
 
     def all(self) -> list[StreamState]:
+        """But for the canaries', which are told by themselves."""
         with self._lock:
-            return [self._states[name] for name in sorted(self._states)]
+            return [self._states[name] for name in sorted(self._states) if not is_canary_stream(name)]

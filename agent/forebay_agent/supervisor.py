@@ -340,6 +340,7 @@ class Supervisor:
             paused=str(paused) if paused else "",
             uplink=self._uplink.state,
             renewal=self._renewal.state,
+            canaries=tuple(worker.canary.state for worker in self.workers() if worker.config.canary.kind != "off"),
         )
 
     def _end(self) -> None:

@@ -10,7 +10,7 @@ checkpoint: nothing that was in flight counts. Only a full outbox is waited for 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final
 
@@ -26,6 +26,7 @@ from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import AgentError, OutboxFull, SourceError
 from forebay_agent.log.opening import Opening
 from forebay_agent.log.putting import Anew, LogSealer, Rows, Work
+from forebay_agent.log.retention import RetentionWatch
 from forebay_agent.log.snapshots import Snapshots
 from forebay_agent.log.stream import LOG, LogStream, error_of, guarantee_of, parking
 from forebay_agent.outbox import LogRecord, Outbox, Superseded
@@ -39,7 +40,6 @@ HELD_SECONDS: Final = 30.0
 """between looks at a stream that waits for a person"""
 
 _LOOK_SECONDS: Final = 1.0
-_RETENTION_SECONDS: Final = 30.0
 _IDLE_SECONDS: Final = 5.0  # between puts that move nothing but the log checkpoint
 
 
@@ -79,7 +79,8 @@ class LogPipeline:
         self._queue: deque[Work] = deque()
         self._in_flight: Future[None] | None = None
         self._reader: LogReader | None = None
-        self._handed_at = self._looked = self._asked_retention = float("-inf")
+        self._retention = RetentionWatch(session, board, clock)
+        self._handed_at = self._looked = float("-inf")
         self._open_at = self._retry_at = float("-inf")
         self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
         self._names = frozenset(name for name, _ in tables)
@@ -89,6 +90,8 @@ class LogPipeline:
         """as everything that was handed to the sealer leads to it"""
         self.open = False
         """within a transaction that is not at its end"""
+        self.heard: Callable[[str], None] = lambda _: None
+        """is told each message that the log holds of a canary"""
 
     @property
     def reader(self) -> LogReader:
@@ -105,7 +108,9 @@ class LogPipeline:
         Raises: OutboxFull (nothing was lost, step again later); anything else: close, and step again later.
         """
         if self._names <= self._paused:
-            self._watch_retention()
+            # the database must not forget meanwhile what was not captured
+            log = self._outbox.log(self._department, self._config.name)
+            self._retention.look(log.checkpoint if log is not None else "", self._names)
             return False
         try:
             self._hand_over(all_of_it=False)
@@ -157,7 +162,7 @@ class LogPipeline:
         if names & self._names == self._paused:
             return
         self._paused = names & self._names
-        self._asked_retention = float("-inf")
+        self._retention.anew()
         self.close()
         if self._names <= self._paused:
             self._outbox.discard_open(self._department, self._config.name)
@@ -169,6 +174,10 @@ class LogPipeline:
     def listening(self) -> bool:
         """Whether `step` waits for news by itself."""
         return self._reader is not None and self._followed()
+
+    def reached(self, checkpoint: str) -> bool:
+        """Whether an open log was read up to this checkpoint of it."""
+        return self.listening and not self.open and self.reader.reached(checkpoint)
 
     def is_parked(self, name: StreamName) -> bool:
         """Whether a stream has a trouble of its own."""
@@ -255,6 +264,8 @@ class LogPipeline:
 
     def _take(self, piece: LogPiece) -> None:
         was_open = self.open
+        for message in piece.messages:
+            self.heard(message)
         self.log = LogRecord(piece.checkpoint, self.log.tables)
         self.open = piece.open
         work = Work(self.log, open=piece.open, committed_at_us=piece.committed_at_us)
@@ -358,21 +369,7 @@ class LogPipeline:
                 )
         self._snapshots.look()
         self._take_up_requests()
-        self._ask_retention(self._sealer.durable, [stream.name for stream in self.streams.values()])
-
-    def _ask_retention(self, checkpoint: str, names: Iterable[StreamName]) -> None:
-        now = self._clock.monotonic()
-        if now - self._asked_retention >= _RETENTION_SECONDS:
-            self._asked_retention = now
-            kept = self.source.retention(checkpoint)
-            for name in names:
-                self._board.update(name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind)
-
-    def _watch_retention(self) -> None:
-        """All streams are paused: the database must not forget meanwhile what was not captured."""
-        log = self._outbox.log(self._department, self._config.name)
-        if log is not None and log.checkpoint:
-            self._ask_retention(log.checkpoint, self._names)
+        self._retention.look(self._sealer.durable, [stream.name for stream in self.streams.values()])
 
     def _take_up_requests(self) -> None:
         if not self.open:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from forebay_agent.capture.log import LogTable
+from forebay_agent.capture.postgresql.canary import wants_messages
 from forebay_agent.capture.postgresql.log import publication, server, slot
 from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_text
 from forebay_agent.capture.postgresql.log.fitness import unfit
@@ -47,7 +48,8 @@ def open_reader(
         reader = PostgreSQLLogReader(config, lambda: Session(config), stream, published, start, spill)
         reader.follow(tables)
         reader.opened()
-        stream.start(names.slot, names.publication, lsn)
+        messages = wants_messages(config.canary, stream.server_version)
+        stream.start(names.slot, names.publication, lsn, messages=messages)
     except BaseException:
         if reader is not None:
             reader.close()
