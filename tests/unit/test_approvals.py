@@ -35,10 +35,16 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def table(*columns: Column, stream: StreamName = STREAM, agent: str = "a1", **said: Any) -> ProposalRecord:
-    values = {"mode": "cursor", "guarantee": "no deletes", "update_cycle": "daily", "code": "", "reason": "", **said}
+    values: dict[str, Any] = {
+        "mode": "cursor",
+        "guarantee": "no deletes",
+        "update_cycle": "daily",
+        "code": "",
+        "reason": "",
+    }
+    values |= {"first_seen_at": 0, "changed_at": 0, "gone_at": 0, **said}
     key = tuple(one.name for one in columns if one.name == "id")
-    moments = {"first_seen_at": 0, "changed_at": 0, "gone_at": 0}
-    return ProposalRecord(stream, agent, columns, key, **values, **moments, decided=Decided())
+    return ProposalRecord(stream, agent, columns, key, decided=Decided(), **values)
 
 
 def propose(

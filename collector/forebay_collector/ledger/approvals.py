@@ -66,7 +66,7 @@ class Approvals:
                 if automatic and _approve_rest(connection, one.stream, at):
                     changed[one.stream] = None
             if complete:
-                for stream in _missing(connection, agent, proposed):
+                for stream in _missing(rows.listing(connection, agent=agent), proposed):
                     rows.mark_gone(connection, stream, at)
                     audit.record(connection, at, agent, "propose", str(stream), detail={"gone": True})
                     changed[stream] = None
@@ -150,7 +150,7 @@ class Approvals:
         with self._database.write() as connection:
             at = self._database.clock()
             record = _need(connection, stream)
-            approved = record.approved
+            approved = set(record.decided.approved)
             wanted = set(columns) or approved
             if not approved or wanted - approved:
                 what = ", ".join(sorted(wanted - approved)) or "it"
@@ -249,13 +249,13 @@ def _is_news(
             return True
         if automatic and before.decided.closed is None and _undecided(before):
             return True
-    return complete and bool(_missing(connection, agent, proposed))
+    return complete and bool(_missing(known.values(), proposed))
 
 
-def _missing(connection: Connection, agent: str, proposed: Sequence[ProposalRecord]) -> list[StreamName]:
+def _missing(known: Iterable[ProposalRecord], proposed: Sequence[ProposalRecord]) -> list[StreamName]:
     """What the agent proposed before, and not now."""
     named = {one.stream for one in proposed}
-    return [record.stream for record in rows.listing(connection, agent=agent, gone=False) if record.stream not in named]
+    return [record.stream for record in known if not record.gone_at and record.stream not in named]
 
 
 def _approve_rest(connection: Connection, stream: StreamName, at: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, case, delete, insert, select, update
 
 from forebay_collector.ledger import tables
 from forebay_collector.ledger.proposals import Column, Decided, Decision, ProposalRecord, State, column_of
@@ -21,6 +21,8 @@ _REVISION: Final = tables.approval_revision.c
 _SAID: Final = ("mode", "guarantee", "update_cycle", "code", "reason")
 _OPEN: Final = {"closed": "", "closed_by": "", "closed_at": 0, "closed_why": ""}
 _AT_ONCE: Final = 500
+_KEY: Final = ("department", "source", "table_name", "column_name", "mask")
+_FORGET: Final = delete(tables.approval).where(*(tables.approval.c[name] == bindparam(f"of_{name}") for name in _KEY))
 
 
 def find(connection: Connection, stream: StreamName) -> ProposalRecord | None:
@@ -49,10 +51,10 @@ def listing(
     in_order = (_PROPOSAL.department, _PROPOSAL.source, _PROPOSAL.table_name)
     proposals = connection.execute(select(tables.proposal).where(*wanted).order_by(*in_order)).mappings().all()
     query = select(tables.approval).join(tables.proposal, _same_stream()).where(*wanted)
-    of_stream: defaultdict[StreamName, list[RowMapping]] = defaultdict(list)
+    of_stream: defaultdict[tuple[str, ...], list[RowMapping]] = defaultdict(list)
     for approval in connection.execute(query).mappings():
-        of_stream[_name(approval)].append(approval)
-    return [_to_record(row, _decisions(of_stream[_name(row)])) for row in proposals]
+        of_stream[_texts(approval)].append(approval)
+    return [_to_record(row, _decisions(of_stream[_texts(row)])) for row in proposals]
 
 
 def decided(connection: Connection, stream: StreamName) -> Decided:
@@ -122,10 +124,8 @@ def decide(
         }
         for column in columns
     ]
-    for row in made:
-        this = _approval_of(stream) & (_APPROVAL.column_name == row["column_name"]) & (_APPROVAL.mask == row["mask"])
-        connection.execute(delete(tables.approval).where(this))
     if made:
+        connection.execute(_FORGET, [{f"of_{name}": row[name] for name in _KEY} for row in made])
         connection.execute(insert(tables.approval), made)
 
 
@@ -210,30 +210,29 @@ def _same_stream() -> ColumnElement[bool]:
     )
 
 
-def _name(row: RowMapping) -> StreamName:
-    return StreamName(row["department"], row["source"], row["table_name"])
+def _texts(row: RowMapping) -> tuple[str, str, str]:
+    return row["department"], row["source"], row["table_name"]
 
 
-def _decisions(approvals: Sequence[RowMapping]) -> dict[tuple[str, str], Decision]:
-    return {
-        (row["column_name"], row["mask"]): Decision(
-            State(row["state"]), row["decided_by"], row["decided_at"], row["why"]
-        )
-        for row in approvals
-    }
+def _decisions(approvals: Sequence[RowMapping]) -> dict[str, dict[str, Decision]]:
+    found: defaultdict[str, dict[str, Decision]] = defaultdict(dict)
+    for row in approvals:
+        decision = Decision(State(row["state"]), row["decided_by"], row["decided_at"], row["why"])
+        found[row["column_name"]][row["mask"]] = decision
+    return dict(found)
 
 
-def _decided(row: RowMapping, decisions: dict[tuple[str, str], Decision]) -> Decided:
+def _decided(row: RowMapping, decisions: dict[str, dict[str, Decision]]) -> Decided:
     closed = None
     if row["closed"]:
         closed = Decision(State(row["closed"]), row["closed_by"], row["closed_at"], row["closed_why"])
     return Decided(closed, decisions, row["revision"])
 
 
-def _to_record(row: RowMapping, decisions: dict[tuple[str, str], Decision]) -> ProposalRecord:
+def _to_record(row: RowMapping, decisions: dict[str, dict[str, Decision]]) -> ProposalRecord:
     as_they_are = ("agent", *_SAID, "first_seen_at", "changed_at", "gone_at")
     return ProposalRecord(
-        stream=_name(row),
+        stream=StreamName(*_texts(row)),
         columns=tuple(column_of(column) for column in json.loads(row["columns"])),
         key=tuple(json.loads(row["key_columns"])),
         decided=_decided(row, decisions),

@@ -8,7 +8,7 @@ whole stream (`closed`) stands over those about its columns until something of t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -56,29 +56,46 @@ WAITS: Final = Decision(State.WAITING, "", 0, "")
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """All decisions about one stream. decisions: (column, mask) -> the decision. revision: grows with each change."""
+    """All decisions about one stream. columns: name -> mask -> the decision. revision: grows with each change."""
 
     closed: Decision | None = None
-    decisions: Mapping[tuple[str, str], Decision] | None = None
+    columns: Mapping[str, Mapping[str, Decision]] = field(default_factory=dict)
     revision: int = 0
 
     def of(self, name: str, mask: str, *, automatic: bool = False) -> Decision:
         """What was decided about a column under this mask. automatic: what nobody decided about is approved."""
         if self.closed is not None:
             return self.closed
-        known = self.decisions or {}
-        if own := known.get((name, mask)):
+        known = self.columns.get(name, {})
+        if own := known.get(mask):
             return own
-        for (column, approved), decision in known.items():
-            if column == name and decision.state is State.APPROVED and covers(approved, mask):
+        for approved, decision in known.items():
+            if decision.state is State.APPROVED and covers(approved, mask):
                 return decision
         return Decision(State.APPROVED, AUTOMATIC, 0, "") if automatic else WAITS
+
+    @property
+    def approved(self) -> dict[str, list[str]]:
+        """The columns that are approved, and under which masks; none while the stream is closed."""
+        if self.closed is not None:
+            return {}
+        masks = {
+            name: [mask for mask, decision in known.items() if decision.state is State.APPROVED]
+            for name, known in self.columns.items()
+        }
+        return {name: approved for name, approved in masks.items() if approved}
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether a person said no to something of the stream."""
+        states = (decision.state for known in self.columns.values() for decision in known.values())
+        return self.closed is not None or any(state is not State.APPROVED for state in states)
 
     def lacking(self, columns: Iterable[tuple[str, str]], *, automatic: bool = False) -> list[str]:
         """Why these columns may not leave together: empty when they may."""
         if self.closed is not None:
             return [f"the stream is {self.closed.state}"]
-        if not self.decisions and not automatic:
+        if not self.columns and not automatic:
             return ["the stream is not approved"]
         return [
             f"column {name}{f' with mask {mask}' if mask else ' without a mask'} is {_called(decision.state)}"
@@ -116,12 +133,6 @@ class ProposalRecord:
         return [column.name for column in self.columns if self.decision(column).state in states]
 
     @property
-    def approved(self) -> set[str]:
-        """The columns that are approved under some mask, those that are not proposed any more among them."""
-        known = {} if self.decided.closed is not None else self.decided.decisions or {}
-        return {name for (name, _), decision in known.items() if decision.state is State.APPROVED}
-
-    @property
     def state(self) -> State:
         if self.decided.closed is not None:
             return self.decided.closed.state
@@ -139,11 +150,7 @@ class ProposalRecord:
             return []
         proposed = [column for column in self.columns if self.decision(column).state is State.APPROVED]
         named = {column.name for column in self.columns}
-        before = [
-            column
-            for column, decision in (self.decided.decisions or {}).items()
-            if decision.state is State.APPROVED and column[0] not in named
-        ]
+        before = [(name, mask) for name, masks in self.decided.approved.items() if name not in named for mask in masks]
         return [(column.name, column.mask) for column in proposed] + before
 
 

@@ -189,10 +189,7 @@ def _need(ledger: Ledger, actor: Actor, stream: StreamName) -> ProposalRecord:
 
 def _view(record: ProposalRecord) -> ProposalView:
     closed = record.decided.closed
-    masks: dict[str, list[str]] = {}
-    for (name, mask), decision in sorted((record.decided.decisions or {}).items()):
-        if decision.state is State.APPROVED and closed is None:
-            masks.setdefault(name, []).append(mask)
+    approved = record.decided.approved
     columns = []
     for column in record.columns:
         decision = record.decision(column)
@@ -207,7 +204,7 @@ def _view(record: ProposalRecord) -> ProposalView:
                 decision.by,
                 decision.at,
                 decision.why,
-                tuple(masks.get(column.name, ())),
+                tuple(sorted(approved.get(column.name, ()))),
             )
         )
     return ProposalView(
@@ -215,7 +212,7 @@ def _view(record: ProposalRecord) -> ProposalView:
         agent=record.agent,
         state=record.state,
         columns=tuple(columns),
-        no_longer=tuple(sorted(record.approved - {column.name for column in record.columns})),
+        no_longer=tuple(sorted(approved.keys() - {column.name for column in record.columns})),
         key=record.key,
         mode=record.mode,
         guarantee=record.guarantee,
