@@ -60,18 +60,22 @@ def make_app(
 ) -> Starlette:
     """secure: browsers reach it by TLS. tick_s: how often an open page is looked at anew. beside: what else is served.
 
-    `app.state.streams.stop()` ends the event streams, so that a server can stop.
+    `app.state.stop()` ends its event streams and what it reads ahead, so that a server can stop.
     """
     open_streams = Streams(tick_s)
-    console = Console(ledger, settings, archive, open_platform, secure, __version__)
+    console = Console.over(ledger, settings, archive, open_platform, secure=secure, version=__version__)
     at = Endpoints(console, open_streams)
     app = Starlette(
         routes=[*beside, *_routes(at), Mount("/static", _Files(directory=str(files(__package__) / "static")))],
         middleware=[Middleware(Protected, secure=secure)],
         exception_handlers={404: at.missing, 405: at.missing, Exception: at.broken},
     )
-    app.state.streams = open_streams
-    app.state.console = console
+
+    def stop() -> None:
+        open_streams.stop()
+        console.agents.stop()
+
+    app.state.stop = stop
     return app
 
 

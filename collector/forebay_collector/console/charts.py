@@ -38,11 +38,14 @@ _KEPT: Final = frozenset(
         "y2",
     }
 )
+_UNSEEN: Final = frozenset({"tooltip", "tooltip-overlay", "text-overlay"})
 _GONE: Final = frozenset({"script", "style", "title", "desc", "defs"})
-_WIDTH: Final = 640
-_HEIGHT: Final = 170
+_WIDTH: Final = 440
+_HEIGHT: Final = 140
+_MARGIN: Final = 14
 _TOO_LONG: Final = re.compile(r"(\d+\.\d\d)\d+")
-_LABELS: Final = 5
+_LABELS: Final = 4
+_SCALE: Final = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ def lines(
     at least so far, so that noise does not look like a mountain."""
     kind = pygal.Bar if bars else pygal.Line
     top = max([least_top, *(value for line in drawn for value in line.values if value is not None)])
+    scale = [shown(part * top) for part in _SCALE]
     chart = kind(
         width=_WIDTH,
         height=_HEIGHT,
@@ -73,10 +77,10 @@ def lines(
         js=[],
         show_legend=False,
         show_dots=False,
-        fill=not bars and len(drawn) == 1,
         range=(0, top * 1.05),
-        margin=4,
-        margin_left=8,
+        margin=6,
+        margin_right=16,
+        margin_left=_MARGIN,
         spacing=6,
         show_minor_x_labels=False,
         truncate_label=-1,
@@ -85,8 +89,11 @@ def lines(
         allow_interruptions=True,
     )
     chart.x_labels = list(places)
-    chart.y_labels = [{"value": part * top, "label": shown(part * top)} for part in (0.0, 0.5, 1.0)]
+    chart.y_labels = [{"value": part * top, "label": label} for part, label in zip(_SCALE, scale, strict=True)]
     for line in drawn:
+        if not bars:
+            # the area below, which the style sheet draws without its edges
+            chart.add(line.name, list(line.values), fill=True)
         chart.add(line.name, list(line.values))
     return _plain(chart.render_tree(), label)
 
@@ -105,7 +112,7 @@ def _plain(root: ET.Element, label: str) -> Markup:
 def _strip(element: ET.Element) -> None:
     for child in list(element):
         name = child.tag.removeprefix(_SVG) if isinstance(child.tag, str) else "comment"
-        unseen = "tooltip" in child.get("class", "") or "text-overlay" in child.get("class", "")
+        unseen = not _UNSEEN.isdisjoint(child.get("class", "").split())
         if name in _GONE or name == "comment" or unseen:
             element.remove(child)
         else:

@@ -13,7 +13,8 @@ from functools import cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from forebay_collector.console.answers import Page
@@ -60,7 +61,7 @@ def render(page: Page, visit: Visit) -> tuple[str, Regions]:
         may=visit.may,
         waiting=waiting(visit),
         version=visit.console.version,
-        zone=datetime.now().astimezone().strftime("%z"),
+        zone=_zone(datetime.now().astimezone()),
         server_now_ms=visit.ledger.database.clock() // 1_000,
     )
     return html, regions
@@ -79,8 +80,8 @@ def environment() -> Environment:
     made.filters |= {
         "size": size,
         "count": count,
-        "span": span,
-        "coarse": coarse,
+        "span": _span,
+        "coarse": _coarse,
         "percent": percent,
         "json_text": json_text,
         "stream_path": stream_path,
@@ -98,7 +99,7 @@ def moment(at_us: int | None, words: Words) -> Markup:
         return Markup('<span class="none">–</span>')
     at = _EPOCH + timedelta(microseconds=at_us)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat(timespec="milliseconds"), words("time.zone", zone=at.astimezone().strftime("%z")), local(at_us)
+        at.isoformat(timespec="milliseconds"), words("time.zone", zone=_zone(at.astimezone())), local(at_us)
     )
 
 
@@ -117,6 +118,11 @@ def local(at_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=at_us)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _zone(at: datetime) -> str:
+    """`+08:00`"""
+    return at.strftime("%z")[:3] + ":" + at.strftime("%z")[3:5]
+
+
 def size(amount: float) -> str:
     """Bytes as people read them: `12.3 MiB`."""
     for unit in _SIZES:
@@ -130,22 +136,36 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def span(seconds: float | None) -> str:
+def span(words: Words, seconds: float | None) -> str:
     """A duration as people read it: `3.2 s`, `4 min`, `5.1 h`, `2.0 d`; a dash for none."""
     if seconds is None:
         return "–"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return words("unit.seconds", number=f"{seconds:.1f}")
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return words("unit.seconds", number=f"{seconds:.0f}")
     if seconds < 7_200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"
+        return words("unit.minutes", number=f"{seconds / 60:.0f}")
+    if seconds < 172_800:
+        return words("unit.hours", number=f"{seconds / 3_600:.1f}")
+    return words("unit.days", number=f"{seconds / 86_400:.1f}")
 
 
-def coarse(seconds: float | None) -> str:
-    """As `span`, but it does not change with every second: `under a minute` is 0 min."""
-    return "–" if seconds is None else f"{seconds / 60:.0f} min" if seconds < 7_200 else span(seconds)
+def coarse(words: Words, seconds: float | None) -> str:
+    """As `span`, but not changing with every second: whole minutes below two hours."""
+    if seconds is None or seconds >= 7_200:
+        return span(words, seconds)
+    return words("unit.minutes", number=f"{seconds / 60:.0f}")
+
+
+@pass_context
+def _span(context: Context, seconds: float | None) -> str:
+    return span(context["t"], seconds)
+
+
+@pass_context
+def _coarse(context: Context, seconds: float | None) -> str:
+    return coarse(context["t"], seconds)
 
 
 def percent(share: float) -> str:

@@ -80,7 +80,7 @@ class ConsoleServer:
         """Ends the open pages and the answers under way."""
         self._stopping = True
         if self._app is not None:
-            self._app.state.streams.stop()
+            self._app.state.stop()
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from starlette.datastructures import FormData, QueryParams
@@ -13,17 +13,23 @@ from starlette.requests import Request
 from forebay_collector.archive import Archive
 from forebay_collector.console import cookies
 from forebay_collector.console.answers import Done, Message
+from forebay_collector.console.fresh import Fresh
 from forebay_collector.console.language import Words, preferred, words_of
 from forebay_collector.console.recent import Recent
 from forebay_collector.errors import CollectorError, NotKnown, NotPossible
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform, PlatformError
-from forebay_collector.service.actor import Actor, Permission
+from forebay_collector.service import fleet, streams
+from forebay_collector.service.actor import Actor, Permission, Role
+from forebay_collector.service.fleet import AgentView
+from forebay_collector.service.streams import StreamView
 from forebay_collector.settings import Settings
 from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName
 
 RECENT_S: Final = 1.0
+EVERYBODY: Final = Actor("console", frozenset({Role.VIEWER}), None, "console")
+"""Whose look at the fleet is kept; what of it a person sees is chosen afterwards."""
 T = TypeVar("T")
 
 
@@ -37,7 +43,27 @@ class Console:
     open_platform: Callable[[], Platform]
     secure: bool
     version: str
+    agents: Fresh[list[AgentView]]
     recent: Recent = field(default_factory=Recent)
+
+    @classmethod
+    def over(
+        cls,
+        ledger: Ledger,
+        settings: Settings,
+        archive: Archive,
+        open_platform: Callable[[], Platform],
+        *,
+        secure: bool,
+        version: str,
+    ) -> Self:
+        agents = Fresh(lambda: fleet.agents(ledger, EVERYBODY), RECENT_S)
+        return cls(ledger, settings, archive, open_platform, secure, version, agents)
+
+    def forget(self) -> None:
+        """Something was changed: what was read before counts no more."""
+        self.agents.forget()
+        self.recent.forget()
 
 
 @dataclass(slots=True)
@@ -107,13 +133,22 @@ class Visit:
             raise NotPossible("no reason was given: it is kept beside the deed", remedy="Say why.")
         return reason[:1_000]
 
+    def agents(self) -> list[AgentView]:
+        """The agents that the person may see, as they were about a second ago. They are read once for everybody."""
+        return [view for view in self.console.agents.get() if self.actor.sees(view.department)]
+
+    def streams(self) -> list[StreamView]:
+        """The streams, as `agents`."""
+        every = self.console.recent.get("streams", RECENT_S, lambda: streams.streams(self.ledger, EVERYBODY))
+        return [view for view in every if self.actor.sees(view.name.department)]
+
     def recent(self, what: str, read: Callable[[], T], *, seconds: float = RECENT_S, more: object = None) -> T:
         """What is read for everybody of the same scope, at most so old."""
         return self.console.recent.get((what, self.actor.departments, more), seconds, read)
 
     def done(self, to: str, key: str, *, kind: str = "good", **values: object) -> Done:
         """The deed was done: go there with this text."""
-        self.console.recent.forget()
+        self.console.forget()
         return Done(to, (Message(kind, self.words(key, **values)),))
 
     def hindered(self, to: str, error: CollectorError | PlatformError) -> Done:

@@ -30,10 +30,9 @@ def waiting(visit: Visit) -> Waiting:
 
 def _read(visit: Visit) -> Waiting:
     ledger, actor = visit.ledger, visit.actor
-    agents = visit.recent("agents", lambda: fleet.agents(ledger, actor))
     return Waiting(
-        red=fleet.counts(agents)[Colour.RED],
-        held=len(quarantine.held(ledger, actor)),
+        red=fleet.counts(visit.agents())[Colour.RED],
+        held=quarantine.count(ledger, actor),
         proposals=len(approvals.proposals(ledger, actor)),
         verifying=sum(run.open for run in verification.runs(ledger, actor, limit=50)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, tuple_
@@ -61,13 +62,17 @@ def need_id(connection: Connection, name: StreamName, agent: str) -> int:
     return made
 
 
+# a name is checked once, not with every listing of thousands
+_name = lru_cache(65_536)(StreamName)
+
+
 def to_record(row: RowMapping) -> StreamRecord:
     hold = None
     if row["held_at"]:
         hold = Hold(row["held_code"], row["held_reason"], row["held_at"], row["held_epoch"], row["held_seq"])
     return StreamRecord(
         row["id"],
-        StreamName(row["department"], row["source"], row["table_name"]),
+        _name(row["department"], row["source"], row["table_name"]),
         row["agent"],
         row["epoch"],
         row["durable_seq"],
@@ -112,7 +117,7 @@ class Streams:
         if held is not None:
             query = query.where(stream.held_at > 0 if held else stream.held_at == 0)
         with self._database.read() as connection:
-            return [to_record(row) for row in connection.execute(query).mappings()]
+            return [to_record(row) for row in connection.execute(query).mappings().all()]
 
     def loaded_marks(self) -> dict[StreamName, tuple[int, int]]:
         """(epoch, seq) up to which each stream is loaded."""
@@ -133,7 +138,7 @@ class Streams:
             .order_by(stream.department, stream.source, stream.table_name)
         )
         with self._database.read() as connection:
-            return [to_record(row) for row in connection.execute(query).mappings()]
+            return [to_record(row) for row in connection.execute(query).mappings().all()]
 
 
 def advance_loaded(connection: Connection, stream_id: int, epoch: int, seq: int) -> bool:

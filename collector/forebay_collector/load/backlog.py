@@ -20,9 +20,9 @@ class Backlog:
     newest_us: int = 0
 
 
-def backlogs(ledger: Ledger, of_stream: int | None = None) -> dict[int, Backlog]:
+def backlogs(ledger: Ledger, of_stream: int | None = None, *, newest_too: bool = True) -> dict[int, Backlog]:
     """By the stream's id, of one stream only where it is given. Reads the batches that wait and each stream's newest,
-    not the whole ledger."""
+    not the whole ledger; without `newest_too` just the batches that wait."""
     batch, stream = tables.batch.c, tables.stream.c
     began = case((batch.first_committed_at > 0, batch.first_committed_at), else_=batch.captured_at)
     ended = case((batch.last_committed_at > 0, batch.last_committed_at), else_=batch.captured_at)
@@ -34,7 +34,7 @@ def backlogs(ledger: Ledger, of_stream: int | None = None) -> dict[int, Backlog]
         )
         if of_stream is not None:
             newest = newest.where(stream.id == of_stream)
-        for stream_id, newest_us in connection.execute(newest):
+        for stream_id, newest_us in connection.execute(newest).all() if newest_too else ():
             found[stream_id] = Backlog(newest_us=newest_us)
         for state in ("'durable'", "'quarantined'"):
             waiting = (
@@ -44,7 +44,7 @@ def backlogs(ledger: Ledger, of_stream: int | None = None) -> dict[int, Backlog]
             )
             if of_stream is not None:
                 waiting = waiting.where(batch.stream_id == of_stream)
-            for stream_id, batches, rows, oldest_us in connection.execute(waiting):
+            for stream_id, batches, rows, oldest_us in connection.execute(waiting).all():
                 before = found.get(stream_id, Backlog())
                 oldest = min(filter(None, (before.oldest_us, oldest_us)), default=0)
                 found[stream_id] = Backlog(before.batches + batches, before.rows + rows, oldest, before.newest_us)

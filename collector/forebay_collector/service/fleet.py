@@ -73,7 +73,7 @@ def views(
     by_agent: dict[str, dict[str, StreamRecord]] = {}
     for stream in received:
         by_agent.setdefault(stream.agent, {})[str(stream.name)] = stream
-    waiting = backlogs(ledger)
+    waiting = backlogs(ledger, newest_too=False)
     now = ledger.database.clock()
     return {
         record.name: agent_view(

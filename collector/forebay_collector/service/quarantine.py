@@ -57,7 +57,7 @@ def held(ledger: Ledger, actor: Actor, *, department: str = "") -> list[HeldView
     ]
     if not records:
         return []
-    waiting = backlogs(ledger)
+    waiting = backlogs(ledger, newest_too=False)
     quarantined = {batch.stream_id: batch for batch in ledger.batches.listing(state=BatchState.QUARANTINED, limit=_ALL)}
     found = []
     for record in records:
@@ -67,6 +67,12 @@ def held(ledger: Ledger, actor: Actor, *, department: str = "") -> list[HeldView
             remedy = remedy_of_hold(hold.code)
             found.append(HeldView(batch, hold.code, hold.reason, remedy, hold.at, behind.batches, behind.rows))
     return found
+
+
+def count(ledger: Ledger, actor: Actor) -> int:
+    """How many streams are held. Raises NotPermitted."""
+    actor.require(Permission.SEE)
+    return sum(actor.sees(record.name.department) for record in ledger.streams.listing(held=True))
 
 
 def replay(

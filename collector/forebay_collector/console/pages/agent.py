@@ -20,6 +20,7 @@ from forebay_collector.service.fleet import HealthSample
 
 RANGES: Final = {"1h": 3_600, "6h": 21_600, "1d": 86_400, "7d": 604_800}
 _POINTS: Final = 120
+_LEAST: Final = 2
 _COMMANDS: Final = 30
 _CHARTS_S: Final = 15.0
 KINDS: Final = ("pause", "resume", "snapshot", "resend", "drain", "reload", "rotate", "diagnostics", "report")
@@ -145,10 +146,10 @@ def _language(visit: Visit) -> str:
 
 
 def _charts(visit: Visit, name: str, reach: str) -> list[tuple[str, str, Markup]]:
-    """(title, the newest value, drawing) of what is worth a look over time; none while there is no sample."""
+    """(title, the newest value, drawing) of what is worth a look over time; none while there are no two samples."""
     now = visit.ledger.database.clock()
     samples = fleet.health(visit.ledger, visit.actor, name, now - RANGES[reach] * 1_000_000)
-    if not samples:
+    if len(samples) < _LEAST:
         return []
     kept = _thinned(samples)
     places = [local(sample.at)[5:16] if RANGES[reach] > 86_400 else local(sample.at)[11:16] for sample in kept]
@@ -165,7 +166,7 @@ def _charts(visit: Visit, name: str, reach: str) -> list[tuple[str, str, Markup]
     chart("chart.memory", lambda sample: sample.memory_used_permille / 10, lambda value: f"{value:.0f} %", 100)
     chart("chart.disk", lambda sample: sample.disk_free, size, 1 << 30)
     chart("chart.outbox", lambda sample: sample.outbox_bytes, size, 1 << 20)
-    chart("chart.round_trip", lambda sample: sample.round_trip / 1e6, span, 10)
+    chart("chart.round_trip", lambda sample: sample.round_trip / 1e6, lambda value: span(words, value), 10)
     chart("chart.agent_memory", lambda sample: sample.agent_rss, size, 64 << 20)
     return made
 

@@ -78,7 +78,7 @@ def decide(visit: Visit) -> Done:
 
 
 def _told(visit: Visit, outcomes: Sequence[Outcome]) -> Done:
-    visit.console.recent.forget()
+    visit.console.forget()
     done = [outcome for outcome in outcomes if outcome.error is None]
     messages = [Message("good", visit.words.count("approvals.many", len(done)))] if done else []
     messages += [

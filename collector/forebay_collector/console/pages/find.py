@@ -7,7 +7,6 @@ from typing import Final
 from forebay_collector.console.answers import Page, Redirect
 from forebay_collector.console.rendering import agent_path, stream_path
 from forebay_collector.console.visit import Visit
-from forebay_collector.service import fleet
 
 MOST: Final = 50
 
@@ -15,7 +14,7 @@ MOST: Final = 50
 def find(visit: Visit) -> Page | Redirect:
     """One hit is gone to at once."""
     text = visit.asked("q").casefold()
-    everyone = visit.recent("agents", lambda: fleet.agents(visit.ledger, visit.actor))
+    everyone = visit.agents()
     agents, streams = [], []
     if text:
         agents = [view for view in everyone if text in f"{view.name} {view.department} {view.hostname}".casefold()]

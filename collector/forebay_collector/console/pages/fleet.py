@@ -47,7 +47,7 @@ _SORTS: Final[dict[str, Callable[[AgentView], Any]]] = {
 
 
 def fleet(visit: Visit) -> Page:
-    everyone = visit.recent("agents", lambda: service.agents(visit.ledger, visit.actor))
+    everyone = visit.agents()
     states = [state for state in visit.asked("state").split(",") if state in set(Colour)]
     department, text = visit.asked("department"), visit.asked("q").casefold()
     sort = visit.asked("sort", "trouble")

@@ -10,20 +10,24 @@ from typing import Any, Final
 from forebay_collector.console.answers import Done, Page
 from forebay_collector.console.visit import Visit
 from forebay_collector.errors import NotPossible
-from forebay_collector.service import configuration, fleet
+from forebay_collector.service import configuration
 
 HERE: Final = "/offers"
 MOST: Final = 50
+FEW: Final = 100
+"""Up to so many agents stand in the form one by one; of more, some are named, or a department."""
 
 
 def rollouts(visit: Visit) -> Page:
     found = configuration.rollouts(visit.ledger, visit.actor, MOST)
-    agents = visit.recent("agents", lambda: fleet.agents(visit.ledger, visit.actor))
+    operable = [view for view in visit.agents() if not view.revoked_at and visit.may("operate", view.department)]
     return Page(
         "offers.html",
         {
             "rollouts": found,
-            "agents": [view for view in agents if not view.revoked_at and visit.may("operate", view.department)],
+            "agents": operable,
+            "few": len(operable) <= FEW,
+            "departments": sorted({view.department for view in operable}),
             "chosen": visit.query.getlist("agent"),
             "open": ("trial", "rest"),
         },
@@ -32,7 +36,9 @@ def rollouts(visit: Visit) -> Page:
 
 def offer(visit: Visit) -> Done:
     """Offers what the form says, one setting a line: `path = value`."""
-    agents = visit.all_said("agent")
+    agents = [name for said in visit.all_said("agent") for name in said.replace(",", " ").split()]
+    if department := visit.said("department"):
+        agents += [view.name for view in visit.agents() if view.department == department and not view.revoked_at]
     if not agents:
         raise NotPossible("no agent is marked", remedy="Mark the agents first.")
     settings = {} if visit.said("clear") == "yes" else _settings(visit.secret("settings"))

@@ -72,7 +72,7 @@ def _referred(text: str) -> tuple[StreamName, tuple[int, int]]:
 
 
 def _told(visit: Visit, outcomes: Sequence[Outcome], key: str) -> Done:
-    visit.console.recent.forget()
+    visit.console.forget()
     done = sum(outcome.error is None for outcome in outcomes)
     messages = [Message("good", visit.words.count(key, done))] if done else []
     failed = [

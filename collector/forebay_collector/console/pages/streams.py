@@ -45,7 +45,7 @@ def listing(visit: Visit) -> Page:
     sort = visit.asked("sort", "name")
     sort = sort if sort in _SORTS else "name"
     place = visit.number("from", 0, 0, 1_000_000)
-    every = visit.recent("streams", lambda: service.streams(visit.ledger, visit.actor))
+    every = visit.streams()
     only_held = visit.asked("held") == "yes"
     chosen = sorted(
         (
@@ -132,7 +132,7 @@ def _charts(visit: Visit, name: StreamName, reach: str) -> list[tuple[str, str, 
     made = []
     for key, values, shown, top, bars in (
         ("chart.rows", [float(one.rows) for one in found], count, 10.0, True),
-        ("chart.lag", [one.lag_s for one in found], span, 5.0, False),
+        ("chart.lag", [one.lag_s for one in found], lambda value: span(words, value), 5.0, False),
     ):
         told = shown(sum(values)) if bars else shown(max(values))
         label = words("chart.label", title=words(key), newest=shown(values[-1]), most=shown(max(values)))

@@ -7,7 +7,7 @@ from typing import Final
 from forebay_collector.console.answers import Done, Page
 from forebay_collector.console.visit import Visit
 from forebay_collector.errors import NotPossible
-from forebay_collector.service import fleet, login, sessions
+from forebay_collector.service import login, sessions
 from forebay_collector.service import users as service
 from forebay_collector.service.actor import Role
 
@@ -72,7 +72,7 @@ def _link(visit: Visit, name: str) -> Page:
 
 
 def _page(visit: Visit, linked: str = "", link: str = "") -> Page:
-    agents = visit.recent("agents", lambda: fleet.agents(visit.ledger, visit.actor))
+    agents = visit.agents()
     return Page(
         "users.html",
         {
