@@ -14,7 +14,7 @@ from forebay_collector.service.actor import Actor, Permission, Role
 from forebay_collector.settings import AccountSettings
 from tests.accounts.people import HERE, OTHER_PASSWORD, PASSWORD, ROOT, Time, member, quick_passwords
 
-Deed = Callable[[Ledger, Actor], object]
+Deed = Callable[[Ledger, Actor, str], object]
 
 
 @pytest.fixture(autouse=True)
@@ -86,17 +86,17 @@ def test_departments_that_cannot_be_are_refused(ledger: Ledger, departments: lis
 
 
 DEEDS: dict[str, Deed] = {
-    "create": lambda ledger, actor: users.create(ledger, actor, "new", [Role.VIEWER], ["市监局"]),
-    "set_roles": lambda ledger, actor: users.set_roles(ledger, actor, "target", [Role.VIEWER], ["市监局"]),
-    "set_password": lambda ledger, actor: users.set_password(ledger, actor, "target", OTHER_PASSWORD),
-    "disable": lambda ledger, actor: users.disable(ledger, actor, "target", "why"),
-    "enable": lambda ledger, actor: users.enable(ledger, actor, "target", "why"),
-    "link": lambda ledger, actor: users.one_time_login(ledger, actor, "target"),
-    "listing": users.listing,
-    "account": lambda ledger, actor: users.account(ledger, actor, "target"),
-    "log out": lambda ledger, actor: sessions.close_sessions(ledger, actor, "target"),
-    "sessions": lambda ledger, actor: sessions.listing(ledger, actor, "target"),
-    "tokens": lambda ledger, actor: tokens.listing(ledger, actor, "target"),
+    "create": lambda ledger, actor, name: users.create(ledger, actor, "new", [Role.VIEWER], ["市监局"]),
+    "set_roles": lambda ledger, actor, name: users.set_roles(ledger, actor, name, [Role.VIEWER], ["市监局"]),
+    "set_password": lambda ledger, actor, name: users.set_password(ledger, actor, name, OTHER_PASSWORD),
+    "disable": lambda ledger, actor, name: users.disable(ledger, actor, name, "why"),
+    "enable": lambda ledger, actor, name: users.enable(ledger, actor, name, "why"),
+    "link": lambda ledger, actor, name: users.one_time_login(ledger, actor, name),
+    "listing": lambda ledger, actor, name: users.listing(ledger, actor),
+    "account": lambda ledger, actor, name: users.account(ledger, actor, name),
+    "log out": lambda ledger, actor, name: sessions.close_sessions(ledger, actor, name),
+    "sessions": lambda ledger, actor, name: sessions.listing(ledger, actor, name),
+    "tokens": lambda ledger, actor, name: tokens.listing(ledger, actor, name),
 }
 
 
@@ -106,9 +106,9 @@ def test_only_administrators_administer(ledger: Ledger, deed: str, role: Role) -
     users.create(ledger, ROOT, "target", [Role.VIEWER], ["市监局"])
     before = ledger.audit.verify().head
     with pytest.raises(NotPermitted):
-        DEEDS[deed](ledger, Actor("someone", frozenset({role}), via="console"))
+        DEEDS[deed](ledger, Actor("someone", frozenset({role}), via="console"), "target")
     assert ledger.audit.verify().head == before
-    DEEDS[deed](ledger, Actor("someone", frozenset({Role.ADMINISTRATOR}), via="console"))
+    DEEDS[deed](ledger, Actor("someone", frozenset({Role.ADMINISTRATOR}), via="console"), "target")
 
 
 @pytest.mark.parametrize("deed", [deed for deed in DEEDS if deed not in ("create", "listing")])
@@ -116,7 +116,7 @@ def test_accounts_of_other_departments_do_not_exist_for_an_administrator(ledger:
     users.create(ledger, ROOT, "target", [Role.VIEWER], ["市监局", "民政局"])
     admin = Actor("admin1", frozenset({Role.ADMINISTRATOR}), frozenset({"市监局"}), "console")
     with pytest.raises(NotKnown) as theirs:
-        DEEDS[deed](ledger, admin)
+        DEEDS[deed](ledger, admin, "target")
     assert users.listing(ledger, admin) == []
     with pytest.raises(NotKnown) as nobodys:
         users.account(ledger, admin, "nobody")
@@ -134,6 +134,14 @@ def test_an_administrator_gives_away_no_more_departments_than_its_own(
     with pytest.raises(NotPermitted):
         users.set_roles(ledger, admin, "mine", [Role.VIEWER], departments)
     assert users.account(ledger, ROOT, "mine").departments == frozenset({"市监局"})
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "a b", "\ud800", "x" * 5_000, "\0"])
+@pytest.mark.parametrize("deed", [deed for deed in DEEDS if deed not in ("create", "listing", "tokens")])
+def test_an_account_that_is_not_there_is_not_known(ledger: Ledger, deed: str, name: str) -> None:
+    with pytest.raises(NotKnown):
+        DEEDS[deed](ledger, ROOT, name)
+    assert ledger.audit.listing() == []
 
 
 def test_nobody_changes_what_they_themselves_may(ledger: Ledger) -> None:

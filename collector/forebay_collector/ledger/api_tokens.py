@@ -62,6 +62,8 @@ class ApiTokens:
             return [_to_record(row) for row in connection.execute(query).mappings()]
 
     def get(self, number: int) -> ApiTokenRecord | None:
+        if not 0 < number < 1 << 63:
+            return None
         query = select(*_COLUMNS).where(tables.api_token.c.id == number)
         with self._database.read() as connection:
             row = connection.execute(query).mappings().one_or_none()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -15,6 +15,8 @@ from forebay_collector.ledger import chain, tables
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import AuditRecord
 from forebay_collector.ledger.verdict import EXPIRED, AuditVerdict, judge
+
+_LARGEST: Final = (1 << 63) - 1
 
 
 def record(
@@ -43,6 +45,11 @@ def record(
 def _storable(text: str) -> str:
     """Text that every database stores: what people sent may hold half a character, or NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _number(value: int) -> int:
+    """The nearest number that every database stores."""
+    return max(-_LARGEST, min(value, _LARGEST))
 
 
 def _department(connection: Connection, subject: str, detail: Mapping[str, Any]) -> str:
@@ -76,26 +83,27 @@ class Audit:
     ) -> list[AuditRecord]:
         """Newest first. since, until: [microseconds, microseconds); before: only entries with a smaller id."""
         audit = tables.audit.c
-        query = select(tables.audit).where(audit.at >= since)
+        query = select(tables.audit).where(audit.at >= _number(since))
         for column, wanted in ((audit.subject, subject), (audit.action, action), (audit.who, who)):
             if wanted:
-                query = query.where(column == wanted)
+                query = query.where(column == _storable(wanted))
         if departments is not None:
-            query = query.where(audit.department.in_(departments))
+            query = query.where(audit.department.in_([_storable(name) for name in departments]))
         if until is not None:
-            query = query.where(audit.at < until)
+            query = query.where(audit.at < _number(until))
         if before is not None:
-            query = query.where(audit.id < before)
+            query = query.where(audit.id < _number(before))
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(audit.id.desc()).limit(limit)).mappings().all()
         return [_to_record(row) for row in rows]
 
-    def actions(self) -> list[str]:
+    def actions(self, departments: frozenset[str] | None = None) -> list[str]:
         """The actions that occur."""
+        query = select(tables.audit.c.action).distinct().order_by(tables.audit.c.action)
+        if departments is not None:
+            query = query.where(tables.audit.c.department.in_([_storable(name) for name in departments]))
         with self._database.read() as connection:
-            return list(
-                connection.execute(select(tables.audit.c.action).distinct().order_by(tables.audit.c.action)).scalars()
-            )
+            return list(connection.execute(query).scalars())
 
     def expire(self, before: int) -> int:
         """Removes the oldest entries, those from before this moment, and records that; -> how many."""

@@ -54,7 +54,7 @@ def listing(
 def actions(ledger: Ledger, actor: Actor) -> list[str]:
     """The actions that occur, to choose from. Raises NotPermitted."""
     actor.require(Permission.AUDIT)
-    return ledger.audit.actions()
+    return ledger.audit.actions(actor.departments)
 
 
 def verify(ledger: Ledger, noted: tuple[int, bytes] | None = None) -> AuditVerdict:

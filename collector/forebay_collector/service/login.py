@@ -22,7 +22,7 @@ from forebay_collector.ledger import Ledger, accounts, attempts, audit, sessions
 from forebay_collector.ledger.accounts import AccountRecord
 from forebay_collector.service import passwords
 from forebay_collector.service.actor import Actor, Permission, Role
-from forebay_collector.service.scope import DEFAULT_RULES, account_name, visible
+from forebay_collector.service.scope import DEFAULT_RULES, account_name, known_name, visible
 from forebay_collector.settings import AccountSettings
 
 LINK_PREFIX: Final = "fbl1_"
@@ -92,7 +92,7 @@ def one_time_login(
     text = LINK_PREFIX + secrets.token_urlsafe(32)
     at = ledger.database.clock()
     with ledger.database.write() as connection:
-        found = visible(actor, accounts.find(connection, account_name(name)), name)
+        found = visible(actor, accounts.find(connection, known_name(name)), name)
         if found.disabled_at:
             raise NotPossible(f"account {found.name} is disabled", remedy="Enable it first.")
         if found.last_login_at and actor.via != "cli":

@@ -15,6 +15,7 @@ from forebay_collector.settings import AccountSettings
 
 DEFAULT_RULES: Final = AccountSettings()
 _NAME: Final = re.compile(r"[\w](?:[\w.@+-]{0,62}[\w])?")
+_LIST: Final = "List them with `forebay-collector users`."
 _BOTH: Final = frozenset({Role.ADMINISTRATOR, Role.AUDITOR})
 
 
@@ -27,6 +28,14 @@ def account_name(text: str) -> str:
             remedy="Use letters, digits and . _ @ + - inside, at most 64 characters.",
         )
     return name
+
+
+def known_name(text: str) -> str:
+    """As `account_name`, of an account that is looked for. Raises NotKnown."""
+    try:
+        return account_name(text)
+    except NotPossible:
+        raise NotKnown("there is no account of that name", remedy=_LIST) from None
 
 
 def checked_roles(roles: Iterable[Role | str], rules: AccountSettings) -> frozenset[Role]:
@@ -54,7 +63,9 @@ def checked_departments(departments: Iterable[str] | None) -> frozenset[str] | N
         raise NotPossible("no department is named", remedy="Name at least one, or give all of them.")
     for name in wanted:
         if not name or len(name) > LONGEST or "/" in name or not name.isprintable():
-            raise NotPossible(f"{name!r} is no department's name", remedy="See `forebay-collector agents` for the names.")
+            raise NotPossible(
+                f"{name!r} is no department's name", remedy="See `forebay-collector agents` for the names."
+            )
     return wanted
 
 
@@ -72,5 +83,5 @@ def require_within(actor: Actor, departments: frozenset[str] | None) -> None:
 def visible(actor: Actor, account: AccountRecord | None, name: str) -> AccountRecord:
     """The account, where the actor may know of it. Raises NotKnown."""
     if account is None or not (within(actor, account.departments) or account.name == actor.name):
-        raise NotKnown(f"there is no account {name}", remedy="List them with `forebay-collector users`.")
+        raise NotKnown(f"there is no account {name}", remedy=_LIST)
     return account

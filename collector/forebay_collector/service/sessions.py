@@ -16,7 +16,7 @@ from forebay_collector.ledger import Ledger, accounts, audit, sessions
 from forebay_collector.ledger.sessions import SessionRecord
 from forebay_collector.service.actor import Actor, Permission
 from forebay_collector.service.login import actor_of, secret_hash
-from forebay_collector.service.scope import DEFAULT_RULES, account_name, visible
+from forebay_collector.service.scope import DEFAULT_RULES, known_name, visible
 from forebay_collector.settings import AccountSettings
 
 
@@ -77,7 +77,7 @@ def close_sessions(ledger: Ledger, actor: Actor, name: str, why: str = "") -> in
     """Ends all sessions of an account, one's own or another's; -> how many. Raises NotPermitted, NotKnown."""
     at = ledger.database.clock()
     with ledger.database.write() as connection:
-        found = visible(actor, accounts.find(connection, account_name(name)), name)
+        found = visible(actor, accounts.find(connection, known_name(name)), name)
         if found.name != actor.name:
             actor.require(Permission.ADMINISTER)
         ended = sessions.end_all(connection, found.name)
@@ -88,7 +88,7 @@ def close_sessions(ledger: Ledger, actor: Actor, name: str, why: str = "") -> in
 
 def listing(ledger: Ledger, actor: Actor, name: str) -> list[SessionRecord]:
     """The account's sessions, the last used first. Raises NotPermitted, NotKnown."""
-    found = visible(actor, ledger.accounts.get(account_name(name)), name)
+    found = visible(actor, ledger.accounts.get(known_name(name)), name)
     if found.name != actor.name:
         actor.require(Permission.ADMINISTER)
     return ledger.sessions.listing(found.name)

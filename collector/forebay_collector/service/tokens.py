@@ -16,7 +16,7 @@ from forebay_collector.ledger import Ledger, accounts, api_tokens, audit
 from forebay_collector.ledger.api_tokens import ApiTokenRecord
 from forebay_collector.service.actor import Actor, Permission, Role
 from forebay_collector.service.login import secret_hash
-from forebay_collector.service.scope import account_name, checked_departments, require_within, visible
+from forebay_collector.service.scope import checked_departments, known_name, require_within, visible
 
 PREFIX: Final = "fba1_"
 LONGEST: Final = timedelta(days=366)
@@ -59,7 +59,7 @@ def make_token(
     scope = checked_departments(departments)
     text = PREFIX + secrets.token_urlsafe(32)
     with ledger.database.write() as connection:
-        name = account_name(account) if account else actor.name
+        name = known_name(account) if account else actor.name
         found = visible(actor, accounts.find(connection, name), name)
         if found.name != actor.name:
             actor.require(Permission.ADMINISTER)
@@ -120,7 +120,7 @@ def revoke_token(ledger: Ledger, actor: Actor, number: int, why: str = "") -> No
 
 def listing(ledger: Ledger, actor: Actor, name: str = "") -> list[ApiTokenRecord]:
     """Newest first, of one account or of all that the actor may know of; one's own without being administrator."""
-    wanted = account_name(name) if name else ""
+    wanted = known_name(name) if name else ""
     if wanted:
         visible(actor, ledger.accounts.get(wanted), name)
     if wanted != actor.name:

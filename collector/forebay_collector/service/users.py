@@ -22,6 +22,7 @@ from forebay_collector.service.scope import (
     account_name,
     checked_departments,
     checked_roles,
+    known_name,
     require_within,
     visible,
     within,
@@ -77,9 +78,9 @@ def listing(ledger: Ledger, actor: Actor) -> list[Account]:
 
 def account(ledger: Ledger, actor: Actor, name: str) -> Account:
     """One account: one's own, or as administrator another's. Raises NotPermitted, NotKnown."""
-    if account_name(name) != actor.name:
+    if known_name(name) != actor.name:
         actor.require(Permission.ADMINISTER)
-    return _view(visible(actor, ledger.accounts.get(account_name(name)), name))
+    return _view(visible(actor, ledger.accounts.get(known_name(name)), name))
 
 
 def create(
@@ -170,10 +171,10 @@ def set_password(
 
     Raises NotPermitted, NotKnown, NotPossible, PasswordRefused, LoginRefused, LoginLocked.
     """
-    own = account_name(name) == actor.name and actor.via != "cli"
+    own = known_name(name) == actor.name and actor.via != "cli"
     if not own:
         actor.require(Permission.ADMINISTER)
-    found = visible(actor, ledger.accounts.get(account_name(name)), name)
+    found = visible(actor, ledger.accounts.get(known_name(name)), name)
     if found.issuer:
         raise NotPossible(f"{found.name} logs in at its identity provider, and has no password here")
     if own and found.password_hash:
@@ -218,7 +219,7 @@ def enable(ledger: Ledger, actor: Actor, name: str, why: str) -> None:
 
 def _others(connection: Connection, actor: Actor, name: str) -> AccountRecord:
     """The account, which must not be the actor's own."""
-    found = visible(actor, accounts.find(connection, account_name(name)), name)
+    found = visible(actor, accounts.find(connection, known_name(name)), name)
     if found.name == actor.name:
         raise NotPermitted("nobody changes what they themselves may", remedy="Ask another administrator.")
     return found
