@@ -96,6 +96,8 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     else:
         yield f"agent {told['agent']} of {told['department']} DOES NOT RUN: {told['why_not']}"
         yield f"  what follows stood {since(told['written_at_us'])} ago; remedy: systemctl start forebay-agent"
+    if told["paused"]:
+        yield f"PAUSED     {problems.visible(told['paused'])}"
     yield from _uplink(told["uplink"], since)
     outbox = told["outbox"]
     yield (
@@ -105,6 +107,7 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     if told["configuration_refusal"]:
         yield from problems.indented("REFUSED:", told["configuration_refusal"])
         yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
+    yield from _offer(told["offer"])
     yield ""
     yield from _streams(told["streams"], since)
 
@@ -112,10 +115,24 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
 def _uplink(uplink: dict[str, Any], since: Any) -> Iterator[str]:
     if uplink["connected"]:
         yield f"collector  connected to {uplink['address']} for {since(uplink['since_us'])}"
+        if uplink["reason"]:
+            yield f"           {problems.visible(uplink['reason'])}"
         return
     yield f"collector  NOT CONNECTED: {uplink['code']} {problems.visible(uplink['reason'])}".rstrip()
     if uplink["remedy"]:
         yield from problems.indented("remedy:", uplink["remedy"])
+
+
+def _offer(offer: dict[str, Any]) -> Iterator[str]:
+    """What the centre offered; nothing when it never did."""
+    if offer["in_force"]:
+        yield f"offer      revision {offer['in_force']} of the centre is in force; `forebay-agent tables` shows it"
+    if offer["outcome"] == "FAILED":
+        if not offer["in_force"]:
+            yield "offer      no offer of the centre is in force"
+        yield from problems.indented(
+            "REFUSED:", f"revision {offer['newest']} of the centre's offers\n{offer['reason']}"
+        )
 
 
 def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:

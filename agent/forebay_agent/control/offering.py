@@ -114,7 +114,7 @@ class Offering:
                 try:
                     _fits(workers[source.name], before, table)
                 except AgentError as error:
-                    refusals.append(Refusal(key, str(error), remedy_of(error)))
+                    refusals.append(Refusal(key, str(error.args[0]), remedy_of(error)))
         if refusals:
             raise refused(refusals)
 

@@ -219,12 +219,7 @@ class Session:
             else:
                 self._looked_at = 0.0
         now = self._clock.monotonic()
-        for lane in [self._lanes[name] for name in self._again if name in self._lanes]:
-            if lane.standing is Standing.OPEN:
-                lane.standing, lane.verdict = Standing.PAUSING, None
-            lane.ask_at = min(lane.ask_at, now) if lane.ask_at else now
-            lane.patient_until = now + AGAIN_SECONDS
-        self._again.clear()
+        self._take_up_again(now)
         waits = any(lane.standing in _STANDING_STILL for lane in self._lanes.values())
         if not self._looked_at or (waits and now - self._looked_at > 1.0):
             self._looked_at = now
@@ -241,6 +236,15 @@ class Session:
                 self._ask(lane)
             elif lane.standing is Standing.UNAPPROVED:
                 self._look_at_unapproved(lane)
+
+    def _take_up_again(self, now: float) -> None:
+        """Lanes that somebody wants to be sent again from the collector's mark."""
+        for lane in [self._lanes[name] for name in self._again if name in self._lanes]:
+            if lane.standing is Standing.OPEN:
+                lane.standing, lane.verdict = Standing.PAUSING, None
+            lane.ask_at = min(lane.ask_at, now) if lane.ask_at else now
+            lane.patient_until = now + AGAIN_SECONDS
+        self._again.clear()
 
     def _look_at_records(self) -> None:
         for record in self._reader.streams():
