@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from forebay_collector.ledger import tables
+from forebay_collector.ledger import account_tables as tables
 from forebay_collector.ledger.database import Database
 
 

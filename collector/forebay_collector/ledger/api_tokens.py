@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from forebay_collector.ledger import tables
+from forebay_collector.ledger import account_tables as tables
 from forebay_collector.ledger.accounts import roles_text, scope_of, scope_text
 from forebay_collector.ledger.database import Database
 

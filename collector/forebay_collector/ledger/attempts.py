@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from forebay_collector.ledger import tables
+from forebay_collector.ledger import account_tables as tables
 
 MOST: Final = 100_000
 """Subjects that are kept at most; beyond them those go that were quiet longest."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from forebay_collector.ledger import tables
+from forebay_collector.ledger import account_tables as tables
 
 MOST: Final = 10_000
 """That are under way at most; beyond them the oldest go."""

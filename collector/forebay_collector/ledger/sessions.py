@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from forebay_collector.ledger import tables
+from forebay_collector.ledger import account_tables as tables
 from forebay_collector.ledger.database import Database
 
 SEEN_EVERY: Final = 60_000_000

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+from forebay_collector.ledger import account_tables  # noqa: F401  makes METADATA whole
+from forebay_collector.ledger.columns import METADATA
+from forebay_collector.ledger.columns import content as _bytes
+from forebay_collector.ledger.columns import number as _number
+from forebay_collector.ledger.columns import serial as _serial
+from forebay_collector.ledger.columns import table as _table
+from forebay_collector.ledger.columns import text as _text
 
-METADATA: Final = MetaData()
-_SERIAL: Final = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _table(name: str, *columns: Column[object]) -> Table:
-    return Table(name, METADATA, *columns)
-
-
-def _text(name: str, *, key: bool = False) -> Column[object]:
-    return Column(name, Text(), nullable=False, primary_key=key)
-
-
-def _number(name: str, *, key: bool = False) -> Column[object]:
-    return Column(name, BigInteger(), nullable=False, primary_key=key, autoincrement=False)
-
-
-def _bytes(name: str, *, key: bool = False) -> Column[object]:
-    return Column(name, LargeBinary(), nullable=False, primary_key=key)
-
-
-def _serial(name: str) -> Column[object]:
-    return Column(name, _SERIAL, primary_key=True, autoincrement=True)
-
+__all__ = ["METADATA"]
 
 agent: Final = _table(
     "agent",
@@ -227,73 +211,6 @@ audit_head: Final = _table(
     _bytes("digest"),
     _number("expired"),
     _bytes("anchor"),
-)
-
-account: Final = _table(
-    "account",
-    _text("name", key=True),
-    _text("issuer"),
-    _text("subject"),
-    _text("password_hash"),
-    _number("must_change"),
-    _text("roles"),
-    _text("departments"),
-    _number("created_at"),
-    _text("created_by"),
-    _number("password_at"),
-    _number("last_login_at"),
-    _number("disabled_at"),
-)
-
-session: Final = _table(
-    "session",
-    _bytes("secret_sha256", key=True),
-    _text("account"),
-    _number("created_at"),
-    _number("seen_at"),
-    _number("idle"),
-    _number("expires_at"),
-)
-
-login_link: Final = _table(
-    "login_link",
-    _bytes("secret_sha256", key=True),
-    _text("account"),
-    _number("created_at"),
-    _text("created_by"),
-    _number("expires_at"),
-    _number("used_at"),
-)
-
-api_token: Final = _table(
-    "api_token",
-    _serial("id"),
-    _bytes("secret_sha256"),
-    _text("account"),
-    _text("label"),
-    _text("roles"),
-    _text("departments"),
-    _number("created_at"),
-    _text("created_by"),
-    _number("expires_at"),
-    _number("last_used_at"),
-    _number("revoked_at"),
-)
-
-login_attempt: Final = _table(
-    "login_attempt",
-    _text("subject", key=True),
-    _number("failures"),
-    _number("last_at"),
-    _number("locked_until"),
-)
-
-oidc_request: Final = _table(
-    "oidc_request",
-    _bytes("state_sha256", key=True),
-    _bytes("browser_sha256"),
-    _number("created_at"),
-    _number("expires_at"),
 )
 
 agent_stream: Final = _table(
