@@ -32,6 +32,7 @@ from forebay_collector.console.pages import (
     entering,
     find,
     fleet,
+    identity,
     offers,
     quarantine,
     streams,
@@ -42,6 +43,7 @@ from forebay_collector.console.protection import Protected
 from forebay_collector.console.visit import Console
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
+from forebay_collector.service import provider
 from forebay_collector.settings import Settings
 
 _STREAM: Final = "{department}/{source}/{table:path}"
@@ -60,7 +62,7 @@ def make_app(
 ) -> Starlette:
     """secure: browsers reach it by TLS. tick_s: how often an open page is looked at anew. beside: what else is served.
 
-    `app.state.stop()` ends its event streams and what it reads ahead, so that a server can stop.
+    Raises ConfigurationError. `app.state.stop()` ends its event streams and what it reads ahead, so that a server can stop.
     """
     open_streams = Streams(tick_s)
     console = Console.over(ledger, settings, archive, open_platform, secure=secure, version=__version__)
@@ -73,7 +75,7 @@ def make_app(
 
     def stop() -> None:
         open_streams.stop()
-        console.agents.stop()
+        console.stop()
 
     app.state.stop = stop
     return app
@@ -92,6 +94,8 @@ def _routes(at: Endpoints) -> list[BaseRoute]:
         post("/login", at.deed(entering.log_in, everybody=True)),
         get("/login/link", at.page(entering.link, everybody=True)),
         post("/login/link", at.deed(entering.log_in_by_link, everybody=True)),
+        get("/login/oidc", at.page(entering.to_provider, everybody=True)),
+        get(provider.BACK, at.page(entering.from_provider, everybody=True)),
         post("/logout", at.deed(entering.log_out, everybody=True)),
         post("/preferences", at.deed(entering.prefer, everybody=True)),
         get("/account", at.page(account.account)),
@@ -112,6 +116,9 @@ def _routes(at: Endpoints) -> list[BaseRoute]:
         post("/quarantine", at.deed(quarantine.decide)),
         get("/approvals", at.page(approvals.proposals)),
         post("/approvals", at.deed(approvals.decide)),
+        get("/identity", at.page(identity.identity)),
+        post("/identity/tokens", at.deed(identity.make_token)),
+        post("/identity/revoke", at.deed(identity.revoke)),
         get("/offers", at.page(offers.rollouts)),
         post("/offers", at.deed(offers.offer)),
         post("/offers/cancel", at.deed(offers.cancel)),

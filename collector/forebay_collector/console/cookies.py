@@ -2,6 +2,8 @@
 
 session   the session's token; a browser that is not logged in yet has a token all the same, so that the log-in form too is
           bound to the browser that asked for it
+oidc      a secret of a log-in at an identity provider that is under way; another site sends the browser back with it, so
+          this one cookie is Lax
 flash     the messages of the deed before, signed by that token, shown once
 language, theme   what the person chose
 """
@@ -22,12 +24,14 @@ from forebay_collector.console.language import LANGUAGES, Trouble
 
 SESSION: Final = "forebay_session"
 VISIT: Final = "forebay_visit"
+OIDC: Final = "forebay_oidc"
 FLASH: Final = "forebay_flash"
 LANGUAGE: Final = "forebay_language"
 THEME: Final = "forebay_theme"
 THEMES: Final = ("auto", "light", "dark")
 _YEAR_S: Final = int(timedelta(days=365).total_seconds())
 _FLASH_S: Final = 120
+_OIDC_S: Final = 600
 _FLASH_MESSAGES: Final = 8
 _FLASH_TEXT: Final = 300
 _SALT: Final = "forebay flash 1"
@@ -49,6 +53,15 @@ def new_visit_token() -> str:
 def put(response: Response, name: str, value: str, *, secure: bool, seconds: int | None = None) -> None:
     """Sets a cookie that no script reads and no other site sends; seconds: how long it is kept, None: with the browser."""
     response.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="strict")
+
+
+def put_oidc(response: Response, value: str, *, secure: bool) -> None:
+    """Keeps the browser's secret of a log-in at an identity provider, for as long as that may take."""
+    response.set_cookie(OIDC, value, max_age=_OIDC_S, path="/login", secure=secure, httponly=True, samesite="lax")
+
+
+def drop_oidc(response: Response, *, secure: bool) -> None:
+    response.delete_cookie(OIDC, path="/login", secure=secure, httponly=True, samesite="lax")
 
 
 def drop(response: Response, name: str, *, secure: bool) -> None:

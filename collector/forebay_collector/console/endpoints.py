@@ -9,6 +9,7 @@ What goes wrong becomes a page that says what, why and what to do about it. Page
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -33,9 +34,12 @@ from forebay_collector.errors import (
     NotKnown,
     NotPermitted,
     NotPossible,
+    OidcRefused,
+    OidcUnreachable,
 )
 from forebay_collector.platform.contract import PlatformError
 from forebay_collector.service.actor import Actor
+from forebay_collector.service.pace import Pace
 from forebay_collector.service.sessions import session_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -49,12 +53,16 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (NotPermitted, 403),
     (FormRefused, 403),
     (LoginRefused, 401),
+    (OidcRefused, 401),
+    (OidcUnreachable, 502),
     (NotKnown, 404),
     (NotPossible, 409),
     (LedgerUnavailable, 503),
     (ArchiveUnavailable, 503),
     (PlatformError, 503),
 )
+_STRANGERS_PER_S: Final = 2.0
+_STRANGERS_BURST: Final = 30
 _NOBODY: Final = Actor("", frozenset(), frozenset(), "console")
 _log = logging.getLogger("forebay.console")
 
@@ -65,6 +73,7 @@ class Endpoints:
     def __init__(self, console: Console, streams: Streams) -> None:
         self.console = console
         self._streams = streams
+        self._strangers = Pace(_STRANGERS_PER_S, _STRANGERS_BURST)
 
     def page(self, show: Show, *, everybody: bool = False) -> Endpoint:
         """everybody: also for whoever is not logged in."""
@@ -85,6 +94,8 @@ class Endpoints:
         """everybody: also for whoever is not logged in; the form's token is checked all the same."""
 
         async def endpoint(request: Request) -> Response:
+            if (wait_s := self._wait_s(request)) > 0:
+                return PlainTextResponse("", 429, headers={"retry-after": str(math.ceil(wait_s))})
             form = await request.form(max_files=0, max_fields=5_000)
             visit = await run_in_threadpool(self._visit, request, form)
             if isinstance(visit, Response):
@@ -112,6 +123,12 @@ class Endpoints:
         """For what has no name: the page says nothing of it, the log says where."""
         _log.error("page broke path=%s", request.url.path, exc_info=error)
         return PlainTextResponse(f"{CollectorError.code}\n", 500)
+
+    def _wait_s(self, request: Request) -> float:
+        """How long whoever is not logged in must wait before the next form from its address is looked at."""
+        if cookies.session_token(request):
+            return 0.0
+        return self._strangers.wait_s(request.client.host if request.client else "")
 
     def _visit(self, request: Request, form: FormData, *, keeps_alive: bool = True) -> Visit | Response:
         """Who asks, for what; a trouble of the ledger becomes an answer without any page around it."""

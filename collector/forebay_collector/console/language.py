@@ -1,7 +1,8 @@
 """Languages: the texts of the console, one catalogue per language, all with the same keys (a test compares them).
 
 `words/<language>.toml` holds the texts; nested tables make dotted keys. `words/troubles.<language>.toml` says, by code,
-what a trouble is and what to do about it, where that is better said than in English.
+what a trouble is and what to do about it; `english` holds the remedies that this one translates. A remedy that is another
+one, because it is this very case's, is shown beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 from forebay_collector.errors import CollectorError
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.platform.contract import PlatformError
-from forebay_collector.policy import POLICIES, remedy_of
+from forebay_collector.policy import remedy_of
 
 DEFAULT: Final = "zh-CN"
 LANGUAGES: Final = ("zh-CN", "en")
@@ -39,7 +40,7 @@ class Words:
 
     language: str
     texts: Mapping[str, str]
-    troubles: Mapping[str, Mapping[str, str]]
+    troubles: Mapping[str, Mapping[str, Any]]
 
     def __call__(self, key: str, **values: object) -> str:
         """The text with its values put in. Raises KeyError for a key that is not there."""
@@ -67,11 +68,10 @@ class Words:
         known = self.troubles.get(code, {})
         said = known.get("remedy", "")
         kind = _kinds().get(code)
-        what = known.get("what") or (str(kind.__doc__) if kind else "")
+        what = known.get("what") or (str(kind.__doc__).partition("\n")[0] if kind else "")
         if not said:
             return Trouble(code, what, why, remedy)
-        general = known.get("english") or (_general_remedy(kind) if kind else "")
-        return Trouble(code, what, why, said, remedy if remedy != general else "")
+        return Trouble(code, what, why, said, "" if remedy in known.get("english", ()) else remedy)
 
     def of_error(self, error: CollectorError | PlatformError) -> Trouble:
         remedy = remedy_of(error) if isinstance(error, CollectorError) else remedy_of_hold(error.code)
@@ -110,10 +110,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _general_remedy(kind: type[CollectorError]) -> str:
-    return next(POLICIES[one].remedy for one in kind.__mro__ if one in POLICIES)
 
 
 @cache

@@ -22,6 +22,7 @@ from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.service import fleet, streams
 from forebay_collector.service.actor import Actor, Permission, Role
 from forebay_collector.service.fleet import AgentView
+from forebay_collector.service.provider import Provider
 from forebay_collector.service.streams import StreamView
 from forebay_collector.settings import Settings
 from forebay_wire.errors import WireError
@@ -35,7 +36,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What all requests share. secure: browsers reach it by TLS. version: of the program, in the addresses of its files."""
+    """What all requests share. secure: browsers reach it by TLS. version: of the program, in the addresses of its files.
+    provider: where people log in besides here; None: nowhere."""
 
     ledger: Ledger
     settings: Settings
@@ -44,6 +46,7 @@ class Console:
     secure: bool
     version: str
     agents: Fresh[list[AgentView]]
+    provider: Provider | None
     recent: Recent = field(default_factory=Recent)
 
     @classmethod
@@ -57,8 +60,16 @@ class Console:
         secure: bool,
         version: str,
     ) -> Self:
+        """Raises ConfigurationError when what is set of the identity provider does not make a client."""
         agents = Fresh(lambda: fleet.agents(ledger, EVERYBODY), RECENT_S)
-        return cls(ledger, settings, archive, open_platform, secure, version, agents)
+        oidc = settings.console.oidc
+        provider = Provider(oidc, settings.folder) if oidc.issuer else None
+        return cls(ledger, settings, archive, open_platform, secure, version, agents, provider)
+
+    def stop(self) -> None:
+        self.agents.stop()
+        if self.provider is not None:
+            self.provider.close()
 
     def forget(self) -> None:
         """Something was changed: what was read before counts no more."""
