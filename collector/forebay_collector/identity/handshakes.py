@@ -31,7 +31,11 @@ from forebay_collector.ledger import Ledger
 
 GRACE_S: Final = 30.0
 """A connection that goes well makes its first call long before."""
-_LOOK_EVERY_S: Final = 0.5
+_LOOKING_S: Final = 0.5
+"""Longer than one look takes."""
+_LOOKING_SHARE: Final = 0.05
+"""So much of the time, at most, goes into looking at sockets: many connections begin at once when a collector starts."""
+_FORGET_EVERY_S: Final = 60.0
 _MOST_PENDING: Final = 10_000
 _NOWHERE: Final = "unknown address"
 _FOLDER: Final = Path("/proc/self/fd")
@@ -53,15 +57,19 @@ class Handshakes:
         self._nameless: deque[float] = deque(maxlen=_MOST_PENDING)
         self._pending: dict[Address, float] = {}
         self._called: dict[Address, float] = {}
-        self._looked_at = 0.0
+        self._looked_at = clock()
+        self._look_again_at = float("-inf")
 
     def begun(self) -> None:
         """A connection was accepted, and its handshake begins."""
         now = self._clock()
         with self._lock:
             self._nameless.append(now)
-            if now - self._looked_at >= _LOOK_EVERY_S:
-                self._look(now)
+            looks = now >= self._look_again_at
+            if looks:
+                self._look_again_at = now + _LOOKING_S
+        if looks:
+            self._look()
 
     def called(self, peer: str) -> None:
         """A call came in from this peer (as gRPC writes it): its handshake went well."""
@@ -76,10 +84,10 @@ class Handshakes:
     def settle(self) -> None:
         """Records the connections of which no call came."""
         now = self._clock()
+        if self._nameless or self._pending or now - self._looked_at > _FORGET_EVERY_S:
+            self._look()
         gone: list[str] = []
         with self._lock:
-            if self._nameless or self._pending or self._called:
-                self._look(now)
             while self._nameless and now - self._nameless[0] > GRACE_S:
                 self._nameless.popleft()
                 gone.append(_NOWHERE)
@@ -93,17 +101,21 @@ class Handshakes:
             why = "a connection ended before its first call: TLS refused it, or it was a probe"
             self._ledger.refusals.note("unknown", alarms.NO_CALL, host, why, {"department": ""}, peer=host)
 
-    def _look(self, now: float) -> None:
+    def _look(self) -> None:
         """Gives pending connections their addresses, and forgets those that made calls and are closed."""
-        self._looked_at = now
+        began = self._clock()
         there = open_peers(self.port) if self.port else set()
-        self._called = {
-            address: since for address, since in self._called.items() if address in there or now - since <= GRACE_S
-        }
-        for address in there - self._called.keys() - self._pending.keys():
-            if not self._nameless:
-                break
-            self._pending[address] = self._nameless.popleft()
+        now = self._clock()
+        with self._lock:
+            self._looked_at = now
+            self._look_again_at = now + (now - began) / _LOOKING_SHARE
+            self._called = {
+                address: since for address, since in self._called.items() if address in there or now - since <= GRACE_S
+            }
+            for address in there - self._called.keys() - self._pending.keys():
+                if not self._nameless:
+                    break
+                self._pending[address] = self._nameless.popleft()
 
 
 def open_peers(port: int) -> set[Address]:
