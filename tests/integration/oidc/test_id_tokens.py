@@ -69,7 +69,9 @@ FORGERIES: dict[str, Any] = {
     "no algorithm": lambda idp, claims: f"{part({'alg': 'none'})}.{part(claims)}.",
     "a shared secret": hs256,
     "another algorithm": lambda idp, claims: idp.key.signed(claims, {"alg": "RS512"}),
-    "a key in its header": lambda idp, claims: (lambda key: key.signed(claims, {"jwk": key.public()}))(Key("k1", "forged")),
+    "a key in its header": lambda idp, claims: (lambda key: key.signed(claims, {"jwk": key.public()}))(
+        Key("k1", "forged")
+    ),
     "a changed claim": lambda idp, claims: (
         lambda parts: f"{parts[0]}.{part(claims | {'groups': ['admins']})}.{parts[2]}"
     )(idp.key.signed(claims).split(".")),

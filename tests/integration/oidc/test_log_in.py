@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -199,20 +200,24 @@ def test_log_ins_under_way_are_bounded(ledger: Ledger, provider: Provider, monke
 
 
 def test_no_code_token_or_secret_is_stored_or_told(
-    ledger: Ledger, provider: Provider, idp: IdentityProvider, tmp_path: Path
+    ledger: Ledger, provider: Provider, idp: IdentityProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     told, secrets = [], [SECRET]
+    caplog.set_level(logging.DEBUG)
     for lie in ({}, {"nonce": "wrong"}, {"aud": "evil"}):
         begun = oidc.begin(ledger, provider)
         back = browse(begun.url)
         query = {name: values[0] for name, values in parse_qs(urlsplit(begun.url).query).items()}
         secrets += [begun.browser, back["code"], back["state"], query["nonce"]]
         idp.tell_claims = lambda claims, lie=lie: claims | lie  # type: ignore[misc]
+        caplog.clear()  # what the browser logged is its own
         try:
             come_back(ledger, provider, begun.browser, back)
         except OidcRefused as error:
             told.append(repr(error) + str(error.__cause__))
-    assert len(told) == 2
+        told.append(caplog.text)
+    assert len(told) == 5
+    assert "/realm/token" in told[0], "what was searched is the client's log"
     everything = "".join(told) + repr(ledger.audit.listing()) + repr(ledger.accounts.listing())
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
     assert b"identity provider" in stored
