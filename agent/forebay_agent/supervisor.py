@@ -85,6 +85,7 @@ class Supervisor:
         self._pulses = Pulses(self._clock.monotonic)
         self.pauses = Pauses(files.state)
         self._config = self._with_offer(files)
+        journal.set_level(self._config.log_level)
         self._report = Report(own, files.state, outbox, self._board, self._clock, self._situation)
         self._refusal = ""
         self._stopping = threading.Event()
