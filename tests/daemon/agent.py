@@ -19,7 +19,7 @@ from tests.receiving.batches import DEPARTMENT
 
 PROGRAM = Path(sys.executable).with_name("forebay-agent")
 PEOPLE = StreamName(DEPARTMENT, "civil", "people")
-_SOURCE = 'kind = "sqlite"\npath = "{}"\npoll_interval = "50ms"\n'
+_SOURCE = 'kind = "sqlite"\npath = "{}"\npoll_interval = "50ms"\n[canary]\nkind = "off"\n'
 _TABLE = '[[table]]\nname = "{}"\nmode = "cursor"\ncursor = "n"\n'
 
 

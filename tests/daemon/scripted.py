@@ -30,12 +30,14 @@ Refusal = tuple[upload_pb2.RefusalCode.ValueType, str]
 class Script(upload_pb2_grpc.UploadServiceServicer):
     """Takes every batch that is the next of its stream, unless `refuse` says otherwise.
 
-    refuse: what to answer to a batch, None to take it. answers: whether acknowledgements are sent at all.
+    refuse: what to answer to a batch, None to take it. answers: whether acknowledgements are sent at all. loads: whether
+    what is taken is called loaded, too.
     taken: what is durable, by stream. came: every batch that arrived whole, in order.
     """
 
     refuse: Callable[[SealedBatch], Refusal | None] = lambda _: None
     answers: bool = True
+    loads: bool = False
     window: int = 64 << 20
     marks: dict[StreamName, upload_pb2.Mark] = field(default_factory=dict)
     taken: dict[StreamName, list[SealedBatch]] = field(default_factory=dict)
@@ -95,6 +97,8 @@ class Script(upload_pb2_grpc.UploadServiceServicer):
         self.taken.setdefault(name, []).append(batch)
         if self.answers:
             yield Response(durable=upload_pb2.Durable(**at, chain=batch.chain))  # type: ignore[arg-type]
+        if self.loads:
+            yield Response(loaded=upload_pb2.Loaded(**at))  # type: ignore[arg-type]
 
     def rows(self, name: StreamName, epoch: int = 0) -> list[dict[str, Any]]:
         """Every row taken of a stream (of one epoch), opened with the schemas that came."""

@@ -7,17 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_agent.cli import listing, problems
-from forebay_agent.errors import StateFolderUnusable
+from forebay_agent.errors import NotApproved, StateFolderUnusable
+from forebay_agent.policy import POLICIES
 
 SUMMARY: Final = "say how every stream stands"
 DESCRIPTION: Final = """\
-Says whether the agent runs and is connected, how full the outbox is, and per stream its state, how long ago it last
-changed, what keeps it from going on, and the remedy."""
+Says whether the agent runs and is connected, how full the outbox is, how long the last canary of each source took to the
+platform, and per stream its state, how long ago it last changed, what keeps it from going on, and the remedy."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent status                   all streams
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     now_us = time.time_ns() // 1000
     told["running"], told["why_not"] = _is_running(told, now_us)
     if options.troubled:
-        told["streams"] = [stream for stream in told["streams"] if stream["code"]]
+        told["streams"] = [stream for stream in told["streams"] if stream["code"] or stream["columns_waiting"]]
     if options.json:
         listing.print_json(told, sys.stdout)
     else:
@@ -108,6 +109,9 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
         yield from problems.indented("REFUSED:", told["configuration_refusal"])
         yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
     yield from _offer(told["offer"])
+    yield from _certificate(told["certificate"])
+    for canary in told["canaries"]:
+        yield from _canary(canary, since)
     yield ""
     yield from _streams(told["streams"], since)
 
@@ -135,6 +139,26 @@ def _offer(offer: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _certificate(certificate: dict[str, Any]) -> Iterator[str]:
+    """Nothing while it is renewed by itself."""
+    if certificate["code"]:
+        until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(certificate["expires_at_us"] / 1e6))
+        yield f"certificate NOT RENEWED, it is good until {until} UTC: {certificate['code']}"
+        yield from problems.indented("why:", certificate["reason"])
+        yield from problems.indented("remedy:", certificate["remedy"])
+
+
+def _canary(canary: dict[str, Any], since: Callable[[int], str]) -> Iterator[str]:
+    """How long ago the last one was made, and how long it took to the platform and back."""
+    said = "none was made yet"
+    if canary["made_at_us"]:
+        way = f"loaded after {canary['round_trip_us'] / 1e6:.1f} s" if canary["loaded_at_us"] else "not loaded yet"
+        said = f"{canary['kind']}, made {since(canary['made_at_us'])} ago, {way}"
+    yield f"canary     {problems.visible(canary['source'])}: {said}"
+    if canary["reason"]:
+        yield from problems.indented("why:", f"{canary['code']} {canary['reason']}".strip())
+
+
 def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
     if not streams:
         yield "no streams"
@@ -156,6 +180,12 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
             yield ""
             yield f"{stream['stream']}: THE DATABASE FORGETS what was not captured in {hours:.1f} hours"
             yield "  remedy: restore the way to the collector or free the outbox, or have the DBA keep the log for longer"
+    for stream in streams:
+        if stream["columns_waiting"]:
+            names = ", ".join(problems.visible(name) for name in stream["columns_waiting"])
+            yield ""
+            yield f"{stream['stream']}: columns wait: {names} ({NotApproved.code})"
+            yield from problems.indented("remedy:", POLICIES[NotApproved].remedy)
     for stream in streams:
         if stream["code"] or stream["reason"]:
             yield ""
