@@ -6,7 +6,8 @@ Every change of a stream's proposal or decisions takes the next revision: of the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -53,8 +54,7 @@ class Approvals:
             if not _is_news(connection, agent, proposed, complete, automatic):
                 return []
         changed: dict[StreamName, None] = {}
-        with self._database.write() as connection:
-            at = self._database.clock()
+        with self._deciding() as (connection, at):
             for said in proposed:
                 before = rows.find(connection, said.stream)
                 one = rows.described_as_before(said, before)
@@ -91,8 +91,7 @@ class Approvals:
         as_of: only while the proposal is the one that changed then. -> the columns. Raises NotKnown; NotPossible when the
         key would not be among what is approved, or the proposal is another one.
         """
-        with self._database.write() as connection:
-            at = self._database.clock()
+        with self._deciding() as (connection, at):
             record = _need(connection, stream)
             if as_of is not None and as_of != record.changed_at:
                 raise NotPossible(
@@ -123,8 +122,7 @@ class Approvals:
 
         -> the columns. Raises NotKnown; NotPossible when one is approved: that is withdrawn.
         """
-        with self._database.write() as connection:
-            at = self._database.clock()
+        with self._deciding() as (connection, at):
             record = _need(connection, stream)
             chosen = _chosen(record, columns)
             if approved := sorted({column.name for column in chosen} & set(record.names(State.APPROVED))):
@@ -147,8 +145,7 @@ class Approvals:
 
         -> the columns. Raises NotKnown; NotPossible when they are not approved, or are of the key.
         """
-        with self._database.write() as connection:
-            at = self._database.clock()
+        with self._deciding() as (connection, at):
             record = _need(connection, stream)
             approved = set(record.decided.approved)
             wanted = set(columns) or approved
@@ -188,6 +185,13 @@ class Approvals:
             newest = rows.revision(connection)
             return newest, rows.changed(connection, since) if newest > since else {}
 
+    @contextmanager
+    def _deciding(self) -> Iterator[tuple[Connection, int]]:
+        """A transaction, and its moment. Of all that decide or propose, one at a time."""
+        with self._database.write() as connection:
+            rows.revision(connection, locked=True)
+            yield connection, self._database.clock()
+
     def revisions(self, agents: Collection[str]) -> dict[str, int]:
         """The revision of what each of these agents may send; 0 for one of which nothing is known."""
         with self._database.read() as connection:
@@ -200,8 +204,7 @@ class Approvals:
             before: str = connection.execute(select(table.c.mode)).scalar_one()
         if before == mode:
             return False
-        with self._database.write() as connection:
-            at = self._database.clock()
+        with self._deciding() as (connection, at):
             connection.execute(table.update().values(mode=mode))
             agents = connection.execute(select(tables.agent.c.name)).scalars().all()
             rows.next_revision(connection, [], agents, at)

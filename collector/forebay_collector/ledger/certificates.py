@@ -105,9 +105,9 @@ def _to_record(row: RowMapping) -> CertificateRecord:
 
 
 def _in_force(connection: Connection, agent: str) -> str | None:
-    """The serial with which the agent may come in; None when it is not known or revoked."""
+    """The serial with which the agent may come in; None when it is not known or revoked. Others that would change it wait."""
     query = select(tables.agent.c.serial).where(tables.agent.c.name == agent, tables.agent.c.revoked_at == 0)
-    serial: str | None = connection.execute(query).scalar_one_or_none()
+    serial: str | None = connection.execute(query.with_for_update()).scalar_one_or_none()
     return serial
 
 

@@ -157,9 +157,10 @@ def next_revision(connection: Connection, streams: Iterable[StreamName], agents:
     return number
 
 
-def revision(connection: Connection) -> int:
-    """The newest."""
-    number: int = connection.execute(select(_STATE.revision)).scalar_one()
+def revision(connection: Connection, *, locked: bool = False) -> int:
+    """The newest. locked: nobody else decides anything until the transaction ends."""
+    query = select(_STATE.revision)
+    number: int = connection.execute(query.with_for_update() if locked else query).scalar_one()
     return number
 
 
