@@ -24,7 +24,7 @@ from tests.receiving.batches import DEPARTMENT
 
 B, C = "scjg-02", "scjg-03"
 TRIAL = timedelta(seconds=2)
-SETTINGS = {"collector.bandwidth": "1MiB/s", "source.db.poll_interval": "30s"}
+SETTINGS: dict[str, Any] = {"collector.bandwidth": "1MiB/s", "source.db.poll_interval": "30s"}
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def control(tmp_path: Path) -> Iterator[Controlled]:
     opened.close()
 
 
-def offer(control: Controlled, *agents: str, staged: bool = True, **settings: Any) -> int:
-    return configuration.offer(control.ledger, OPS, agents, settings or SETTINGS, "by night", staged, TRIAL)
+def offer(control: Controlled, *agents: str, staged: bool = True, settings: dict[str, Any] = SETTINGS) -> int:
+    return configuration.offer(control.ledger, OPS, agents, settings, "by night", staged, TRIAL)
 
 
 def standing(control: Controlled, number: int) -> tuple[str, dict[str, str]]:
@@ -178,7 +178,7 @@ def test_at_once_is_at_once_and_a_newer_offer_takes_the_place_of_an_open_one(con
     number = offer(control, AGENT, B, staged=False)
     answers(first, "offer")
     assert second.next().command.offer.revision == 1
-    newer = offer(control, B, **{"collector.bandwidth": "2MiB/s"})
+    newer = offer(control, B, settings={"collector.bandwidth": "2MiB/s"})
     assert answers(second, "offer").offer.revision == 2
     until(lambda: standing(control, newer)[0] == "done")
     until(lambda: standing(control, number) == ("done", {AGENT: "applied", B: "superseded"}))

@@ -39,6 +39,7 @@ class Connection:
         "_writing",
         "answered",
         "approved",
+        "canaries",
         "identity",
         "instance",
         "offer_known",
@@ -58,6 +59,8 @@ class Connection:
         """the minute of the newest sample of its health"""
         self.offer_known: tuple[int, str] | None = None
         """what it said last of its newest offer; None: nothing yet"""
+        self.canaries = 0
+        """what it said last of its canaries, hashed"""
         self.approved = -1
         """the revision of the approvals that it was told last"""
         self.answered: dict[str, int] = {}

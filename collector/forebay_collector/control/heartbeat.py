@@ -34,11 +34,13 @@ def beat(
     takes: bool,
     sample: bool,
     offer_known: tuple[int, str] | None,
+    canaries: bool = True,
 ) -> Beat:
     """What of the heartbeat goes into the ledger. at: when it came, microseconds.
 
     takes: what it says of streams attaches to what is known of them. sample: it is the first of a minute. offer_known: what
-    the agent said of its newest offer before; None: this is the first heartbeat of its connection.
+    the agent said of its newest offer before; None: this is the first heartbeat of its connection. canaries: they are not
+    those of the heartbeat before.
 
     Raises IdentityRefused when it names a stream that is none, or another department's.
     """
@@ -51,6 +53,7 @@ def beat(
         left = [_name(stream, department) for stream in gone] if takes else []
     except WireError as error:
         raise IdentityRefused(f"agent {agent}: heartbeat: {error}") from error
+    whole = takes and heartbeat.since == 0
     return Beat(
         agent,
         at,
@@ -60,8 +63,8 @@ def beat(
             for name, state in streams.items()
         },
         left,
-        takes and heartbeat.since == 0,
-        [_canary(agent, canary) for canary in heartbeat.canaries[: limits.MAX_STREAMS]],
+        whole,
+        [_canary(agent, canary) for canary in heartbeat.canaries[: limits.MAX_STREAMS]] if canaries or whole else [],
         _sample(agent, heartbeat, at) if sample else None,
         None if said == offer_known else told,
         offer_known is None,

@@ -140,7 +140,10 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         at = self._now()
         takes = connection.attaches(beat)
         samples = minute(at) != connection.sampled
-        await self._recorder.record(partial(self._entry, connection, beat, at, takes, samples))
+        canaries = hash(tuple(canary.SerializeToString(deterministic=True) for canary in beat.canaries))
+        news = canaries != connection.canaries
+        await self._recorder.record(partial(self._entry, connection, beat, at, takes, samples, news))
+        connection.canaries = canaries
         if samples:
             connection.sampled = minute(at)
         connection.offer_known = (beat.offer.revision, beat.offer.outcome)
@@ -155,10 +158,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             everything = control_pb2.Command(command_id=uuid.uuid4().hex, report_all=control_pb2.ReportAll())
             await connection.send(control_pb2.ControlResponse(command=everything))
 
-    def _entry(self, connection: Connection, beat: control_pb2.Heartbeat, at: int, takes: bool, samples: bool) -> Beat:
-        who = connection.identity
+    def _entry(
+        self, connection: Connection, beat: control_pb2.Heartbeat, at: int, takes: bool, samples: bool, canaries: bool
+    ) -> Beat:
+        who, known = connection.identity, connection.offer_known
         return heartbeat.beat(
-            who.agent, who.department, beat, at, takes=takes, sample=samples, offer_known=connection.offer_known
+            who.agent, who.department, beat, at, takes=takes, sample=samples, offer_known=known, canaries=canaries
         )
 
     def _result(self, connection: Connection, part: control_pb2.CommandResult) -> None:

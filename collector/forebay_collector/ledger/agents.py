@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
@@ -66,7 +65,7 @@ class Agents:
             return [_to_record(row) for row in connection.execute(query).mappings().all()]
 
     def streams(self, agents: Collection[str] | None = None) -> dict[str, list[dict[str, Any]]]:
-        """What each agent last said of its streams, in the order of their names; None: of all agents. Not to be changed."""
+        """What each agent last said of its streams, in the order of their names; None: of all agents."""
         said = tables.agent_stream.c
         query = select(said.agent, said.state).order_by(said.agent, said.stream)
         if agents is not None:
@@ -74,7 +73,7 @@ class Agents:
         found: dict[str, list[dict[str, Any]]] = {}
         with self._database.read() as connection:
             for agent, state in connection.execute(query).all():
-                found.setdefault(agent, []).append(_parsed(state))
+                found.setdefault(agent, []).append(json.loads(state))
         return found
 
     def standing(self) -> dict[str, Standing]:
@@ -98,13 +97,6 @@ class Agents:
             ended = connection.execute(update(tables.token).where(unused).values(expires_at=at)).rowcount
             noted = {**(detail or {}), **({"tokens": ended} if ended else {})}
             audit.record(connection, at, who, "revoke", name, why, noted)
-
-
-@lru_cache(16_384)
-def _parsed(state: str) -> dict[str, Any]:
-    """A stream's state; most are the same from one look at the fleet to the next."""
-    parsed: dict[str, Any] = json.loads(state)
-    return parsed
 
 
 def _to_record(row: RowMapping) -> AgentRecord:

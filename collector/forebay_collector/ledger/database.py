@@ -78,7 +78,8 @@ class Database:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=8, max_overflow=-1, hide_parameters=True)
+    # the connection used last is used next: each that is used keeps a cache of its own
+    engine = create_engine(url, pool_size=8, max_overflow=-1, pool_use_lifo=True, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -114,19 +114,28 @@ def _beats(connection: Connection, beats: Sequence[Beat]) -> None:
 
 
 def _streams(connection: Connection, beats: Sequence[Beat]) -> None:
-    states: dict[tuple[str, str], dict[str, Any] | None] = {}
+    """Each agent's beats are folded first, so that a row is written once."""
+    states: dict[str, dict[str, dict[str, Any] | None]] = {}
+    whole = set()
     for beat in beats:
+        of_agent = states.setdefault(beat.agent, {})
         if beat.whole:
-            connection.execute(delete(tables.agent_stream).where(_SAID.agent == beat.agent))
-            states = {key: state for key, state in states.items() if key[0] != beat.agent}
-        for stream in beat.gone:
-            states[beat.agent, stream] = None
-        for stream, state in beat.streams.items():
-            row = {"agent": beat.agent, "stream": stream, "reported_at": beat.at, **state._asdict()}
-            states[beat.agent, stream] = row
-    if states:
-        connection.execute(_DELETE, [{"of_agent": agent, "of_stream": stream} for agent, stream in states])
-    rows = [row for row in states.values() if row is not None]
+            whole.add(beat.agent)
+            of_agent.clear()
+        of_agent.update(dict.fromkeys(beat.gone))
+        for stream, said in beat.streams.items():
+            of_agent[stream] = {"agent": beat.agent, "stream": stream, "reported_at": beat.at, **said._asdict()}
+    if whole:
+        connection.execute(delete(tables.agent_stream).where(_SAID.agent.in_(whole)))
+    old = [
+        {"of_agent": agent, "of_stream": stream}
+        for agent, of_agent in states.items()
+        for stream in of_agent
+        if agent not in whole
+    ]
+    if old:
+        connection.execute(_DELETE, old)
+    rows = [row for of_agent in states.values() for row in of_agent.values() if row is not None]
     if rows:
         connection.execute(insert(tables.agent_stream), rows)
 

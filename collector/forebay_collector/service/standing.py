@@ -237,6 +237,8 @@ def _outbox(outbox: Mapping[str, Any]) -> Iterator[Why]:
 def _told(streams: Iterable[AgentStream], colour: Colour) -> Iterator[Why]:
     """The streams of this colour, the first of them one by one."""
     ours = [stream for stream in streams if stream.colour is colour]
+    if not ours:
+        return
     for stream in ours[:_MOST_STREAMS_TOLD]:
         yield Why(stream.code, f"{stream.name}: {stream.reason}", stream.remedy)
     if len(ours) > _MOST_STREAMS_TOLD:

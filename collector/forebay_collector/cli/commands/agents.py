@@ -20,8 +20,7 @@ from typing import Any, Final
 from forebay_collector.cli.listing import moment, print_json, print_table, size, span
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
-from forebay_collector.service import configuration, fleet
-from forebay_collector.service.actor import Permission
+from forebay_collector.service import configuration, fleet, identity
 from forebay_collector.service.fleet import AgentStream, AgentView, CanaryView, Colour
 
 _COLUMNS: Final = (
@@ -98,9 +97,7 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
 
 
 def _revoke(arguments: argparse.Namespace, office: Office) -> int:
-    ledger, actor = office.ledger(), office.actor()
-    fleet.need(ledger, actor, arguments.name, Permission.ADMINISTER)
-    ledger.agents.revoke(arguments.name, who=actor.name, why=arguments.reason)
+    identity.revoke(office.ledger(), office.actor(), arguments.name, arguments.reason)
     office.out.write(f"agent {arguments.name} is revoked\n")
     return FINE
 

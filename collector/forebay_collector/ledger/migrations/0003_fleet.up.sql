@@ -35,7 +35,7 @@ CREATE TABLE canary (
     code TEXT NOT NULL,
     reason TEXT NOT NULL,
     PRIMARY KEY (agent, source)
-);
+){clustered};
 
 CREATE TABLE health_sample (
     agent TEXT NOT NULL REFERENCES agent (name),
