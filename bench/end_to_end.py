@@ -31,7 +31,7 @@ def end_to_end(folder: Path, agent_config: Path, rows: int, seconds: float = 900
     data = folder / "collector"
     command = [program("forebay-collector"), "--data", str(data)]
     log = folder / "setup.log"
-    run([*command, "init", "--address", f"127.0.0.1:{port}"], log)
+    run([*command, "init", "--address", f"127.0.0.1:{port}", "--approve", "auto", "--console", "127.0.0.1:0"], log)
     collector = Daemon("collector", [*command, "serve"], folder / "collector.log")
     agent = Daemon("agent", [program("forebay-agent"), "--config", str(agent_config), "run"], folder / "agent.log")
     try:

@@ -31,6 +31,9 @@ if [[ $what == full || $what == postgresql ]]; then
 fi
 if [[ $what == full ]]; then
   has sysbench || want sysbench
+  has chromium || want chromium
+  fc-list :lang=zh 2>/dev/null | grep -q . || want fonts-noto-cjk fontconfig
+  has prometheus || want prometheus
 fi
 if [[ $what == spark ]]; then
   has java || want openjdk-17-jre-headless

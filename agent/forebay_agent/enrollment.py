@@ -88,7 +88,7 @@ def enroll(token_text: str, state: Path, *, addresses: tuple[str, ...] = (), now
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )
     tried = tuple(dict.fromkeys((*addresses, *token.addresses)))
-    response = _ask(token, tried, _signing_request(token.agent, token.department, key))
+    response = _ask(token, tried, signing_request(token.agent, token.department, key))
     return identity.finish(
         state,
         agent=response.agent,
@@ -125,7 +125,8 @@ def _ask(token: Token, addresses: tuple[str, ...], signing_request: bytes) -> en
     raise failure
 
 
-def _signing_request(agent: str, department: str, key: ec.EllipticCurvePrivateKey) -> bytes:
+def signing_request(agent: str, department: str, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """PKCS#10, DER: the key's public half under the agent's names."""
     subject = x509.Name(
         [x509.NameAttribute(NameOID.ORGANIZATION_NAME, department), x509.NameAttribute(NameOID.COMMON_NAME, agent)]
     )

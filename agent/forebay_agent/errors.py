@@ -202,6 +202,36 @@ class CommandTimeout(AgentError):
     code = "FB-COMMAND-TIMEOUT"
 
 
+class NotApproved(AgentError):
+    """The centre has not approved that this leaves the department."""
+
+    code = "FB-NOT-APPROVED"
+
+
+class CommandUnknown(AgentError):
+    """This agent does not know the command."""
+
+    code = "FB-COMMAND-UNKNOWN"
+
+
+class CommandUnfit(AgentError):
+    """The command cannot be carried out as it is put."""
+
+    code = "FB-COMMAND-UNFIT"
+
+
+class StreamPaused(AgentError):
+    """The stream is paused: nothing of it is captured."""
+
+    code = "FB-PAUSED"
+
+
+class OfferRefused(AgentError):
+    """What the centre offers would widen what leaves, is not the centre's to set, or cannot be used."""
+
+    code = "FB-OFFER-REFUSED"
+
+
 class BatchRefused(AgentError):
     """The collector refuses a batch."""
 

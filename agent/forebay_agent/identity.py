@@ -1,15 +1,26 @@
 """The agent's identity: `<state>/identity/` with `agent.key`, `agent.pem`, `authority.pem` and `identity.json`.
 
-Key and certificate belong together, so the folder is replaced as a whole: a new one is made as `identity.new`, is whole
-once its `identity.json` is there (written last), and then takes the name. A crash in between is completed by `load`.
+Key and certificate belong together, so the folder is replaced as a whole.
+
+    enrolment   made as `identity.new`, which is whole once its `identity.json` is there (written last), and then takes the
+                name
+    renewal     made under another name and renamed to `identity.next`, so that this one is always whole; it is kept beside
+                the one in force until a collector has confirmed it, and then takes its place by two renames
+
+A crash in between is completed by `load`: at every moment there is an identity in one piece.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +31,16 @@ from forebay_agent.errors import CertificateRefused, StateFolderUnusable
 
 FOLDER: Final = "identity"
 NEW_FOLDER: Final = "identity.new"
+NEXT_FOLDER: Final = "identity.next"
+OLD_FOLDER: Final = "identity.old"
 KEY_FILE: Final = "agent.key"
 CERTIFICATE_FILE: Final = "agent.pem"
 AUTHORITY_FILE: Final = "authority.pem"
 NAMES_FILE: Final = "identity.json"
+LOCK_FILE: Final = ".identity.lock"
+_UNFINISHED: Final = ".identity.next.new"
+
+_threads = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,12 @@ class Identity:
     @property
     def expires_at(self) -> datetime:
         return x509.load_pem_x509_certificate(self.certificate).not_valid_after_utc
+
+    @property
+    def life(self) -> timedelta:
+        """From the certificate's first moment to its last."""
+        certificate = x509.load_pem_x509_certificate(self.certificate)
+        return certificate.not_valid_after_utc - certificate.not_valid_before_utc
 
     def check_dates(self, now: datetime | None = None) -> None:
         """Raises CertificateRefused when the certificate is not valid now."""
@@ -62,18 +85,9 @@ def load(state: Path) -> Identity:
     """The identity in the state folder. Raises CertificateRefused when there is none or it cannot be used."""
     folder = state / FOLDER
     try:
-        _complete(state)
-        names = json.loads((folder / NAMES_FILE).read_text("utf-8"))
-        identity = Identity(
-            str(names["agent"]),
-            str(names["department"]),
-            tuple(str(address) for address in names["addresses"]),
-            (folder / KEY_FILE).read_bytes(),
-            (folder / CERTIFICATE_FILE).read_bytes(),
-            (folder / AUTHORITY_FILE).read_bytes(),
-            folder,
-        )
-        x509.load_pem_x509_certificate(identity.certificate)
+        with _alone(state):
+            _complete(state)
+            return _read(folder)
     except FileNotFoundError:
         raise CertificateRefused(
             f"{folder}: the agent is not enrolled", remedy="Enrol: `forebay-agent enroll TOKENFILE`."
@@ -82,7 +96,20 @@ def load(state: Path) -> Identity:
         raise StateFolderUnusable(f"{folder}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         raise CertificateRefused(f"{folder}: the identity cannot be read") from None
-    return identity
+
+
+def load_next(state: Path) -> Identity | None:
+    """The renewed identity that no collector has confirmed yet; None when there is none, or it cannot be used."""
+    try:
+        with _alone(state):
+            _complete(state)
+            return _read(state / NEXT_FOLDER)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateFolderUnusable(f"{state / NEXT_FOLDER}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def prepare(state: Path, key: bytes) -> Path:
@@ -90,12 +117,9 @@ def prepare(state: Path, key: bytes) -> Path:
     folder = state / NEW_FOLDER
     try:
         state.mkdir(parents=True, exist_ok=True)
-        _complete(state)
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(mode=0o700)
-        durable.write(folder / KEY_FILE, key)
-        durable.sync_folder(state)
+        with _alone(state):
+            _complete(state)
+            _begin(folder, key)
     except OSError as error:
         raise StateFolderUnusable(f"{folder}: {error.strerror}") from None
     return folder
@@ -108,20 +132,103 @@ def finish(
     folder = state / NEW_FOLDER
     names = {"agent": agent, "department": department, "addresses": addresses}
     try:
-        durable.write(folder / CERTIFICATE_FILE, certificate, mode=0o644)
-        durable.write(folder / AUTHORITY_FILE, authority, mode=0o644)
-        durable.write(folder / NAMES_FILE, json.dumps(names, ensure_ascii=False, indent=1).encode(), mode=0o644)
-        _complete(state)
+        with _alone(state):
+            _write(folder, certificate, authority, names)
+            _complete(state)
     except OSError as error:
         raise StateFolderUnusable(f"{folder}: {error.strerror}") from None
     return load(state)
 
 
+def keep_next(state: Path, own: Identity, *, key: bytes, certificate: bytes, authority: bytes) -> Identity:
+    """Keeps a renewed identity beside the one in force; one that was kept before goes. Raises StateFolderUnusable."""
+    folder, unfinished = state / NEXT_FOLDER, state / _UNFINISHED
+    names = {"agent": own.agent, "department": own.department, "addresses": own.addresses}
+    try:
+        with _alone(state):
+            _complete(state)
+            _begin(unfinished, key)
+            _write(unfinished, certificate, authority, names)
+            if folder.exists():
+                shutil.rmtree(folder)
+            unfinished.rename(folder)
+            durable.sync_folder(state)
+            return _read(folder)
+    except OSError as error:
+        raise StateFolderUnusable(f"{folder}: {error.strerror}") from None
+
+
+def promote(state: Path) -> Identity:
+    """Puts the renewed identity in the place of the one in force. Raises StateFolderUnusable."""
+    try:
+        with _alone(state):
+            _complete(state)
+            if (state / NEXT_FOLDER).exists():
+                (state / FOLDER).rename(state / OLD_FOLDER)
+                durable.sync_folder(state)
+            _complete(state)
+    except OSError as error:
+        raise StateFolderUnusable(f"{state / NEXT_FOLDER}: {error.strerror}") from None
+    return load(state)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Folders are read and replaced by one thread of one process at a time. Who may not lock may not replace them either."""
+    with _threads:
+        try:
+            descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
 def _complete(state: Path) -> None:
-    new, folder = state / NEW_FOLDER, state / FOLDER
-    if not (new / NAMES_FILE).exists():
-        return
+    """Goes on where a crash has left off."""
+    new, folder, following, old = (state / name for name in (NEW_FOLDER, FOLDER, NEXT_FOLDER, OLD_FOLDER))
+    if (new / NAMES_FILE).exists():
+        for replaced in (following, folder):  # a new enrolment overtakes a renewal
+            if replaced.exists():
+                shutil.rmtree(replaced)
+        new.rename(folder)
+        durable.sync_folder(state)
+    if old.exists():
+        if not folder.exists():
+            (following if following.exists() else old).rename(folder)
+            durable.sync_folder(state)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _begin(folder: Path, key: bytes) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-    new.rename(folder)
-    durable.sync_folder(state)
+    folder.mkdir(mode=0o700)
+    durable.write(folder / KEY_FILE, key)
+    durable.sync_folder(folder.parent)
+
+
+def _write(folder: Path, certificate: bytes, authority: bytes, names: Mapping[str, object]) -> None:
+    durable.write(folder / CERTIFICATE_FILE, certificate, mode=0o644)
+    durable.write(folder / AUTHORITY_FILE, authority, mode=0o644)
+    durable.write(folder / NAMES_FILE, json.dumps(names, ensure_ascii=False, indent=1).encode(), mode=0o644)
+
+
+def _read(folder: Path) -> Identity:
+    """Raises FileNotFoundError, OSError; ValueError, KeyError, TypeError when it cannot be used."""
+    names = json.loads((folder / NAMES_FILE).read_text("utf-8"))
+    read = Identity(
+        str(names["agent"]),
+        str(names["department"]),
+        tuple(str(address) for address in names["addresses"]),
+        (folder / KEY_FILE).read_bytes(),
+        (folder / CERTIFICATE_FILE).read_bytes(),
+        (folder / AUTHORITY_FILE).read_bytes(),
+        folder,
+    )
+    x509.load_pem_x509_certificate(read.certificate)
+    return read

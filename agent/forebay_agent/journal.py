@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
+from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from forebay_agent.errors import AgentError
 
 _LOG: Final = logging.getLogger("forebay_agent")
+_KEPT_CHARACTERS: Final = 1_000
 
 
 class _LineFormatter(logging.Formatter):
@@ -22,6 +26,29 @@ class _LineFormatter(logging.Formatter):
         fields: dict[str, object] = getattr(record, "fields", {})
         parts = [f"time={at}Z", f"level={record.levelname.lower()}", f"event={_shown(record.getMessage())}"]
         return " ".join([*parts, *(f"{name}={_shown(value)}" for name, value in fields.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line that was said."""
+
+    at: float
+    level: str
+    event: str
+    fields: dict[str, str]
+
+
+_RECENT: Final[deque[Event]] = deque(maxlen=500)
+
+
+def recent() -> list[Event]:
+    """The newest events, from `info` on, oldest first; whatever the level is."""
+    return list(_RECENT)
+
+
+def set_level(level: str) -> None:
+    """Events from `level` on go to standard error."""
+    _LOG.setLevel(level.upper())
 
 
 def start(level: str) -> None:
@@ -58,6 +85,9 @@ def unexpected(error: Exception) -> AgentError:
 
 
 def _say(level: int, event: str, fields: dict[str, object]) -> None:
+    if level >= logging.INFO:
+        told = {name: str(value)[:_KEPT_CHARACTERS] for name, value in fields.items()}
+        _RECENT.append(Event(time.time(), logging.getLevelName(level).lower(), event, told))
     if _LOG.isEnabledFor(level):
         _LOG.log(level, "%s", event, extra={"fields": fields})
 

@@ -166,7 +166,6 @@ class StreamPipeline:
             if not (changes.remember or changes.forget or rows.num_rows):
                 changes = None
         before = checkpoint_of(record)
-        checkpoint = captured.checkpoint.advanced(rows=before.rows + rows.num_rows)
         batches: list[SealedBatch] = []
         if rows.num_rows or captured.last_of_snapshot:
             batches = self._sealing.sealed(
@@ -176,6 +175,9 @@ class StreamPipeline:
                 snapshot=captured.snapshot,
                 last_of_snapshot=captured.last_of_snapshot,
             )
+        checkpoint = captured.checkpoint.advanced(
+            rows=before.rows + rows.num_rows, schema=schema.fingerprint.hex() if batches else before.schema
+        )
         if not batches and checkpoint == before and (changes is None or changes.forget_all):
             return
         self._record = self._outbox.put(

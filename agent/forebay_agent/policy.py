@@ -112,6 +112,17 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     errors.CommandTimeout: Policy(
         Reaction.RETRY, 1, "Give it more time; `forebay-agent status` says what it waits for."
     ),
+    errors.NotApproved: Policy(
+        Reaction.RETRY, 5, "Ask the centre to approve it (`forebay-collector approvals`); it then goes on by itself."
+    ),
+    errors.CommandUnknown: Policy(Reaction.HOLD, 1, "Install a newer forebay-agent."),
+    errors.CommandUnfit: Policy(Reaction.HOLD, 2, "Put the command as the reason says."),
+    errors.StreamPaused: Policy(
+        Reaction.HOLD, 1, "Resume what is paused, or take `paused` out of the department's file; then ask again."
+    ),
+    errors.OfferRefused: Policy(
+        Reaction.HOLD, 5, "Offer only what tunes or tightens the department's own files: `docs/offers.md`."
+    ),
     errors.BatchRefused: Policy(
         Reaction.HOLD, 5, "Read the collector's reason; `forebay-collector batches --stream STREAM` shows its side."
     ),

@@ -6,17 +6,18 @@ delays them all. Jobs (drain, digests of the table as it is) run between polls.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast
+from contextlib import suppress
+from typing import Final, TypeVar, cast
 
 from forebay_agent import journal
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.gate import Gate
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.backoff import Backoff
+from forebay_agent.canary import Canary
 from forebay_agent.capture.log import LogSource
 from forebay_agent.capture.plan import describe, open_capture
 from forebay_agent.capture.source import Source
@@ -32,45 +33,32 @@ from forebay_agent.errors import (
     SourceUnreachable,
     StateFolderUnusable,
 )
+from forebay_agent.jobs import Jobs
+from forebay_agent.lane import BACKOFF, FULL_SECONDS, HELD_SECONDS, Lane
 from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.log.stream import LOG
-from forebay_agent.outbox import Outbox
+from forebay_agent.outbox import Outbox, Superseded
 from forebay_agent.pipeline import Opened, StreamPipeline
 from forebay_agent.policy import Reaction, policy_of
 from forebay_agent.pulse import Pulses
+from forebay_agent.restraints import Restraints
 from forebay_agent.stream_state import Board
+from forebay_agent.taking_up import take_up
 from forebay_agent.transform import Transform
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
 
 T = TypeVar("T")
 
-HELD_SECONDS: Final = 30.0
-"""between looks at a stream that waits for a person"""
-
-FULL_SECONDS: Final = 5.0
-"""at most, between tries to find room in the outbox"""
-
 _GRACE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
 _AGAIN_SECONDS: Final = 0.05
-_BACKOFF: Final = (0.5, 30.0)
-
-
-@dataclass(slots=True)
-class Lane:
-    """One table on its source's thread. due: on the monotonic clock."""
-
-    table: TableConfig
-    name: StreamName
-    due: float = 0.0
-    pipeline: StreamPipeline | None = None
-    backoff: Backoff = field(default_factory=lambda: Backoff(*_BACKOFF))
-    held_in_epoch: int = 0  # 0: not held
 
 
 class SourceWorker:
-    """`run` is the thread's body; `stop` and `ask` are called by others."""
+    """`run` is the thread's body; `stop`, `fence` and `ask` are called by others. paused: why a stream is not captured now,
+    in words, whatever its configuration says. approvals: which columns may be captured; None: all. proposals: where is put
+    what would be shared."""
 
     def __init__(
         self,
@@ -83,13 +71,13 @@ class SourceWorker:
         *,
         algorithm: DigestAlgorithm = DigestAlgorithm.SM3,
         opener: Callable[[SourceConfig], Source] = open_source,
+        paused: Callable[[StreamName], str] = lambda _: "",
+        approvals: Approvals | None = None,
+        proposals: Proposals | None = None,
     ) -> None:
         self.config = config
-        self.lanes = {
-            name: Lane(table, name)
-            for table in config.tables
-            for name in (StreamName(department, config.name, table.name),)
-        }
+        tables = {StreamName(department, config.name, table.name): table for table in config.tables}
+        self.lanes = {name: Lane(table, name) for name, table in tables.items()}
         self._outbox = outbox
         self._board = board
         self._pulses = pulses
@@ -98,17 +86,18 @@ class SourceWorker:
         self._opener = opener
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix=f"seal-{config.name}")
         self._source: Source | None = None
-        self._source_backoff = Backoff(*_BACKOFF)
-        self._condition = threading.Condition()
-        self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._stopping = False
+        self._source_backoff = Backoff(*BACKOFF)
+        self._jobs = Jobs()
         for lane in self.lanes.values():
             board.update(lane.name, mode=lane.table.mode)
+        gate = Gate(tables, approvals or Approvals.everything(), proposals or Proposals(), clock)
+        self._restraints = Restraints(config, list(self.lanes.values()), gate, board, clock, paused)
+        self.canary = Canary(config, department, outbox, board, clock, algorithm)
         self._polled = [lane for lane in self.lanes.values() if lane.table.mode != LOG]
-        logged = [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]
+        logged = self._logged()
         self._log: LogPipeline | None = None
         self._log_due = 0.0
-        self._log_backoff = Backoff(*_BACKOFF)
+        self._log_backoff = Backoff(*BACKOFF)
         self._log_stood_at: str | None = None  # as durable, when the log met the trouble that it is in
         if logged:
             self._log = LogPipeline(
@@ -123,56 +112,65 @@ class SourceWorker:
                 algorithm,
                 tick=self.tick,
             )
+            self._log.heard = self.canary.heard
 
     def run(self) -> None:
         """Polls until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
         try:
-            while not self._stopping:
-                pause = self.step()
-                with self._condition:
-                    if not self._jobs and not self._stopping:
-                        self._condition.wait(pause)
+            while not self.stopping:
+                self._jobs.wait(self.step())
         finally:
             self._pulses.end(self._pulse)
             self._close_session()
             self._sealer.shutdown()
-            for _, future in self._jobs:
-                future.cancel()
+            self._jobs.cancel()
 
     def stop(self) -> None:
         """Asks the thread to end after the piece that it is at."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
+        self._jobs.close()
+
+    def fence(self) -> None:
+        """Stops, and returns when nothing more can be sealed by this worker, whatever its thread still does."""
+        self.stop()
+        self._sealer.shutdown(cancel_futures=True)
 
     def ask(self, job: Callable[[], T]) -> Future[T]:
         """Runs a job on the source's thread, between polls."""
-        future: Future[T] = Future()
-        with self._condition:
-            if self._stopping:
-                future.cancel()
-            else:
-                self._jobs.append((job, future))
-                self._condition.notify_all()
-        return future
+        return self._jobs.ask(job)
 
     def step(self) -> float:
         """One round: the jobs that were asked for, then every table that is due. -> seconds until the next is due."""
         self.tick()
-        while self._jobs and not self._stopping:
-            self._run_job(*self._jobs.popleft())
+        if self._restraints.due:
+            self.heed_restraints()
+        self._jobs.run()
         self._free_lanes_that_were_reset()
         now = self._clock.monotonic()
-        if self._log is not None and self._log_due <= now and not self._stopping:
+        if self._log is not None and self._log_due <= now and not self.stopping:
             self._poll_log(self._log)
         for lane in sorted(self._polled, key=lambda lane: (lane.table.priority, lane.due)):
-            if lane.due <= now and not self._stopping:
+            if lane.due <= now and not self.stopping and not lane.still:
                 self.poll(lane)
             if self._jobs:
                 return 0.0
-        dues = [lane.due for lane in self._polled] + ([self._log_due] if self._log is not None else [])
+        self._step_canary()
+        dues = [lane.due for lane in self._polled if not lane.still] + (
+            [self._log_due] if self._log is not None else []
+        )
         wait = min(dues, default=now + _LOOK_SECONDS) - self._clock.monotonic()
         return min(max(wait, 0.0), _LOOK_SECONDS)
+
+    def heed_restraints(self) -> None:
+        """Part of every round, and a job: what is paused or not approved now stands still, what is not any more goes on."""
+        before = self._logged()
+        try:
+            self._restraints.heed(self.session)
+        except (SourceUnreachable, SourceDenied) as error:
+            self._unreachable(error)
+        if self._log is not None:
+            if self._logged() != before:
+                self._log.capture_as(self._logged())
+            self._log.pause(frozenset(lane.name for lane in self.lanes.values() if lane.still))
 
     def poll(self, lane: Lane) -> bool:
         """One step of one table; whether there is more to read at once. A trouble is shown, and waited for, here.
@@ -202,18 +200,21 @@ class SourceWorker:
         monotonic clock."""
         if self._log is not None:
             self._drain_log(self._log, until)
+        self.heed_restraints()
         for lane in sorted(self._polled, key=lambda lane: lane.table.priority):
             self.poll_through(lane, until)
 
     def poll_through(self, lane: Lane, until: float) -> None:
-        """Polls one table until nothing more is to be read and the capture waits for no transaction."""
+        """Polls one table until nothing more is to be read and the capture waits for no transaction; not when it stands still."""
         if lane.table.mode == LOG:
-            if self._log is not None:
+            if self._log is not None and not lane.still:
                 self._drain_log(self._log, until)
             return
-        while not self._stopping and self._clock.monotonic() < until:
+        while not lane.still and not self.stopping and self._clock.monotonic() < until:
             self.tick()
-            if self.poll(lane):
+            if self._restraints.changed:
+                self.heed_restraints()
+            elif self.poll(lane):
                 continue
             trouble = self._board.of(lane.name).capturing
             if trouble is None and (lane.pipeline is None or not lane.pipeline.waits):
@@ -236,7 +237,7 @@ class SourceWorker:
 
     @property
     def stopping(self) -> bool:
-        return self._stopping
+        return self._jobs.closed
 
     @property
     def _pulse(self) -> str:
@@ -246,6 +247,15 @@ class SourceWorker:
         """Says that the thread goes on; jobs say so as well."""
         patience = self.config.statement_timeout + self.config.connect_timeout
         self._pulses.tick(self._pulse, patience.total_seconds() + _GRACE_SECONDS)
+
+    def _step_canary(self) -> None:
+        if self.stopping:
+            return
+        followed = any(lane.table.mode == LOG and not lane.still for lane in self.lanes.values())
+        try:
+            self.canary.step(self.session, self._log if followed else None)
+        except (SourceUnreachable, SourceDenied) as error:
+            self._unreachable(error)
 
     def _poll_log(self, log: LogPipeline) -> None:
         """One round of the log. A trouble is shown, and waited for, here."""
@@ -264,11 +274,13 @@ class SourceWorker:
         self._log_due = self._clock.monotonic() + (0.0 if more or log.listening else _LOOK_SECONDS)
 
     def _drain_log(self, log: LogPipeline, until: float) -> None:
-        while not self._stopping and self._clock.monotonic() < until:
+        while not self.stopping and self._clock.monotonic() < until:
             try:
-                log.drain(until, lambda: self._stopping)
-                self._log_went_on(log, more=True)
-                return
+                log.drain(until, lambda: self.stopping or self._restraints.changed)
+                if not self._restraints.changed:
+                    self._log_went_on(log, more=True)
+                    return
+                self.heed_restraints()
             except OutboxFull as error:
                 self._log_trouble(log, error)
                 time.sleep(_AGAIN_SECONDS)
@@ -300,19 +312,21 @@ class SourceWorker:
         """What keeps the whole log from going on; one table's own trouble is the pipeline's. What may heal by itself (an event
         that was damaged on its way, a server that took another's place) is looked at again soon, then ever more slowly.
         Tables in other modes go on: that the database cannot be reached they find out themselves."""
+        if self.stopping:
+            return
         self._log_stood_at = log.durable
         held = policy_of(error).reaction is not Reaction.RETRY
         was_reset = False
         for lane in self.lanes.values():
             if lane.table.mode == LOG and not log.has_own_trouble(lane.name):
-                self._board.capturing(lane.name, error)
+                self._show(lane, error)
                 epoch = self._outbox.stream(lane.name).epoch if held else 0
                 was_reset = was_reset or 0 < lane.held_in_epoch < epoch  # while the log was looked at
                 lane.held_in_epoch = epoch
         if isinstance(error, SourceUnreachable | SourceDenied | SourceReplaced):
             self._close_session()  # the next look is at whoever answers then
         else:
-            with contextlib.suppress(AgentError):
+            with suppress(AgentError):
                 log.watch_retention()
         pause = self._log_backoff.next()
         if isinstance(error, OutboxFull):
@@ -322,8 +336,11 @@ class SourceWorker:
     def _open(self, lane: Lane) -> StreamPipeline:
         source = self.session()
         shape = describe(source, lane.table)
+        with suppress(Superseded):  # reset: it begins at its start anyway
+            take_up(self._outbox, lane.name, lane.table, Transform(shape, lane.table).schema)
         capture = open_capture(source, shape, lane.table, batch_rows=self.config.batch_rows)
-        opened = Opened(capture, shape, lambda shape: Transform(shape, lane.table))
+        table = lane.table
+        opened = Opened(capture, shape, lambda shape: Transform(shape, table))
         return StreamPipeline(
             lane.name,
             opened,
@@ -333,14 +350,14 @@ class SourceWorker:
             self._clock,
             algorithm=self._algorithm,
             tick=self.tick,
-            stopping=lambda: self._stopping,
+            stopping=lambda: self.stopping or self._restraints.stop(lane),
         )
 
     def _trouble(self, lane: Lane, error: AgentError) -> None:
         if isinstance(error, SourceUnreachable | SourceDenied):
             self._unreachable(error)
             return
-        self._board.capturing(lane.name, error)
+        self._show(lane, error)
         if isinstance(error, SourceReplaced):
             self._close_session()  # the next look is at whoever answers then
         if policy_of(error).reaction is Reaction.RETRY:
@@ -360,8 +377,12 @@ class SourceWorker:
         self._log_due = self._clock.monotonic() + pause
         for each in self.lanes.values():
             if self._log is None or not self._log.has_own_trouble(each.name):
-                self._board.capturing(each.name, error)
+                self._show(each, error)
             each.due = self._clock.monotonic() + pause
+
+    def _show(self, lane: Lane, error: AgentError) -> None:
+        if not (lane.still or self.stopping):
+            self._board.capturing(lane.name, error)
 
     def _free_lanes_that_were_reset(self) -> None:
         for lane in self.lanes.values():
@@ -371,16 +392,8 @@ class SourceWorker:
                 if lane.table.mode == LOG:
                     self._log_due = 0.0
 
-    def _run_job(self, job: Callable[[], Any], future: Future[Any]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(job())
-        except (OutboxDamaged, StateFolderUnusable) as error:
-            future.set_exception(error)
-            raise
-        except Exception as error:
-            future.set_exception(error)
+    def _logged(self) -> list[tuple[StreamName, TableConfig]]:
+        return [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]
 
     def _close_session(self) -> None:
         for lane in self.lanes.values():

@@ -10,6 +10,7 @@ from typing import Final
 from forebay_agent import journal
 from forebay_agent.errors import AgentError
 from forebay_agent.policy import ANY_STREAM, Reaction, policy_of, remedy_of
+from forebay_wire.canary import is_canary_stream
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
@@ -43,14 +44,16 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """One stream. `capturing` and `sending` are its troubles on either side of the outbox; `waits` says what a capture
-    that is in no trouble waits for. Times in microseconds since 1970, 0: never. log_hours_left: until the database forgets
-    what was not captured, None: it does not, or cannot tell. log_kept: for how long it keeps its log, in words."""
+    that is in no trouble waits for, `paused` why nothing is captured at all. Times in microseconds since 1970, 0: never.
+    log_hours_left: until the database forgets what was not captured, None: it does not, or cannot tell. log_kept: for how
+    long it keeps its log, in words."""
 
     name: StreamName
     mode: str = ""
     guarantee: str = ""
     phase: str = STARTING
     waits: str = ""
+    paused: str = ""
     capturing: Trouble | None = None
     sending: Trouble | None = None
     epoch: int = 0
@@ -58,12 +61,14 @@ class StreamState:
     sealed_seq: int = 0
     durable_seq: int = 0
     loaded_seq: int = 0
+    loaded_at_us: int = 0
     rows_captured: int = 0
     last_change_at_us: int = 0
     last_poll_at_us: int = 0
     log_hours_left: float | None = None
     log_bytes_behind: int = 0
     log_kept: str = ""
+    columns_waiting: tuple[str, ...] = ()
 
     @property
     def trouble(self) -> Trouble | None:
@@ -76,7 +81,7 @@ class StreamState:
         trouble = self.trouble
         if trouble is not None:
             return HELD if trouble.held else WAITING
-        return WAITING if self.waits else self.phase
+        return WAITING if self.paused or self.waits else self.phase
 
     def to_proto(self) -> control_pb2.StreamState:
         trouble = self.trouble
@@ -87,7 +92,7 @@ class StreamState:
             guarantee=self.guarantee,
             state=self.state,
             code=trouble.code if trouble else "",
-            reason=trouble.reason if trouble else self.waits,
+            reason=trouble.reason if trouble else self.paused or self.waits,
             remedy=trouble.remedy if trouble else "",
             position=self.position,
             sealed_seq=self.sealed_seq,
@@ -99,6 +104,8 @@ class StreamState:
             snapshot_done=1.0 if self.phase == STREAMING else 0.0,
             log_hours_left=self.log_hours_left,
             log_bytes_behind=self.log_bytes_behind,
+            columns_waiting=self.columns_waiting,
+            paused=bool(self.paused),
         )
 
 
@@ -139,5 +146,6 @@ class Board:
             self._states.pop(name, None)
 
     def all(self) -> list[StreamState]:
+        """But for the canaries', which are told by themselves."""
         with self._lock:
-            return [self._states[name] for name in sorted(self._states)]
+            return [self._states[name] for name in sorted(self._states) if not is_canary_stream(name)]

@@ -6,42 +6,48 @@ keeps the promise that it made (`pulse.py`). A changed configuration is applied 
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
+import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from google.protobuf.json_format import MessageToDict
-
-from forebay_agent import durable, identity, journal
+from forebay_agent import identity, journal
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.clock import SystemClock
+from forebay_agent.config.kept_offer import KeptOffer
 from forebay_agent.config.load import load
 from forebay_agent.config.model import AgentConfig, SourceConfig
+from forebay_agent.config.offer import Offer, laid_over
 from forebay_agent.config.watch import ConfigurationWatcher
 from forebay_agent.control import Control
+from forebay_agent.control.beats import Beats
 from forebay_agent.control.commands import Commands
-from forebay_agent.errors import AgentError, ConfigurationError, StateFolderUnusable
-from forebay_agent.health import Health
+from forebay_agent.control.handlers import handlers
+from forebay_agent.errors import AgentError, ConfigurationError, OfferRefused, StateFolderUnusable
 from forebay_agent.memory import keep_small
 from forebay_agent.outbox import Outbox
+from forebay_agent.pauses import Pauses, why_paused
 from forebay_agent.policy import remedy_of
 from forebay_agent.pulse import Pulses
+from forebay_agent.renewal import Renewal
+from forebay_agent.report import Report, Situation
 from forebay_agent.source_worker import SourceWorker
+from forebay_agent.state_folder import locked
 from forebay_agent.stream_state import Board
 from forebay_agent.systemd_notify import notify
 from forebay_agent.uplink import Uplink
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import control_pb2
 
-STATUS_FILE: Final = "status.json"
-LOCK_FILE: Final = "agent.lock"
+T = TypeVar("T")
+
 _ROUND_SECONDS: Final = 1.0
 _END_SECONDS: Final = 20.0
 
@@ -54,7 +60,7 @@ def run(folder: Path) -> int:
     keep_small()
     config = load(folder)
     journal.start(config.log_level)
-    with _state_folder(config.state):
+    with locked(config.state):
         own = identity.load(config.state)
         outbox = Outbox.open(config.state, config.outbox)
         try:
@@ -66,23 +72,30 @@ def run(folder: Path) -> int:
 class Supervisor:
     """Owns the threads. `run` is the main thread's body."""
 
-    def __init__(self, folder: Path, config: AgentConfig, own: identity.Identity, outbox: Outbox) -> None:
-        self._config = config
+    def __init__(self, folder: Path, files: AgentConfig, own: identity.Identity, outbox: Outbox) -> None:
+        """files: as loaded. Raises StateFolderUnusable when what is kept of pauses or the centre's offer cannot be read."""
+        self.files = files
+        self.offers = KeptOffer(files.state)
         self._own = own
         self._outbox = outbox
         self._clock = SystemClock()
         self._board = Board()
+        self._approvals = Approvals(files.state)
+        self._proposals = Proposals()
         self._pulses = Pulses(self._clock.monotonic)
-        self._probe = Health(config.state)
-        self._started_us = self._clock.now_us()
+        self.pauses = Pauses(files.state)
+        self._config = self._with_offer(files)
+        journal.set_level(self._config.log_level)
+        self._report = Report(own, files.state, outbox, self._board, self._clock, self._situation)
         self._refusal = ""
         self._stopping = threading.Event()
-        self._reload = threading.Event()
+        self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._dead: list[tuple[str, BaseException]] = []
         self._workers: dict[str, SourceWorker] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._folder = folder
-        self._watcher = ConfigurationWatcher(folder, self._apply, self._refused, known=config.hash)
+        self._watcher = ConfigurationWatcher(folder, self._apply, self._refused, known=files.hash)
+        self._renewal = Renewal(files.state, self._config.collector, self._pulses, self._reconnect)
         self._uplink = self._make_uplink()
         self._control = self._make_control()
 
@@ -94,6 +107,7 @@ class Supervisor:
             self._start_source(source)
         self._start("uplink", self._uplink.run)
         self._start("control", self._control.run)
+        self._start("renewal", self._renewal.run)
         journal.info("started", agent=self._own.agent, department=self._own.department, sources=len(self._workers))
         notify("READY=1", f"STATUS={len(self._workers)} sources")
         try:
@@ -107,27 +121,29 @@ class Supervisor:
         return 1 if self._dead else 0
 
     def _round(self) -> None:
-        """Looks at the configuration, tells how things stand, feeds the watchdog when all loops are in time."""
-        if self._reload.is_set():
-            self._reload.clear()
+        """Does what was asked of this thread, looks at the configuration, tells how things stand, feeds the watchdog when all
+        loops are in time."""
+        while not self._asked.empty():
+            job, future = self._asked.get()
             try:
-                self._apply(load(self._folder))
-            except ConfigurationError as error:
-                self._refused(error)
-        self._write_status()
+                future.set_result(job())
+            except AgentError as error:
+                future.set_exception(error)
+        self._report.write()
         self._watcher.step(_ROUND_SECONDS)
         late = self._pulses.late()
         if late:
             journal.error("no progress", loops=", ".join(late))
             notify(f"STATUS=no progress: {', '.join(late)}")
         else:
-            notify("WATCHDOG=1", f"STATUS={self._headline()}")
+            notify("WATCHDOG=1", f"STATUS={self._report.headline()}")
 
-    def _headline(self) -> str:
-        states = [state.state for state in self._board.all()]
-        told = ", ".join(f"{states.count(name)} {name}" for name in sorted(set(states)))
-        outbox = self._outbox.state()
-        return f"{told or 'no streams'}; outbox {outbox.batches} batches; collector {'connected' if self._uplink.state.connected else 'not connected'}"
+    def _ask(self, job: Callable[[], T]) -> Future[T]:
+        """Runs a job on this thread, between its rounds. Raises, from the future, the job's AgentError."""
+        future: Future[T] = Future()
+        self._asked.put((job, future))
+        self._watcher.look_now()
+        return future
 
     def _start(self, name: str, body: Callable[[], None]) -> None:
         def guarded() -> None:
@@ -149,14 +165,18 @@ class Supervisor:
             self._pulses,
             self._clock,
             algorithm=DigestAlgorithm(self._config.digest),
+            paused=self._why_paused,
+            approvals=self._approvals,
+            proposals=self._proposals,
         )
         self._workers[source.name] = worker
         self._start(f"source {source.name}", worker.run)
 
     def _stop_source(self, name: str) -> None:
         worker = self._workers.pop(name)
-        worker.stop()
+        worker.fence()
         self._threads.pop(f"source {name}").join(_END_SECONDS)
+        self._proposals.forget(worker.lanes)
         for stream in worker.lanes:
             self._board.remove(stream)
 
@@ -168,14 +188,25 @@ class Supervisor:
             self._board,
             self._pulses,
             self._clock,
+            approvals=self._approvals,
             priority_of=self._priority_of,
         )
 
     def _make_control(self) -> Control:
-        commands = Commands(self._outbox, self._board, self._all_workers)
-        return Control(self._config.state, self._config.collector, commands, self._beat, self._pulses, self._clock)
+        commands = Commands(self._outbox, self._board, self.workers, handlers(self, self._outbox, self._clock))
+        beats = Beats(self._report.frame, self._report.states)
+        return Control(
+            self._config.state,
+            self._config.collector,
+            commands,
+            beats,
+            self._approvals,
+            self._proposals,
+            self._pulses,
+            self._clock,
+        )
 
-    def _all_workers(self) -> list[SourceWorker]:
+    def workers(self) -> list[SourceWorker]:
         return list(self._workers.values())
 
     def _priority_of(self, name: StreamName) -> int:
@@ -185,17 +216,63 @@ class Supervisor:
                 return lane.table.priority
         return 9
 
-    def _apply(self, config: AgentConfig) -> None:
-        """Takes a valid configuration into force. Raises ConfigurationError for what needs a restart."""
-        if config.state != self._config.state or config.outbox != self._config.outbox:
+    def reload(self) -> Future[str]:
+        """Reads the files now. -> the hash of what is in force. Raises ConfigurationError when they are refused."""
+
+        return self._ask(self._load)
+
+    def take_offer(self, offer: Offer) -> Future[AgentConfig]:
+        """See `control.offering.Office`."""
+
+        def taken() -> AgentConfig:
+            config = laid_over(self.files, offer)
+            self.offers.accept(offer, self._clock.now_us())
+            self._take(config)
+            return config
+
+        return self._ask(taken)
+
+    def refuse_offer(self, offer: Offer, reason: str) -> Future[None]:
+        """See `control.offering.Office`."""
+        return self._ask(lambda: self.offers.refuse(offer, reason, self._clock.now_us()))
+
+    def _load(self) -> str:
+        try:
+            self._apply(load(self._folder))
+        except ConfigurationError as error:
+            self._refused(error)
+            raise
+        return self.offers.hash_of(self.files)
+
+    def _apply(self, files: AgentConfig) -> None:
+        """Takes valid files into force, and what the centre offered over them. Raises ConfigurationError for what needs a
+        restart."""
+        if files.state != self._config.state or files.outbox != self._config.outbox:
             raise ConfigurationError(
                 "the state folder and the outbox's limits take force at a start only",
-                file=str(config.folder / "agent.toml"),
-                key="agent.state" if config.state != self._config.state else "outbox",
+                file=str(files.folder / "agent.toml"),
+                key="agent.state" if files.state != self._config.state else "outbox",
                 remedy="Restart the agent: `systemctl restart forebay-agent`.",
             )
+        self.files, self._refusal = files, ""
+        self._take(self._with_offer(files))
+
+    def _with_offer(self, files: AgentConfig) -> AgentConfig:
+        """The files win over an offer that does not fit them any more."""
+        try:
+            return self.offers.over(files)
+        except OfferRefused as error:
+            journal.error("the centre's offer does not fit the files any more", reason=error)
+            try:
+                self.offers.drop(str(error), self._clock.now_us())
+            except StateFolderUnusable as unusable:
+                journal.warning("that cannot be kept for now", reason=unusable)
+            return files
+
+    def _take(self, config: AgentConfig) -> None:
+        """Source by source; one that is not configured as before is stopped, and nothing of it is sealed from then on."""
         before, self._config = self._config, config
-        self._refusal = ""
+        journal.set_level(config.log_level)
         wanted = {source.name: source for source in config.sources}
         all_anew = config.digest != before.digest
         for name, worker in list(self._workers.items()):
@@ -204,10 +281,15 @@ class Supervisor:
         for name, source in wanted.items():
             if name not in self._workers:
                 self._start_source(source)
-        if config.collector != before.collector:
+        self._renewal.config = config.collector
+        if _live(config) == _live(before):
+            self._uplink.tune(config.collector)
+            self._control.tune(config.collector)
+        else:
             self._restart_centre()
-        if config.hash != before.hash:
-            journal.info("configuration applied", hash=config.hash[:12], sources=len(wanted))
+        if (config, config.hash) != (before, before.hash):
+            hashed = self.offers.hash_of(self.files)
+            journal.info("configuration applied", hash=hashed[:12], sources=len(wanted))
 
     def _restart_centre(self) -> None:
         for name, running in (("uplink", self._uplink), ("control", self._control)):
@@ -221,62 +303,46 @@ class Supervisor:
         self._refusal = "; ".join(str(problem) for problem in error.problems) or str(error)
         journal.error("configuration refused", reason=self._refusal)
 
-    def _beat(self, number: int) -> control_pb2.Heartbeat:
-        return control_pb2.Heartbeat(
-            number=number,
-            sent_at_us=self._clock.now_us(),
-            health=self._probe.measure(),
-            outbox=self._outbox_state(),
-            streams=[state.to_proto() for state in self._board.all()],
-            configuration_hash=self._config.hash,
-            configuration_refusal=self._refusal,
-        )
+    def again(self, name: StreamName) -> bool:
+        """See `Uplink.again`."""
+        return self._uplink.again(name)
 
-    def _outbox_state(self) -> control_pb2.OutboxState:
-        state = self._outbox.state()
-        return control_pb2.OutboxState(
-            batches=state.batches,
-            bytes=state.bytes,
-            cap_bytes=state.cap_bytes,
-            disk_free_bytes=state.disk_free_bytes,
-            full=state.full,
-        )
+    def rotate(self) -> str:
+        """See `Renewal.rotate`."""
+        return self._renewal.rotate()
 
-    def _write_status(self) -> None:
-        uplink = self._uplink.state
-        trouble = uplink.trouble
-        told = {
-            "pid": os.getpid(),
-            "written_at_us": self._clock.now_us(),
-            "started_at_us": self._started_us,
-            "agent": self._own.agent,
-            "department": self._own.department,
-            "configuration_hash": self._config.hash,
-            "configuration_refusal": self._refusal,
-            "uplink": {
-                "connected": uplink.connected,
-                "address": uplink.address,
-                "since_us": uplink.since_us,
-                "code": trouble.code if trouble else "",
-                "reason": trouble.reason if trouble else ("" if uplink.connected else "connecting"),
-                "remedy": trouble.remedy if trouble else "",
-            },
-            "outbox": _plain(self._outbox_state()),
-            "streams": [
-                {
-                    **_plain(state.to_proto()),
-                    "stream": str(state.name),
-                    "log_hours_left": state.log_hours_left,
-                    "log_kept": state.log_kept,
-                }
-                for state in self._board.all()
-            ],
-        }
-        try:
-            content = json.dumps(told, ensure_ascii=False).encode()
-            durable.write(self._config.state / STATUS_FILE, content, mode=0o644, synced=False)
-        except OSError as error:
-            journal.warning("status cannot be written", reason=error.strerror or type(error).__name__)
+    def _reconnect(self) -> None:
+        self._uplink.reconnect()
+        self._control.reconnect()
+
+    def report_all(self) -> None:
+        """See `Control.report_all`."""
+        self._control.report_all()
+
+    @property
+    def config(self) -> AgentConfig:
+        """As in force."""
+        return self._config
+
+    @property
+    def report(self) -> Report:
+        return self._report
+
+    def _why_paused(self, name: StreamName) -> str:
+        return why_paused(self.pauses, self._config.maintenance, name)
+
+    def _situation(self) -> Situation:
+        in_force, paused = self.offers.in_force, self.pauses.of_agent
+        return Situation(
+            configuration_hash=self.offers.hash_of(self.files),
+            refusal=self._refusal,
+            offered=in_force.revision if in_force else 0,
+            newest_offer=self.offers.newest,
+            paused=str(paused) if paused else "",
+            uplink=self._uplink.state,
+            renewal=self._renewal.state,
+            canaries=tuple(worker.canary.state for worker in self.workers() if worker.config.canary.kind != "off"),
+        )
 
     def _end(self) -> None:
         notify("STOPPING=1")
@@ -284,22 +350,24 @@ class Supervisor:
             worker.stop()
         self._uplink.stop()
         self._control.stop()
+        self._renewal.stop()
         for thread in self._threads.values():
             thread.join(_END_SECONDS)
-        self._write_status()
+        self._report.write()
         journal.info("stopped")
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping.set()
 
     def _on_reload(self, number: int, frame: FrameType | None) -> None:
-        self._reload.set()
+        # only the queue: this thread may hold the lock that would wake it
+        self._asked.put((self._load, Future()))
 
 
-def _plain(message: Any) -> dict[str, Any]:
-    """A message's fields with their defaults; numbers as numbers."""
-    told = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    return {name: int(value) if isinstance(value, str) and value.isdigit() else value for name, value in told.items()}
+def _live(config: AgentConfig) -> AgentConfig:
+    """What of it a connection cannot change while it lasts."""
+    collector = replace(config.collector, bandwidth=0, windows=(), heartbeat=timedelta(0))
+    return AgentConfig(config.folder, config.state, collector)
 
 
 def _reason(error: BaseException) -> str:
@@ -310,24 +378,3 @@ def _reason(error: BaseException) -> str:
 
 def _remedy(error: BaseException) -> str:
     return remedy_of(error if isinstance(error, AgentError) else AgentError())
-
-
-@contextmanager
-def _state_folder(state: Path) -> Iterator[None]:
-    """Makes the state folder and locks it for this process."""
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StateFolderUnusable(f"{state} cannot be written: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise StateFolderUnusable(
-            f"another agent runs on {state}", remedy="Stop it, or give this agent a state folder of its own."
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)

@@ -114,16 +114,72 @@ class NotPossible(CollectorError):
     code = "FB-NOT-POSSIBLE"
 
 
+class NotPermitted(CollectorError):
+    """The account does not have the right."""
+
+    code = "FB-PERMISSION"
+
+
+class LoginRefused(CollectorError):
+    """Name or password is wrong."""
+
+    code = "FB-LOGIN"
+
+
+class LoginLocked(CollectorError):
+    """Too many attempts to log in failed. Carries `wait_s`, the seconds until the next is heard."""
+
+    code = "FB-LOGIN-LOCKED"
+
+    def __init__(self, message: str = "", *, wait_s: float = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.wait_s = wait_s
+
+
+class PasswordRefused(CollectorError):
+    """The new password is too easy to guess."""
+
+    code = "FB-PASSWORD"
+
+
+class OidcRefused(CollectorError):
+    """The log-in by the identity provider is not valid."""
+
+    code = "FB-OIDC"
+
+
+class OidcUnreachable(CollectorError):
+    """The identity provider does not answer."""
+
+    code = "FB-OIDC-UNREACHABLE"
+
+
+class FormRefused(CollectorError):
+    """The form was not made by this console for this browser, or has expired."""
+
+    code = "FB-FORM"
+
+
 class TokenRefused(CollectorError):
     """The token is not known, was used, or has expired."""
 
     code = "FB-TOKEN"
+
+    def __init__(self, message: str = "", *, remedy: str = "", action: str = "enroll refused") -> None:
+        """`action`: under which the audit has it (`identity/alarms.py`)."""
+        super().__init__(message, remedy=remedy)
+        self.action = action
 
 
 class IdentityRefused(CollectorError):
     """The certificate does not allow this call."""
 
     code = "FB-IDENTITY"
+
+    def __init__(self, message: str = "", *, remedy: str = "", action: str = "call refused") -> None:
+        """`action`: under which the audit has it (`identity/alarms.py`)."""
+        super().__init__(message, remedy=remedy)
+        self.action = action
 
 
 class AgentUnreachable(CollectorError):
@@ -142,6 +198,12 @@ class LoadStalled(CollectorError):
     """The platform does not get what was received."""
 
     code = "FB-LOAD-STALLED"
+
+
+class VerificationInterrupted(CollectorError):
+    """The process that compared has ended."""
+
+    code = "FB-VERIFY-INTERRUPTED"
 
 
 class ThreadDied(CollectorError):

@@ -12,7 +12,15 @@ from forebay_collector.errors import ConfigurationError, DataFolderUnusable, Not
 from forebay_collector.identity.authority import CERTIFICATE_FILE, KEY_FILE, Authority, host_of, write_private
 from forebay_collector.identity.server import SERVER_FILE, renew_server_certificate
 from forebay_collector.ledger import Ledger
-from forebay_collector.settings import DEFAULT_PORT, DataFolder, Settings, address, load_settings
+from forebay_collector.settings import (
+    DEFAULT_PORT,
+    ApprovalSettings,
+    ConsoleSettings,
+    DataFolder,
+    Settings,
+    address,
+    load_settings,
+)
 
 _TEMPLATE: Final = """\
 # Forebay's collector. What is commented out shows the default. Unknown keys are refused; a change takes a restart.
@@ -47,17 +55,74 @@ listen = {listen}
 #linger = "500ms"
 # streams that are loaded at the same time
 #threads = 2
+
+[control]
+# how often each agent tells how it is
+#heartbeat = "15s"
+# how long the health of the agents is kept, one sample a minute of each
+#history = "14d"
+# how long the first agent of a roll-out must stay healthy before the others get the offer
+#trial = "2m"
+
+[approval]
+# what agents propose to share: manual: it leaves when someone approved it here; auto: everything is approved
+mode = {approve}
+
+[console]
+# where the web page is; on other addresses than the loopback it needs a certificate
+{console}
+# certificate (with its chain) and key, PEM, named from this folder on
+#certificate = ""
+#key = ""
+
+[console.oidc]
+# log-in at an identity provider: its address, exactly as it names itself; empty: none
+#issuer = ""
+# this console's name there, the file with its secret (empty: a public client), and what it asks for
+#client = ""
+#secret = ""
+#scopes = ["openid", "profile"]
+# where browsers reach the console, "https://…"; register ADDRESS/login/oidc/back at the provider
+#address = ""
+# PEM file of the authorities that vouch for the provider; empty: the system's
+#authorities = ""
+# the claims that hold the account's name and its groups
+#name = "preferred_username"
+#groups = "groups"
+# "GROUP=ROLE"; who has no role is not let in
+#roles = []
+# "GROUP=DEPARTMENT", "GROUP=*" for all; empty: everybody sees all departments
+#departments = []
+
+[audit]
+# how long an entry of the audit is kept, at least 180 days
+#retention = "365d"
+
+[accounts]
+# after that one logs in again, and after so long without asking for anything
+#session = "12h"
+#idle = "30m"
+# how long a one-time link can be used
+#link = "10m"
+# failed log-ins of one account, and from one address, before the next waits; the wait doubles with every failure
+#attempts = 5
+#attempts_of_peer = 20
+#wait = "30s"
+#longest_wait = "15m"
+# whether one account may be administrator and auditor
+#administrators_may_audit = false
 """
 
 
-def init(folder: Path, addresses: Sequence[str]) -> Settings:
+def init(folder: Path, addresses: Sequence[str], approve: str = "", console: str = "") -> Settings:
     """Makes folder, settings, certificate authority, server certificate and ledger. May be run again.
 
-    `addresses`: where agents will reach the collector, `host` or `host:port`.
+    `addresses`: where agents will reach the collector, `host` or `host:port`. `approve`: auto or manual; manual when empty.
+    `console`: where the console listens, `host:port`; the default when empty.
 
     Raises:
         ConfigurationError: an address cannot be used.
-        NotPossible: the folder is already a collector's, with other addresses.
+        NotPossible: the folder is already a collector's, with other addresses or another way to approve.
         DataFolderUnusable: it cannot be made or written, or holds half an authority.
     """
     wanted = tuple(_with_port(text) for text in addresses)
@@ -66,12 +131,17 @@ def init(folder: Path, addresses: Sequence[str]) -> Settings:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         data.identity.mkdir(mode=0o700, exist_ok=True)
         if not data.settings.exists():
-            _write_settings(data, wanted)
+            _write_settings(data, wanted, approve or ApprovalSettings().mode, console)
         settings = load_settings(folder)
         if wanted and settings.addresses != wanted:
             raise NotPossible(
                 f"{folder} is a collector already, reached at {', '.join(settings.addresses)}",
                 remedy=f"Edit `addresses` in {data.settings}, or choose another folder.",
+            )
+        if approve and settings.approval.mode != approve:
+            raise NotPossible(
+                f"{folder} is a collector already, which approves in mode {settings.approval.mode}",
+                remedy=f"Edit `mode` of `[approval]` in {data.settings}, and start the collector again.",
             )
         authority = _authority(data.identity)
         if not (data.identity / SERVER_FILE).exists():
@@ -82,14 +152,29 @@ def init(folder: Path, addresses: Sequence[str]) -> Settings:
     return settings
 
 
-def _write_settings(data: DataFolder, addresses: tuple[str, ...]) -> None:
+def _write_settings(data: DataFolder, addresses: tuple[str, ...], approve: str, console: str) -> None:
     if not addresses:
         raise ConfigurationError(
             "no address is given", key="addresses", remedy="Say where agents will reach the collector: --address."
         )
     listen = _listen(addresses)
-    text = _TEMPLATE.format(addresses=json.dumps(list(addresses)), listen=json.dumps(listen))
+    text = _TEMPLATE.format(
+        addresses=json.dumps(list(addresses)),
+        listen=json.dumps(listen),
+        approve=json.dumps(approve),
+        console=_console(console),
+    )
     write_private(data.settings, text.encode())
+
+
+def _console(listen: str) -> str:
+    """The line that says where the console listens: commented out where it is the default."""
+    if not listen:
+        return f"#listen = {json.dumps(ConsoleSettings().listen)}"
+    try:
+        return f"listen = {json.dumps(address(listen))}"
+    except ValueError as error:
+        raise ConfigurationError(f"{listen!r}: {error}", key="console.listen") from None
 
 
 def _authority(folder: Path) -> Authority:

@@ -4,13 +4,16 @@
                          │               │               │
                          └── durable ────┘── loaded ─────┘        (acks, back to the agents)
 
-1. `receive` takes sealed batches from agents (`receive/upload.py`), checks whose they are, their digests and their
-   place in the chain (`receive/lanes.py`), and hands them to the committer.
+1. `receive` takes sealed batches from agents (`receive/upload.py`), checks whose they are, that what is in them is
+   approved (`receive/approved.py`), their digests and their place in the chain (`receive/lanes.py`), and hands them to the
+   committer.
 2. The committer (`receive/commit.py`) writes what waits of all agents into the archive, syncs it, and records it in the
    ledger in one transaction. Only then the agents hear `durable` and may delete their copies.
 3. The loader (`load/loader.py`) takes each stream's durable batches in order into the platform; the platform's own commit
    carries the mark, so a crash between the two is settled by asking it. The agents hear `loaded`.
-4. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
+4. The console (`console/`) shows all of it, and takes what people decide; comparisons of source and platform that they ask
+   for are carried out beside it.
+5. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
    removes from the archive what was loaded long ago.
 
 Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
@@ -26,23 +29,29 @@ from typing import Any, Final
 
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
+from forebay_collector.console.host import ConsoleHost, Once
+from forebay_collector.control.approving import Approving
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.enroll import EnrollServicer
+from forebay_collector.identity.handshakes import Handshakes
 from forebay_collector.ledger import Ledger
+from forebay_collector.ledger.retention import AuditRetention
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.loader import Loader
 from forebay_collector.load.pool import LoaderPool
 from forebay_collector.platform.contract import Platform
+from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.loaded import LedgerNews, LoadedMarks
 from forebay_collector.receive.upload import UploadServicer
-from forebay_collector.settings import Settings
+from forebay_collector.settings import APPROVE_ALL, Settings
 from forebay_collector.workers import Died, Periodic, Worker
 from forebay_wire.v1 import control_pb2_grpc, enroll_pb2_grpc, upload_pb2_grpc
 
 _COMMIT_WAITS_S: Final = 1.0
 _NEWS_EVERY_S: Final = 1.0
+_REFUSALS_EVERY_S: Final = 5.0
 _RETENTION_EVERY_S: Final = 60.0
 _STOP_S: Final = 60.0
 _log = logging.getLogger("forebay.pipeline")
@@ -53,6 +62,7 @@ class Role(StrEnum):
 
     RECEIVE = "receive"
     LOAD = "load"
+    CONSOLE = "console"
 
 
 class Pipeline:
@@ -66,29 +76,47 @@ class Pipeline:
         self._stopping = threading.Event()
         self.workers: list[Worker] = []
         self.ledger = Ledger.open(settings.data.ledger)
-        self.archive = LocalArchive(settings.data.archive)
+        self.archive = LocalArchive(settings.data.archive, writes=Role.RECEIVE in roles)
         self.loaded = LoadedMarks()
         self.committer = Committer(self.archive, self.ledger, settings.receive.group)
+        self.approved = Approved(self.ledger, automatic=settings.approval.mode == APPROVE_ALL)
+        self.handshakes = Handshakes(self.ledger)
         self.pool: LoaderPool | None = None
-        self._platform: Platform | None = None
+        self._platform = Once(open_platform)
+        self.console = (
+            ConsoleHost(settings, self.ledger, self.archive, self._platform, died) if Role.CONSOLE in roles else None
+        )
         if Role.RECEIVE in roles:
+            self.ledger.approvals.note_mode(settings.approval.mode)
             news = LedgerNews(self.ledger, self.loaded)
             self.workers.append(Worker("commit", self._commit, died))
-            self.workers.append(Worker("news", Periodic(_NEWS_EVERY_S, news.step, self._stopping), died))
+            for name, every_s, step in (
+                ("news", _NEWS_EVERY_S, news.step),
+                ("approvals", _NEWS_EVERY_S, self.approved.step),
+                ("refusals", _REFUSALS_EVERY_S, self._settle_refusals),
+            ):
+                self.workers.append(Worker(name, Periodic(every_s, step, self._stopping), died))
         if Role.LOAD in roles:
-            self._platform = open_platform()
+            platform = self._platform()
             retention = Retention(self.archive, self.ledger, settings.archive.retention)
             keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
             self.workers.append(Worker("retention", keeping, died))
+            audit_keeping = AuditRetention(self.ledger, settings.audit.retention)
+            self.workers.append(
+                Worker("audit retention", Periodic(_RETENTION_EVERY_S, audit_keeping.step, self._stopping), died)
+            )
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
-            loader = Loader(self.ledger, self.archive, self._platform, self.loaded.publish, size=size)
+            loader = Loader(self.ledger, self.archive, platform, self.loaded.publish, size=size)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
 
     def add_services(self, server: Any) -> tuple[UploadServicer, ControlServicer]:
         """Adds what agents call to a gRPC server, within its event loop."""
         receive = self._settings.receive
-        upload = UploadServicer(self.ledger, self.committer, self.loaded, window=receive.window, memory=receive.memory)
-        control = ControlServicer(self.ledger)
+        upload = UploadServicer(
+            self.ledger, self.committer, self.loaded, self.approved, window=receive.window, memory=receive.memory
+        )
+        approving = Approving(self.ledger, self._settings.approval.mode)
+        control = ControlServicer(self.ledger, approving, self._settings.control)
         enroll = EnrollServicer(self.ledger, Authority.load(self._settings.data.identity))
         upload_pb2_grpc.add_UploadServiceServicer_to_server(upload, server)
         control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
@@ -101,10 +129,14 @@ class Pipeline:
             worker.start()
         if self.pool is not None:
             self.pool.start()
+        if self.console is not None:
+            self.console.start()
 
     def stop(self) -> None:
         """Commits what was received, ends the step that is loading, and closes everything."""
         self._stopping.set()
+        if self.console is not None:
+            self.console.stop()
         self.committer.stop()
         ended = [worker.join(_STOP_S) for worker in self.workers]
         if self.pool is not None:
@@ -113,10 +145,14 @@ class Pipeline:
             # what they hold stays open for them until the process ends
             _log.warning("a thread did not end within %.0f s", _STOP_S)
             return
-        if self._platform is not None:
-            self._platform.close()
+        self._platform.close()
         self.archive.close()
+        self.ledger.refusals.settle(everything=True)
         self.ledger.close()
+
+    def _settle_refusals(self) -> None:
+        self.handshakes.settle()
+        self.ledger.refusals.settle()
 
     def _commit(self) -> bool:
         return self.committer.step(_COMMIT_WAITS_S) is not None

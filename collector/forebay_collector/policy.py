@@ -34,6 +34,17 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.ArchiveMissing: Policy(1, "Restore the file named from a copy of the archive, then `replay` the batch."),
     errors.NotKnown: Policy(1, "List what there is with `forebay-collector agents`, `streams` or `batches`."),
     errors.NotPossible: Policy(5, "Look at the present state with `forebay-collector streams` or `batches`."),
+    errors.NotPermitted: Policy(5, "Ask an administrator for the role, or someone who has it to do it."),
+    errors.LoginRefused: Policy(5, "Try again, or ask an administrator for a new password."),
+    errors.LoginLocked: Policy(5, "Wait, then try again; an administrator can give a one-time link."),
+    errors.PasswordRefused: Policy(
+        5, "Choose a longer one, such as four words that have nothing to do with each other."
+    ),
+    errors.OidcRefused: Policy(
+        5, "Log in again; if it stays so, compare `[console.oidc]` with the provider's settings."
+    ),
+    errors.OidcUnreachable: Policy(4, "Check the provider's address in `[console.oidc]` and the way to it."),
+    errors.FormRefused: Policy(5, "Load the page again, and send the form from there."),
     errors.TokenRefused: Policy(5, "Make a new token with `forebay-collector token` and enrol with it."),
     errors.IdentityRefused: Policy(5, "Enrol the agent again with a new token."),
     errors.AgentUnreachable: Policy(
@@ -41,6 +52,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     ),
     errors.CommandFailed: Policy(1, "Read the agent's reason above; `forebay-agent status` shows its side."),
     errors.LoadStalled: Policy(1, "See `forebay-collector streams`: a held stream shows its reason and its remedy."),
+    errors.VerificationInterrupted: Policy(1, "Verify again."),
     errors.ThreadDied: Policy(1, "Read the reason above; the service manager starts the collector again."),
 }
 

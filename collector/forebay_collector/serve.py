@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 import grpc
@@ -20,6 +20,7 @@ from forebay_collector import __version__
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.errors import AddressUnusable, CollectorError, ThreadDied
 from forebay_collector.identity.authority import Authority
+from forebay_collector.identity.handshakes import CallsSeen, Handshakes
 from forebay_collector.identity.server import ServerCredentials
 from forebay_collector.journal import start_log
 from forebay_collector.lock import locked
@@ -61,7 +62,9 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
         LedgerUnavailable, LedgerDamaged, LedgerVersion, ArchiveUnavailable, PlatformError: it cannot open its stores.
     """
     start_log(settings.log_level)
-    with locked(settings.data.lock):
+    # a console alone writes nothing but the ledger: it may run beside whoever receives and loads
+    alone = roles == frozenset([Role.CONSOLE])
+    with nullcontext() if alone else locked(settings.data.lock):
         asyncio.run(_Process(settings, roles).run())
 
 
@@ -84,11 +87,11 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         pipeline = await asyncio.to_thread(Pipeline, self._settings, self._roles, _platform_of(self._settings), died)
-        server = grpc.aio.server(options=OPTIONS)
+        server = grpc.aio.server(options=OPTIONS, interceptors=[CallsSeen(pipeline.handshakes)])
+        upload, control = pipeline.add_services(server)
         try:
-            upload, control = pipeline.add_services(server)
             if Role.RECEIVE in self._roles:
-                await self._listen(server)
+                await self._listen(server, pipeline.handshakes)
             await asyncio.to_thread(pipeline.start)
             status = f"{', '.join(sorted(self._roles))}; {self._settings.listen}"
             self._manager.ready(status)
@@ -99,15 +102,16 @@ class _Process:
             await upload.stop(self._settings.receive.grace.total_seconds())
         finally:
             await server.stop(_CLOSE_S)
+            await control.stop()
             await asyncio.to_thread(pipeline.stop)
         if self._reason is not None:
             raise self._reason
 
-    async def _listen(self, server: Any) -> None:
+    async def _listen(self, server: Any, handshakes: Handshakes) -> None:
         identity = self._settings.data.identity
-        credentials = ServerCredentials(identity, Authority.load(identity), self._settings.addresses)
+        credentials = ServerCredentials(identity, Authority.load(identity), self._settings.addresses, handshakes.begun)
         try:
-            server.add_secure_port(self._settings.listen, credentials.for_grpc())
+            handshakes.port = server.add_secure_port(self._settings.listen, credentials.for_grpc())
         except RuntimeError:
             raise AddressUnusable(f"{self._settings.listen} cannot be listened on") from None
         await server.start()

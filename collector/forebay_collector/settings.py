@@ -13,14 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
 from forebay_collector.identity.authority import host_of
+from forebay_collector.service.actor import Role
 from forebay_wire import limits
 
 DEFAULT_PORT: Final = 7443
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+APPROVE_ALL: Final = "auto"
+APPROVAL_MODES: Final = (APPROVE_ALL, "manual")
 _SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _DURATIONS: Final = {
     "ms": timedelta(milliseconds=1),
@@ -58,6 +62,72 @@ class LoadSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """`[control]`."""
+
+    heartbeat: timedelta = timedelta(seconds=15)  # how often an agent tells how it is, unless its own file says oftener
+    history: timedelta = timedelta(days=14)  # how long its health is kept, one sample a minute
+    trial: timedelta = timedelta(minutes=2)  # how long the first agent of a roll-out stays healthy before the others
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalSettings:
+    """`[approval]`."""
+
+    mode: str = "manual"  # who approves what agents propose: auto: nobody, everything is; manual: people
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """`[audit]`."""
+
+    retention: timedelta = timedelta(days=365)  # how long an entry is kept
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """`[accounts]`."""
+
+    session: timedelta = timedelta(hours=12)  # after that one logs in again
+    idle: timedelta = timedelta(minutes=30)  # … and after so long without asking for anything
+    link: timedelta = timedelta(minutes=10)  # how long a one-time link can be used
+    attempts: int = 5  # of one account, before the next wait
+    attempts_of_peer: int = 20  # from one address, whatever the account
+    wait: timedelta = timedelta(seconds=30)  # the first; it doubles with every failure
+    longest_wait: timedelta = timedelta(minutes=15)
+    administrators_may_audit: bool = False  # whether one account may be both
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """`[console.oidc]`: log-in at an identity provider; off while there is no issuer.
+
+    Groups come as they are written, `GROUP=ROLE`: who is in GROUP has ROLE. Files are named from the data folder on.
+    """
+
+    issuer: str = ""  # the provider's address, exactly as it names itself
+    client: str = ""  # this console's name at the provider
+    secret: str = ""  # the file with the client's secret; without one it is a public client
+    address: str = ""  # where browsers reach this console; it is sent back to ADDRESS/login/oidc/back
+    authorities: str = ""  # PEM file of the authorities that vouch for the provider; without one the system's
+    scopes: tuple[str, ...] = ("openid", "profile")
+    name: str = "preferred_username"  # the claim with the account's name
+    groups: str = "groups"  # the claim with the groups
+    roles: tuple[tuple[str, str], ...] = ()  # pairs of group and role
+    departments: tuple[tuple[str, str], ...] = ()  # pairs of group and department, `*`: all of them; with none: all
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """`[console]`. The files are PEM, named from the data folder on; with them it speaks TLS."""
+
+    listen: str = "127.0.0.1:7480"
+    certificate: str = ""
+    key: str = ""
+    oidc: OidcSettings = OidcSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`collector.toml`."""
 
@@ -68,6 +138,11 @@ class Settings:
     receive: ReceiveSettings = ReceiveSettings()
     archive: ArchiveSettings = ArchiveSettings()
     load: LoadSettings = LoadSettings()
+    control: ControlSettings = ControlSettings()
+    approval: ApprovalSettings = ApprovalSettings()
+    audit: AuditSettings = AuditSettings()
+    accounts: AccountSettings = AccountSettings()
+    console: ConsoleSettings = ConsoleSettings()
 
     @property
     def data(self) -> DataFolder:
@@ -145,6 +220,42 @@ def address(text: str) -> str:
     return text
 
 
+def web_address(text: str) -> str:
+    """An `https://` address, or `http://` on this machine; empty: none. Raises ValueError."""
+    parts = urlsplit(text)
+    plain = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if text and (not (parts.scheme == "https" or plain) or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError('expected "https://host/…"; "http://" on this machine only')
+    return text
+
+
+def departments_group(text: str) -> tuple[str, str]:
+    """The group and its department, in `GROUP=DEPARTMENT`. Raises ValueError."""
+    group, equals, given = text.rpartition("=")
+    if not equals or not group.strip() or not given.strip():
+        raise ValueError('expected "GROUP=…"')
+    return group.strip(), given.strip()
+
+
+def roles_group(text: str) -> tuple[str, str]:
+    """The group and its role, in `GROUP=ROLE`. Raises ValueError."""
+    group, role = departments_group(text)
+    if role not in tuple(Role):
+        raise ValueError(f"{role} is no role; there are {', '.join(Role)}")
+    return group, role
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Reads one of these words. The reader raises ValueError."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"is not one of {', '.join(words)}")
+        return text
+
+    return read
+
+
 _LEAST: Final[Mapping[str, Any]] = {
     "receive.window": 1 << 20,
     "receive.memory": limits.MAX_PAYLOAD_BYTES,
@@ -152,9 +263,50 @@ _LEAST: Final[Mapping[str, Any]] = {
     "load.group": 1 << 20,
     "load.threads": 1,
     "archive.retention": timedelta(0),
+    "control.heartbeat": timedelta(seconds=1),
+    "control.history": timedelta(hours=1),
+    "control.trial": timedelta(0),
+    "audit.retention": timedelta(days=180),
+    "accounts.session": timedelta(minutes=1),
+    "accounts.idle": timedelta(minutes=1),
+    "accounts.link": timedelta(minutes=1),
+    "accounts.attempts": 1,
+    "accounts.attempts_of_peer": 1,
+    "accounts.wait": timedelta(seconds=1),
+    "accounts.longest_wait": timedelta(minutes=1),
 }
-_MOST: Final[Mapping[str, Any]] = {"load.threads": 64, "receive.window": 1 << 30, "load.group": 4 << 30}
-_BYTE_COUNTS: Final = ("receive.window", "receive.memory", "receive.group", "load.group")
+_MOST: Final[Mapping[str, Any]] = {
+    "load.threads": 64,
+    "receive.window": 1 << 30,
+    "load.group": 4 << 30,
+    "control.heartbeat": timedelta(minutes=10),
+    "control.history": timedelta(days=3653),
+    "control.trial": timedelta(days=1),
+    "accounts.session": timedelta(days=7),
+    "accounts.idle": timedelta(days=1),
+    "accounts.link": timedelta(days=1),
+    "accounts.attempts": 20,
+    "accounts.attempts_of_peer": 1_000,
+    "accounts.wait": timedelta(hours=1),
+    "accounts.longest_wait": timedelta(days=1),
+}
+_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "addresses": address,
+    "listen": address,
+    "console.listen": address,
+    "console.oidc.issuer": web_address,
+    "console.oidc.address": web_address,
+    "console.oidc.roles": roles_group,
+    "console.oidc.departments": departments_group,
+    "log_level": one_of(*LOG_LEVELS),
+    "approval.mode": one_of(*APPROVAL_MODES),
+    "receive.window": size,
+    "receive.memory": size,
+    "receive.group": size,
+    "load.group": size,
+}
+"""How the text of a setting is read; where it is not here, its type says."""
+_PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}
 
 
 class _Reader:
@@ -186,22 +338,14 @@ class _Reader:
             if not isinstance(value, dict):
                 raise self._wrong(key, "expected a section")
             return kind(**self.section(kind, value, f"{key}."))
-        if key == "addresses":
-            if not isinstance(value, list) or not value:
-                raise self._wrong(key, 'expected a list of "host:port"')
-            return tuple(self._parsed(address, key, entry) for entry in value)
-        if key == "listen":
-            return self._parsed(address, key, value)
-        if key == "log_level":
-            if value not in LOG_LEVELS:
-                raise self._wrong(key, f"is not one of {', '.join(LOG_LEVELS)}")
-            return value
-        if kind is timedelta:
-            return self._bounded(key, self._parsed(duration, key, value))
-        if key in _BYTE_COUNTS:
-            return self._bounded(key, self._parsed(size, key, value))
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._wrong(key, "expected a number")
+        if get_origin(kind) is tuple:
+            if not isinstance(value, list) or (key == "addresses" and not value):
+                raise self._wrong(key, "expected a list of texts in quotes")
+            return tuple(self._parsed(_PARSERS.get(key, str), key, entry) for entry in value)
+        if parse := _PARSERS.get(key) or _PARSERS_OF_KINDS.get(kind):
+            return self._bounded(key, self._parsed(parse, key, value))
+        if type(value) is not kind:
+            raise self._wrong(key, "expected true or false" if kind is bool else "expected a number")
         return self._bounded(key, value)
 
     def _parsed(self, parse: Callable[[str], Any], key: str, value: Any) -> Any:

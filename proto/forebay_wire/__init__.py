@@ -1,8 +1,8 @@
 """The wire contract: what an agent seals, the collector archives and the loader opens.
 
 Read in this order: `stream` (names), `columns` (what a row carries beside its values), `schema` (how a table is
-described once), `seal` (the batch), `key_range` (what a ranged snapshot covers), `codec` (its payload), `canonical`
-(digests of rows, for comparing), `limits`.
+described once), `seal` (the batch), `key_range` (what a ranged snapshot covers), `codec` (its payload), `canary` (the
+sign of life), `canonical` (digests of rows, for comparing), `limits`.
 """
 
 __version__ = "0.1.0"

@@ -19,7 +19,7 @@ from tests.receiving.batches import DEPARTMENT
 
 PROGRAM = Path(sys.executable).with_name("forebay-agent")
 PEOPLE = StreamName(DEPARTMENT, "civil", "people")
-_SOURCE = 'kind = "sqlite"\npath = "{}"\npoll_interval = "50ms"\n'
+_SOURCE = 'kind = "sqlite"\npath = "{}"\npoll_interval = "50ms"\n[canary]\nkind = "off"\n'
 _TABLE = '[[table]]\nname = "{}"\nmode = "cursor"\ncursor = "n"\n'
 
 
@@ -64,6 +64,12 @@ class AgentProcess:
                 stderr=log,
                 env=None if environment is None else dict(environment),
             )
+
+    def hear_approvals(self) -> None:
+        """Runs until the centre has said what it approves, so that it goes on with that when the centre is away."""
+        self.start()
+        self.until((self.state / "approvals.json").exists)
+        assert self.end() == 0
 
     def end(self, how: signal.Signals = signal.SIGTERM, *, within: float = 30) -> int:
         assert self.process is not None

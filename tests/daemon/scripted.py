@@ -1,4 +1,4 @@
-"""A collector that answers exactly what a test wants: UploadService over real mutual TLS, in this process."""
+"""A collector that answers exactly what a test wants: upload and control over real mutual TLS, in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from forebay_wire.digest import GENESIS
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch, check_digests, open_batch
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import batch_pb2, upload_pb2, upload_pb2_grpc
+from forebay_wire.v1 import batch_pb2, control_pb2_grpc, upload_pb2, upload_pb2_grpc
+from tests.daemon.centre import Centre
 from tests.receiving.batches import DEPARTMENT
 
 Response = upload_pb2.UploadResponse
@@ -29,12 +30,14 @@ Refusal = tuple[upload_pb2.RefusalCode.ValueType, str]
 class Script(upload_pb2_grpc.UploadServiceServicer):
     """Takes every batch that is the next of its stream, unless `refuse` says otherwise.
 
-    refuse: what to answer to a batch, None to take it. answers: whether acknowledgements are sent at all.
+    refuse: what to answer to a batch, None to take it. answers: whether acknowledgements are sent at all. loads: whether
+    what is taken is called loaded, too.
     taken: what is durable, by stream. came: every batch that arrived whole, in order.
     """
 
     refuse: Callable[[SealedBatch], Refusal | None] = lambda _: None
     answers: bool = True
+    loads: bool = False
     window: int = 64 << 20
     marks: dict[StreamName, upload_pb2.Mark] = field(default_factory=dict)
     taken: dict[StreamName, list[SealedBatch]] = field(default_factory=dict)
@@ -94,6 +97,8 @@ class Script(upload_pb2_grpc.UploadServiceServicer):
         self.taken.setdefault(name, []).append(batch)
         if self.answers:
             yield Response(durable=upload_pb2.Durable(**at, chain=batch.chain))  # type: ignore[arg-type]
+        if self.loads:
+            yield Response(loaded=upload_pb2.Loaded(**at))  # type: ignore[arg-type]
 
     def rows(self, name: StreamName, epoch: int = 0) -> list[dict[str, Any]]:
         """Every row taken of a stream (of one epoch), opened with the schemas that came."""
@@ -110,11 +115,12 @@ class Script(upload_pb2_grpc.UploadServiceServicer):
 
 
 class ScriptedCollector:
-    """Serves a script; `enrol` gives an agent an identity that it accepts."""
+    """Serves a script and a centre; `enrol` gives an agent an identity that it accepts."""
 
-    def __init__(self, folder: Path, script: Script) -> None:
+    def __init__(self, folder: Path, script: Script, centre: Centre | None = None) -> None:
         folder.mkdir()
         self.script = script
+        self.centre = centre or Centre()
         self._authority = Authority.create(folder)
         self.port = 0
         self.start()
@@ -123,8 +129,9 @@ class ScriptedCollector:
         """Serves, on the port that it had before."""
         certificate, key = self._authority.server_certificate(["127.0.0.1:0"])
         options = (("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 5_000))
-        self._server = grpc.server(ThreadPoolExecutor(8), options=options)
+        self._server = grpc.server(ThreadPoolExecutor(16), options=options)
         upload_pb2_grpc.add_UploadServiceServicer_to_server(self.script, self._server)
+        control_pb2_grpc.add_ControlServiceServicer_to_server(self.centre, self._server)
         credentials = grpc.ssl_server_credentials(
             [(key_pem(key), pem(certificate))], pem(self._authority.certificate), require_client_auth=True
         )
@@ -155,6 +162,7 @@ class ScriptedCollector:
         calls, self.script.calls = self.script.calls, []
         for call in calls:
             call.cancel()
+        self.centre.cut()
 
     def stop(self) -> None:
         self._server.stop(0).wait()

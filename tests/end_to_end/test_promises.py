@@ -77,6 +77,7 @@ def test_a_lost_acknowledgement_never_doubles_a_row(fleet: Fleet, site_of: SiteO
         with (site.home / "agent.toml").open("a", encoding="utf-8") as file:
             file.write(f'\n[collector]\naddresses = ["127.0.0.1:{proxy.port}"]\n')
         fleet.start()
+        _wait_for(lambda: _state_of(site, "main.low_income")["durable_seq"] > 0)
         site.writer.start()
         for _ in range(4):
             time.sleep(1)

@@ -79,7 +79,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[InProcess]:
-    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"])) as running:
+    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"], "auto")) as running:
         yield running
 
 

@@ -186,4 +186,4 @@ def test_a_stream_that_is_not_configured_is_refused(stage: Stage, name: str) -> 
 
 def test_a_command_of_a_newer_collector_is_refused_not_ignored(stage: Stage) -> None:
     (answer,) = stage.ask()
-    assert answer.code == "FB-AGENT"
+    assert answer.code == "FB-COMMAND-UNKNOWN"

@@ -229,6 +229,7 @@ def test_systemd_is_told_of_readiness_progress_and_the_end(agent: AgentProcess, 
 def test_the_collector_may_be_away_while_rows_are_captured(
     agent: AgentProcess, collector: ScriptedCollector, script: Script
 ) -> None:
+    agent.hear_approvals()
     collector.stop()
     agent.insert(1, 50)
     agent.start()
@@ -254,6 +255,7 @@ def test_on_a_full_disk_capture_waits_says_so_and_loses_nothing(
     tmp_path: Path, collector: ScriptedCollector, script: Script, small_disk: Path
 ) -> None:
     with AgentProcess(tmp_path / "agent", collector, state=small_disk / "state") as agent:
+        agent.hear_approvals()
         collector.stop()
         source = agent.home / "sources.d" / "civil.toml"
         source.write_text("batch_rows = 1000\n" + source.read_text())

@@ -14,7 +14,6 @@ import pytest
 
 from forebay_collector.control import ask, service
 from forebay_collector.control.ask import Asking
-from forebay_collector.control.commands import Commands
 from forebay_collector.errors import AgentUnreachable, CommandFailed
 from forebay_collector.identity import admission
 from forebay_wire.stream import StreamName
@@ -56,7 +55,7 @@ def connect(stage: Stage, server: ControlServer) -> Iterator[Callable[..., HandA
 
 
 def asking(stage: Stage, agent: str = AGENT, takes: timedelta = timedelta(seconds=20)) -> Asking:
-    return Asking(Commands(stage.ledger.database), agent, "ops", lambda: int(time.time() * 1e6), takes=takes)
+    return Asking(stage.ledger.commands, agent, "ops", lambda: int(time.time() * 1e6), takes=takes)
 
 
 def beat(number: int, **more: Any) -> control_pb2.Heartbeat:
@@ -72,6 +71,12 @@ def beat(number: int, **more: Any) -> control_pb2.Heartbeat:
         ],
         **more,
     )
+
+
+def state_of(stage: Stage, number: str) -> str:
+    record = stage.ledger.commands.get(number)
+    assert record is not None
+    return record.state
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -97,7 +102,7 @@ def test_hello_and_heartbeats_stand_in_the_ledger_and_are_acknowledged(
     assert record.health["outbox"]["batches"] == 2
     assert record.health["configuration_refusal"] == "x.toml: tabel: no such setting"
     assert abs(record.health["clock_offset_us"]) < 5_000_000
-    (stream,) = record.streams
+    (stream,) = stage.ledger.agents.streams()[AGENT]
     assert (stream["stream"], stream["mode"], stream["state"]) == (f"{DEPARTMENT}/db/main.t", "cursor", "streaming")
     assert time.time() - record.last_seen_at / 1e6 < 5
 
@@ -120,16 +125,14 @@ def test_an_answer_in_parts_crosses_to_whoever_asked(stage: Stage, connect: Call
     results += answer
     thread.join()
     assert [part.rows for part in results] == [*range(40), 99]
-    assert Commands(stage.ledger.database).parts(results[0].command_id, 0) == [], (
-        "the parts are gone once they are read"
-    )
+    assert stage.ledger.commands.parts(results[0].command_id, 0) == [], "the parts are gone once they are read"
 
 
 def test_a_command_is_delivered_once_and_quickly(stage: Stage, connect: Callable[..., HandAgent]) -> None:
     agent = connect()
     agent.hello(AGENT)
     began = time.monotonic()
-    Commands(stage.ledger.database).ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
+    stage.ledger.commands.ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
     assert agent.next().WhichOneof("kind") == "command"
     assert time.monotonic() - began < 2
     assert agent.quiet(1)
@@ -138,13 +141,14 @@ def test_a_command_is_delivered_once_and_quickly(stage: Stage, connect: Callable
 def test_what_the_agent_cannot_do_comes_back_with_its_reason(stage: Stage, connect: Callable[..., HandAgent]) -> None:
     agent = connect()
     agent.hello(AGENT)
-    commands = Commands(stage.ledger.database)
+    commands = stage.ledger.commands
     number = commands.ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
     assert agent.next().command.command_id == number
     failed = control_pb2.CommandResult(command_id=number, done=True, code="FB-SOURCE-UNREACHABLE", reason="no route")
     agent.say(result=failed)
-    until(lambda: commands.state(number).state == "failed")
-    state = commands.state(number)
+    until(lambda: state_of(stage, number) == "failed")
+    state = stage.ledger.commands.get(number)
+    assert state is not None
     assert (state.code, state.reason) == ("FB-SOURCE-UNREACHABLE", "no route")
 
 
@@ -188,19 +192,21 @@ def test_an_answer_beyond_the_limit_fails_the_command(
     monkeypatch.setattr(service, "ANSWER_BYTES", 1_000)
     agent = connect()
     agent.hello(AGENT)
-    commands = Commands(stage.ledger.database)
+    commands = stage.ledger.commands
     number = commands.ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
     agent.next()
     for _ in range(3):
         agent.say(result=control_pb2.CommandResult(command_id=number, reason="x" * 600))
-    until(lambda: commands.state(number).state == "failed")
-    assert "longer" in commands.state(number).reason
+    until(lambda: state_of(stage, number) == "failed")
+    state = commands.get(number)
+    assert state is not None
+    assert "longer" in state.reason
 
 
 def test_nobody_answers_another_agents_command(stage: Stage, connect: Callable[..., HandAgent]) -> None:
     agent = connect()
     agent.hello(AGENT)
-    commands = Commands(stage.ledger.database)
+    commands = stage.ledger.commands
     number = commands.ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
     agent.next()
     other = connect("mzj-01")
@@ -208,7 +214,7 @@ def test_nobody_answers_another_agents_command(stage: Stage, connect: Callable[.
     other.say(result=control_pb2.CommandResult(command_id=number, done=True, rows=666))
     other.say(heartbeat=beat(1))
     other.next()
-    assert commands.state(number).state == "sent"
+    assert state_of(stage, number) == "sent"
     assert commands.parts(number, 0) == []
 
 
@@ -220,7 +226,7 @@ def test_of_two_connections_the_newer_gets_the_commands(stage: Stage, connect: C
     with pytest.raises((EOFError, grpc.RpcError)):
         old.next()
     old.cut()
-    Commands(stage.ledger.database).ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
+    stage.ledger.commands.ask(AGENT, DRAIN, "ops", timedelta(seconds=10))
     assert new.next().WhichOneof("kind") == "command"
 
 
@@ -249,7 +255,6 @@ def test_who_may_not_come_in_is_refused(stage: Stage, server: ControlServer, wro
 def test_a_revoked_agent_is_cut_off_within_seconds(
     stage: Stage, connect: Callable[..., HandAgent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "RECHECK_S", 0.2)
     assert admission.RECHECK_S <= 10
     agent = connect()
     agent.hello(AGENT)
@@ -260,11 +265,11 @@ def test_a_revoked_agent_is_cut_off_within_seconds(
 
 
 def test_answers_that_nobody_fetches_are_tidied_away(stage: Stage) -> None:
-    commands = Commands(stage.ledger.database)
+    commands = stage.ledger.commands
     number = commands.ask(AGENT, DRAIN, "ops", timedelta(milliseconds=1))
     time.sleep(0.01)
     commands.tidy()
-    assert commands.state(number).state == "cancelled"
+    assert state_of(stage, number) == "cancelled"
     answered = commands.ask(AGENT, DRAIN, "ops", timedelta(seconds=9))
     commands.take([AGENT])
     assert commands.answer(AGENT, control_pb2.CommandResult(command_id=answered, done=True))

@@ -24,7 +24,7 @@ from tests.receiving.sender import Credentials, Sender
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[InProcess]:
-    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"])) as running:
+    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"], "auto")) as running:
         yield running
 
 
@@ -90,7 +90,7 @@ def test_a_token_is_good_once_and_the_second_use_is_audited(collector: InProcess
     token = token_for(collector)
     _, first = enroll(collector, bootstrap(token), token.secret)
     assert refusal(collector, bootstrap(token), token.secret) is grpc.StatusCode.PERMISSION_DENIED
-    entries = collector.ledger.audit.listing(action="enroll refused")
+    entries = collector.ledger.audit.listing(action="token used twice")
     assert [entry.subject for entry in entries] == ["scjg-01"]
     assert token.secret not in str(entries)
     with Sender(collector.address, first) as sender:
@@ -176,7 +176,7 @@ def test_a_renewed_server_certificate_is_shown_without_a_restart(tmp_path: Path)
 
     from forebay_collector.identity.server import load_server_certificate
 
-    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"])) as collector:
+    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"], "auto")) as collector:
         before = ssl.get_server_certificate(("127.0.0.1", collector.port))
         soon = datetime.now(UTC) + timedelta(days=1)
         current = collector.credentials._current

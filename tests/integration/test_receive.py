@@ -27,7 +27,7 @@ THEIRS = StreamName("民政局", "救助库", "public.低保")
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[InProcess]:
-    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"])) as running:
+    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"], "auto")) as running:
         yield running
 
 
@@ -211,7 +211,7 @@ def test_another_departments_stream_is_refused_and_audited(collector: InProcess,
     refused = sender.refused()
     assert refused.code == upload_pb2.REFUSAL_CODE_NOT_YOURS
     assert not refused.HasField("mark")
-    until(lambda: bool(collector.ledger.audit.listing(action="batch refused", subject=str(THEIRS))))
+    until(lambda: bool(collector.ledger.audit.listing(action="wrong department", subject=str(THEIRS))))
     assert collector.ledger.streams.get(THEIRS) is None
     sender.send(*chained(1))
     sender.durable(1)
@@ -278,7 +278,7 @@ def test_a_batch_cut_short_is_refused_when_the_next_starts(collector: InProcess,
 
 def test_more_than_the_window_is_refused(tmp_path: Path) -> None:
     """What comes is acknowledged fast; so the archive is held up while the window is filled."""
-    settings = init(tmp_path / "data", ["127.0.0.1:0"])
+    settings = init(tmp_path / "data", ["127.0.0.1:0"], "auto")
     settings = replace(settings, receive=replace(settings.receive, window=1 << 20))
     big = chained(2, rows_each=1_000, text_bytes=1400)
     assert len(big[0].payload) * 2 > settings.receive.window > len(big[0].payload)

@@ -67,7 +67,7 @@ def disks(data: Path, full: str) -> Iterator[None]:
 def test_a_full_disk_refuses_and_loses_nothing_and_receiving_recovers(tmp_path: Path, full: str) -> None:
     data = tmp_path / "data"
     with disks(data, full):
-        settings = init(data, ["127.0.0.1:0"])
+        settings = init(data, ["127.0.0.1:0"], "auto")
         with InProcess(settings) as collector:
             credentials = enrolled(settings, collector.ledger)
             batches = chained(8, rows_each=500, text_bytes=1_000)

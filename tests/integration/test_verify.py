@@ -34,7 +34,7 @@ class Town:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.run("init", "--address", f"127.0.0.1:{port}")
+        self.run("init", "--address", f"127.0.0.1:{port}", "--approve", "auto", "--console", "127.0.0.1:0")
         with sqlite3.connect(self.database) as source:
             source.executescript(
                 "PRAGMA journal_mode=WAL;"

@@ -6,10 +6,13 @@ import asyncio
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
 
 import grpc
 
+from forebay_collector.control.approving import Approving
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.server import ServerCredentials
@@ -20,13 +23,15 @@ from forebay_wire import PROTOCOL
 from forebay_wire.v1 import control_pb2, control_pb2_grpc
 from tests.receiving.sender import Credentials
 
+HEARTBEAT: Final = timedelta(seconds=1.5)
+
 
 class ControlServer:
     """The control service alone, in a thread of its own."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
-        self._servicer = ControlServicer(ledger, heartbeat_ms=1_500)
+        self._ledger = ledger
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -47,17 +52,21 @@ class ControlServer:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        approving = Approving(self._ledger, self._settings.approval.mode)
+        control = replace(self._settings.control, heartbeat=HEARTBEAT)
+        self.servicer = ControlServicer(self._ledger, approving, control)
         server = grpc.aio.server(options=OPTIONS)
-        control_pb2_grpc.add_ControlServiceServicer_to_server(self._servicer, server)
+        control_pb2_grpc.add_ControlServiceServicer_to_server(self.servicer, server)
         identity = self._settings.data.identity
         credentials = ServerCredentials(identity, Authority.load(identity), self._settings.addresses)
         self._port = server.add_secure_port("127.0.0.1:0", credentials.for_grpc())
         await server.start()
-        delivering = asyncio.ensure_future(self._servicer.deliver())
+        delivering = asyncio.ensure_future(self.servicer.deliver())
         self._ready.set()
         await self._stop.wait()
         delivering.cancel()
         await server.stop(0.2)
+        await self.servicer.stop()
 
 
 class HandAgent:
@@ -71,13 +80,23 @@ class HandAgent:
         self._listening = threading.Thread(target=self._listen, daemon=True)
         self._listening.start()
 
-    def hello(self, agent: str, *, protocol: int = PROTOCOL, version: str = "0.1.0") -> control_pb2.Welcome:
-        self.say(
-            hello=control_pb2.AgentHello(
-                agent=agent, version=version, hostname="appliance", instance="i", protocol=protocol
-            )
+    def hello(
+        self,
+        agent: str,
+        *,
+        protocol: int = PROTOCOL,
+        version: str = "0.1.0",
+        hostname: str = "appliance",
+        instance: str = "i",
+    ) -> control_pb2.Welcome:
+        """Says hello; -> the welcome. The approvals that come after it are in `approvals`."""
+        hello = control_pb2.AgentHello(
+            agent=agent, version=version, hostname=hostname, instance=instance, protocol=protocol
         )
-        return self.next().welcome
+        self.say(hello=hello)
+        welcome = self.next().welcome
+        self.approvals = self.next().approvals
+        return welcome
 
     def say(self, **kind: Any) -> None:
         self._up.put(control_pb2.ControlRequest(**kind))

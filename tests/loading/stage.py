@@ -30,7 +30,7 @@ class Stage:
     """A collector's data folder with everything in it open, but nothing running."""
 
     def __init__(self, folder: Path) -> None:
-        self.settings: Settings = init(folder, ["127.0.0.1:7443"])
+        self.settings: Settings = init(folder, ["127.0.0.1:7443"], "auto")
         data = self.settings.data
         self.ledger = Ledger.open(data.ledger)
         self.archive = LocalArchive(data.archive)

@@ -19,6 +19,7 @@ import grpc
 
 from forebay_collector.founding import init
 from forebay_collector.identity.authority import AGENT_LIFE, Authority, key_pem, new_key, pem
+from forebay_collector.identity.handshakes import CallsSeen
 from forebay_collector.identity.names import serial_text, subject
 from forebay_collector.identity.server import ServerCredentials
 from forebay_collector.ledger import Ledger
@@ -95,17 +96,22 @@ class InProcess:
         self.pipeline = Pipeline(
             self.settings, frozenset([Role.RECEIVE]), no_platform, lambda name, error: self.died.append((name, error))
         )
-        server = grpc.aio.server(options=OPTIONS)
-        self.upload, _control = self.pipeline.add_services(server)
+        handshakes = self.pipeline.handshakes
+        server = grpc.aio.server(options=OPTIONS, interceptors=[CallsSeen(handshakes)])
+        self.upload, control = self.pipeline.add_services(server)
         identity = self.settings.data.identity
-        self.credentials = ServerCredentials(identity, Authority.load(identity), self.settings.addresses)
-        self.port = server.add_secure_port("127.0.0.1:0", self.credentials.for_grpc())
+        authority = Authority.load(identity)
+        self.credentials = ServerCredentials(identity, authority, self.settings.addresses, handshakes.begun)
+        handshakes.port = self.port = server.add_secure_port("127.0.0.1:0", self.credentials.for_grpc())
         await server.start()
         self.pipeline.start()
+        delivering = asyncio.ensure_future(control.deliver())
         self._ready.set()
         await self._stop.wait()
+        delivering.cancel()
         await self.upload.stop(5)
         await server.stop(0.2)
+        await control.stop()
         await asyncio.to_thread(self.pipeline.stop)
 
 
@@ -120,7 +126,7 @@ class AsProcess:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self.settings = init(folder, [f"127.0.0.1:{self.port}"])
+        self.settings = init(folder, [f"127.0.0.1:{self.port}"], "auto")
         self.log = folder / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -20,6 +20,7 @@ from forebay_collector.cli.listing import width
 from forebay_collector.cli.main import COMMANDS
 from forebay_collector.control import ask
 from forebay_collector.ledger import BatchState
+from forebay_collector.ledger.heartbeats import Beat
 from forebay_collector.platform.contract import PlatformError
 from forebay_wire.stream import StreamName
 from tests.loading.stage import AGENT, Moody, Stage
@@ -192,21 +193,21 @@ def test_batches_are_filtered_and_their_json_is_whole(run: Run, filled: Stage) -
 
 
 def test_agents_are_listed_and_revoked_with_a_reason(run: Run, filled: Stage) -> None:
-    filled.ledger.agents.seen(
-        AGENT,
-        health={
-            "cpu_percent": 12.0,
-            "memory_available_bytes": 1 << 30,
-            "disk_free_bytes": 5 << 30,
-            "outbox": {"batches": 3, "bytes": 2048, "full": False},
-            "configuration_refusal": "a.toml: tabel: no such setting",
-        },
-        streams=[],
-    )
+    health = {
+        "cpu_percent": 12.0,
+        "memory_available_bytes": 1 << 30,
+        "disk_free_bytes": 5 << 30,
+        "outbox": {"batches": 3, "bytes": 2048, "full": False},
+        "configuration_refusal": "a.toml: tabel: no such setting",
+    }
+    now = filled.ledger.database.clock()
+    filled.ledger.heartbeats.write([Beat(AGENT, now, json.dumps(health), {}, (), True, (), None, None, False)])
     code, out, _ = run("agents", "--json")
     assert code == 0
     (agent,) = json.loads(out)
-    assert (agent["agent"], agent["department"], agent["state"]) == (AGENT, DEPARTMENT, "connected")
+    assert (agent["agent"], agent["department"], agent["state"]) == (AGENT, DEPARTMENT, "red")
+    assert {why["code"] for why in agent["why"]} == {"FB-TEST-REFUSES", "FB-CONFIG-REFUSED"}
+    assert json.loads(run("agents", "--state", "green,grey", "--json")[1]) == []
     _, out, _ = run("agents")
     assert "3, 2.0 KiB" in out
     assert "tabel" in out

@@ -17,7 +17,7 @@ def test_what_the_template_shows_commented_out_is_the_default(tmp_path: Path) ->
     made = init(tmp_path, ["collector.example:7443"])
     text = made.data.settings.read_text()
     shown = [line for line in text.splitlines() if line.startswith("#") and " = " in line]
-    assert len(shown) == 9
+    assert len(shown) == 34
     made.data.settings.write_text("\n".join(line.lstrip("#") if line in shown else line for line in text.splitlines()))
     assert load_settings(tmp_path) == made
 
@@ -62,8 +62,23 @@ def test_init_again_changes_nothing_and_never_overwrites(tmp_path: Path) -> None
         ('[load]\nthreads = "2"', "load.threads"),
         ("[load]\nthreads = 0", "load.threads"),
         ('[archive]\nretention = "a month"', "archive.retention"),
+        ('[control]\nheartbeat = "500ms"', "control.heartbeat"),
+        ('[control]\nhistory = "0d"', "control.history"),
         ('archive = "s3"', "archive"),
         ('log_level = "loud"', "log_level"),
+        ('[audit]\nretention = "179d"', "audit.retention"),
+        ('[accounts]\nidle = "1s"', "accounts.idle"),
+        ("[accounts]\nadministrators_may_audit = 1", "accounts.administrators_may_audit"),
+        ("[accounts]\nattempts = true", "accounts.attempts"),
+        ('[console.oidc]\nissuer = "http://idp.example"', "console.oidc.issuer"),
+        ('[console.oidc]\nissuer = "https://"', "console.oidc.issuer"),
+        ('[console.oidc]\naddress = "https://c.example/?a=b"', "console.oidc.address"),
+        ('[console.oidc]\nroles = ["ops=boss"]', "console.oidc.roles"),
+        ('[console.oidc]\nroles = ["operator"]', "console.oidc.roles"),
+        ('[console.oidc]\nroles = "ops=operator"', "console.oidc.roles"),
+        ('[console.oidc]\ndepartments = ["=市监局"]', "console.oidc.departments"),
+        ('[console.oidc]\nclient_secret = "x"', "console.oidc.client_secret"),
+        ("addresses = []", "addresses"),
         ('addresses = "a:1"', "addresses"),
         ('listen = "nowhere"', "listen"),
     ],
@@ -96,3 +111,24 @@ def test_one_collector_per_data_folder(tmp_path: Path) -> None:
         raise AssertionError("entered twice")
     with locked(tmp_path / "lock"):
         pass
+
+
+def test_the_settings_of_an_identity_provider_are_read(tmp_path: Path) -> None:
+    settings = init(tmp_path, ["a.example:1"])
+    text = settings.data.settings.read_text().replace(
+        "[console.oidc]",
+        """[console.oidc]
+issuer = "https://idp.example/realms/city/"
+client = "forebay"
+secret = "oidc.secret"
+address = "https://console.example"
+roles = ["CN=ops,OU=city=operator", "audit = auditor"]
+departments = ["scjg=市监局", "all=*"]
+""",
+    )
+    settings.data.settings.write_text(text)
+    oidc = load_settings(tmp_path).console.oidc
+    assert oidc.issuer == "https://idp.example/realms/city/", "as it names itself, to the last stroke"
+    assert oidc.roles == (("CN=ops,OU=city", "operator"), ("audit", "auditor"))
+    assert oidc.departments == (("scjg", "市监局"), ("all", "*"))
+    assert oidc.scopes == ("openid", "profile")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -61,10 +62,12 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         """
         [agent]
         state = "/var/lib/forebay-agent"
+        maintenance = ["02:00-02:30"]
         [collector]
         addresses = ["a.example:7443", "[::1]:7444"]
         bandwidth = "2MiB/s"
         window = "8MiB"
+        windows = ["20:00-07:00", "12:00-13:30"]
         heartbeat = "5s"
         backoff_first = "250ms"
         backoff_most = "2m"
@@ -96,6 +99,8 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         linger = "0s"
         chunk_time = "2s"
         max_rows_per_second = 5000
+        snapshot_windows = ["22:00-06:00"]
+        paused = true
         [[table]]
         name = "public.low_income"
         mode = "cursor"
@@ -107,6 +112,7 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         overlap = "5m"
         unique_cursor = true
         priority = 1
+        paused = true
         """,
         demo=SQLITE + '[[table]]\nname = "a"\nmode = "trigger"\nexclude = ["photo"]\ninstall = true\npurge = false\n',
         firms=SERVER.replace("postgresql", "mysql")
@@ -133,6 +139,11 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
     assert (civil.linger, civil.chunk_time, civil.max_rows_per_second) == (timedelta(0), timedelta(seconds=2), 5000)
     assert (civil.slot, civil.publication, civil.server_id) == ("forebay_civil", "forebay civil", 0)
     assert (firms.server_id, firms.tables[0].snapshot, demo.tables[0].snapshot) == (900_001, False, True)
+    night = model.DailyWindow(dt.time(22), dt.time(6))
+    assert (civil.snapshot_windows, civil.paused, civil.tables[0].paused) == ((night,), True, True)
+    assert (demo.paused, demo.tables[0].paused, demo.snapshot_windows) == (False, False, ())
+    assert [str(window) for window in config.collector.windows] == ["20:00-07:00", "12:00-13:30"]
+    assert [str(window) for window in config.maintenance] == ["02:00-02:30"]
     (table,) = civil.tables
     assert table.masks == (MaskConfig("name", "name"), MaskConfig("id_no", "citizen_id"))
     assert (table.key, table.cursor, table.overlap) == (("id",), "updated_at", timedelta(minutes=5))
@@ -160,6 +171,11 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         (AGENT.replace(":7443", ""), "collector.addresses", "host:port"),
         (AGENT.replace("7443", "70000"), "collector.addresses", "1 to 65535"),
         (AGENT + '[seal]\ndigest = "md5"\n', "seal.digest", "'md5' is not known"),
+        (AGENT + 'windows = ["8-9"]\n', "collector.windows", "'8-9' cannot be read"),
+        (AGENT + 'windows = ["24:00-01:00"]\n', "collector.windows", "cannot be read"),
+        (AGENT + 'windows = ["08:00-08:00"]\n', "collector.windows", "cannot be read"),
+        (AGENT + "windows = [[1]]\n", "collector.windows", "is a list"),
+        ('[agent]\nstate = "s"\nmaintenance = "02:00-03:00"\n', "agent.maintenance", "is a text"),
         (AGENT + '[log]\nlevel = "inof"\n', "log.level", "did you mean `info`"),
     ],
 )
@@ -369,11 +385,13 @@ def test_every_setting_stands_in_the_examples(write: Write) -> None:
     text = "".join(file.read_text("utf-8") for file in EXAMPLES.rglob("*.toml"))
     written = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
     sections = ("[agent]", "[collector]", "[outbox]", "[log]", "[seal]")
-    folder = write("".join(f"{section}\n0 = 1\n" for section in sections), source="0 = 1\n[[table]]\n0 = 1\n")
+    folder = write(
+        "".join(f"{section}\n0 = 1\n" for section in sections), source="0 = 1\n[canary]\n0 = 1\n[[table]]\n0 = 1\n"
+    )
     with pytest.raises(ConfigurationError) as caught:
         load(folder)
     refused = [problem.remedy for problem in caught.value.problems if problem.args[0] == "unknown key"]
-    known = {name for remedy in refused for name in re.findall(r"`(\w+)`", remedy)} - {"table"}
-    assert len(refused) == 7
+    known = {name for remedy in refused for name in re.findall(r"`(\w+)`", remedy)} - {"table", "canary"}
+    assert len(refused) == 8
     assert len(known) > 35
     assert known - written == set()

@@ -335,7 +335,7 @@ def test_enrolling_again_replaces_the_certificate_and_lifts_a_revocation(ledger:
 def test_a_transaction_that_fails_leaves_nothing(ledger: Ledger) -> None:
     def fail() -> None:
         with ledger.database.write() as connection:
-            connection.execute(text("INSERT INTO audit VALUES (1, 1, 'a', 'b', 'c', 'd', '{}')"))
+            connection.execute(text("INSERT INTO audit VALUES (1, 1, 'a', 'b', 'c', 'd', '{}', '', x'', x'')"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -78,3 +78,16 @@ def test_pauses_grow_to_their_limit_differ_and_begin_anew_after_success() -> Non
     assert len(set(pauses)) == len(pauses)
     backoff.succeeded()
     assert backoff.next() <= 0.5
+
+
+def test_a_rate_that_is_tuned_holds_for_what_is_owed_and_for_what_follows() -> None:
+    now = 0.0
+    bandwidth = Bandwidth(1_000, lambda: now)
+    bandwidth.take(1_000)
+    assert bandwidth.take(5_000) == 5.0
+    bandwidth.tune(10_000)
+    assert bandwidth.owed() == 0.5
+    now += 0.5
+    assert bandwidth.owed() == 0.0
+    bandwidth.tune(0)
+    assert bandwidth.take(1 << 30) == 0.0

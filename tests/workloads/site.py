@@ -72,7 +72,19 @@ class Site:
 
     def start(self) -> None:
         """Starts the collector, enrols the agent and starts it."""
-        run([*self._collector_command, "init", "--address", f"127.0.0.1:{self._port}"], self._log)
+        run(
+            [
+                *self._collector_command,
+                "init",
+                "--address",
+                f"127.0.0.1:{self._port}",
+                "--approve",
+                "auto",
+                "--console",
+                "127.0.0.1:0",
+            ],
+            self._log,
+        )
         self.collector.start()
         self.collector.wait_for_port(self._port)
         token = self.home / "enrol.token"

@@ -32,6 +32,8 @@ class Checkpoint:
     rows: int = 0  # rows captured in this epoch
     first_seq: int = 0  # range: what is sealed from here on is newer than what the range was before
     parked: str = ""  # log: code of the trouble that parked it, and its text
+    selection: str = ""  # digest of which columns were captured, and under which masks; see `taking_up`
+    schema: str = ""  # fingerprint of the schema of the rows sealed last in this epoch, hexadecimal
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))

@@ -84,7 +84,8 @@ class LogPiece:
     parts: in log order table by table. checkpoint, position: the end of the last whole transaction that all pieces so far
     hold (of the piece before, when this one holds no transaction's end). open: rows after that belong to a transaction whose
     end is not in this piece; it did commit, unless an error of the reader ends the session. committed_at_us: when the
-    database committed the last change in the piece, 0 when it does not say.
+    database committed the last change in the piece, 0 when it does not say. messages: what canaries wrote to the log
+    (`capture.canary`), this source's and others'.
     """
 
     parts: tuple[LogRows | TableEvent, ...]
@@ -92,6 +93,7 @@ class LogPiece:
     position: str
     open: bool = False
     committed_at_us: int = 0
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

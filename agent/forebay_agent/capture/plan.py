@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from forebay_agent.capture.source import Source, TableName, TableShape
 from forebay_agent.capture.table import CapturedTable
 from forebay_agent.capture.trigger import TriggerCapture, offers_triggers
 from forebay_agent.config.model import TableConfig
-from forebay_agent.errors import ColumnMissing, KeyMissing, TableMisconfigured
+from forebay_agent.errors import ColumnMissing, KeyMissing, NotApproved, TableMisconfigured
 from forebay_wire.columns import CHANGE_NAMES
 
 MODES = ("snapshot", "cursor", "trigger", "log")
@@ -32,6 +33,7 @@ def describe(source: Source, table: TableConfig) -> TableShape:
         ColumnMissing: a configured column is not in the table.
         KeyMissing: cursor and trigger mode need a key and there is none.
         TableMisconfigured: key or cursor column is excluded or masked, or a setting does not fit the table.
+        NotApproved: key or cursor column is not approved.
     """
     full = source.shape(TableName.parse(table.name), table.as_text)
     names = tuple(column.name for column in full.columns)
@@ -52,9 +54,7 @@ def describe(source: Source, table: TableConfig) -> TableShape:
                 file=table.file,
                 key=f"{table.entry}.{setting}",
             )
-    selected = tuple(
-        name for name in names if (not table.columns or name in table.columns) and name not in table.exclude
-    )
+    selected = tuple(name for name in names if is_selected(table, name))
     taken = [name for name in selected if name in CHANGE_NAMES]
     if taken:
         raise TableMisconfigured(
@@ -69,6 +69,12 @@ def describe(source: Source, table: TableConfig) -> TableShape:
     if table.mode == "cursor":
         _check_cursor(table, shape)
     return TableShape(shape.table, shape.columns, key, shape.identity)
+
+
+def is_selected(table: TableConfig, column: str) -> bool:
+    """Whether a column of this name is captured: the table's entry selects it, and the centre has approved it."""
+    configured = (not table.columns or column in table.columns) and column not in table.exclude
+    return configured and (table.approved is None or column in table.approved)
 
 
 def open_capture(
@@ -92,7 +98,8 @@ def open_capture(
         return CursorCapture(captured)
     if table.mode != "trigger" or not offers_triggers(source):
         raise mode_not_offered(table)
-    return TriggerCapture(captured, source)
+    whole = replace(table, approved=None)
+    return TriggerCapture(captured, source, None if table.approved is None else lambda: describe(source, whole))
 
 
 def mode_not_offered(table: TableConfig) -> TableMisconfigured:
@@ -135,6 +142,8 @@ def _check_leading_columns(table: TableConfig, key: tuple[str, ...], selected: t
                 key=f"{table.entry}.masks",
                 remedy="Use other columns as key and cursor, or do not mask this one.",
             )
+        if table.approved is not None and name not in table.approved:
+            raise NotApproved(f"{table.name}: column {name} is key or cursor and is not approved")
         if name not in selected:
             raise TableMisconfigured(
                 f"{table.name}: column {name} is key or cursor and is not among the shared columns",

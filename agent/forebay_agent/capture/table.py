@@ -7,6 +7,7 @@ key) raises TableChanged at the beginning of a poll, before anything is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ PATIENCE_SECONDS: Final = 20.0
 """a statement is left, and resumed later, when its reader was held up for so long (the outbox is full)"""
 
 _POSITION_CHARACTERS: Final = 1_000
+_SELECTION_BYTES: Final = 8
 _COMMITTED_AT: Final = CHANGE_FIELDS[2].type
 _ABSENT: Final = CHANGE_FIELDS[3].type
 
@@ -71,14 +73,19 @@ class CapturedTable:
         self.shape = now
 
     def claim(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint with this server's and table's identity; set back to its start when mode, key or cursor column are
-        no longer those that its values belong to. Raises SourceReplaced when it was taken from another server, TableReplaced
-        when of another table of this name; an identity that is not known (empty) matches."""
+        """The checkpoint with this server's and table's identity and this selection of columns; set back to its start when
+        mode, key or cursor column are no longer those that its values belong to. Raises SourceReplaced when it was taken from
+        another server, TableReplaced when of another table of this name; an identity that is not known (empty) matches."""
         self.refuse_another(checkpoint, self.shape)
         server, table = self.source.identity(), self.shape.identity
         if checkpoint.plan not in ("", self._plan):
             checkpoint = checkpoint.advanced(phase=START, after=None, low=None, through=None)
-        return checkpoint.advanced(source=server or checkpoint.source, table=table or checkpoint.table, plan=self._plan)
+        return checkpoint.advanced(
+            source=server or checkpoint.source,
+            table=table or checkpoint.table,
+            plan=self._plan,
+            selection=selection_of(self.config),
+        )
 
     def refuse_another(self, checkpoint: Checkpoint, shape: TableShape) -> None:
         """Raises SourceReplaced, TableReplaced: server or table are not those that the checkpoint was taken from."""
@@ -173,6 +180,18 @@ class CapturedTable:
         ]
         fields = [field_of(c.name, c.arrow, c.origin, carried=c.carried) for c in self.shape.columns]
         return pa.RecordBatch.from_arrays(columns, schema=pa.schema([*fields, *CHANGE_FIELDS]))
+
+
+def selection_of(table: TableConfig) -> str:
+    """A digest of which columns of the table are captured, and under which masks."""
+    told = (
+        sorted(table.columns),
+        sorted(table.exclude),
+        sorted((mask.column, mask.kind) for mask in table.masks),
+        None if table.approved is None else sorted(table.approved),
+    )
+    text = json.dumps(told, ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_SELECTION_BYTES).hexdigest()
 
 
 def shown(text: str) -> str:

@@ -8,6 +8,9 @@ then a snapshot is taken, then each poll reads the changes with
 and purges, at its beginning, the changes that the checkpoint handed to it has passed: those are durable. Changes made
 during the snapshot are read again from the change table, so a row may for a moment be older than the snapshot showed.
 
+The change table holds every column that is configured, so that it stays as it is when one is approved later; what is
+read of it are the columns that are captured.
+
 Without triggers changes go unseen, so each poll looks for them. Where they are gone the checkpoint first goes back to
 its start, durably, and only then are they installed again (or TriggerMissing raised): the next poll after takes a new
 snapshot, which makes good what was missed, deletes included.
@@ -18,7 +21,7 @@ Rows have the op, the time and, as `change:<id>`, the position that the trigger 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeGuard
 
 import pyarrow as pa
@@ -27,7 +30,16 @@ import pyarrow.compute as pc
 from forebay_agent.capture import snapshot
 from forebay_agent.capture.captured import Captured, Checkpoint
 from forebay_agent.capture.settled import Settled
-from forebay_agent.capture.source import CHANGE_AT, CHANGE_ID, CHANGE_OP, ChangeTable, RowRange, Source, TriggerSource
+from forebay_agent.capture.source import (
+    CHANGE_AT,
+    CHANGE_ID,
+    CHANGE_OP,
+    ChangeTable,
+    RowRange,
+    Source,
+    TableShape,
+    TriggerSource,
+)
 from forebay_agent.capture.table import START, CapturedTable, empty
 from forebay_agent.errors import PrivilegeMissing, SourceError, StatementTimeout, TriggerMissing
 from forebay_wire.columns import CHANGE_FIELDS
@@ -49,9 +61,13 @@ class TriggerCapture:
         "loads that switch them off)."
     )
 
-    def __init__(self, table: CapturedTable, source: TriggerSource) -> None:
+    def __init__(
+        self, table: CapturedTable, source: TriggerSource, configured: Callable[[], TableShape] | None = None
+    ) -> None:
+        """configured: describes the table with every column that is configured, where not all of them are captured."""
         self._table = table
         self._source = source
+        self._configured = configured or (lambda: table.shape)
         self._settled = Settled()
         self._purged: str | None = None
         self.waiting = ""
@@ -61,7 +77,7 @@ class TriggerCapture:
         TriggerMissing with the statements to run when triggers are missing and may not be installed."""
         self._table.follow()
         checkpoint = self._table.claim(checkpoint)
-        changes = self._source.change_table(self._table.shape)
+        changes = self._source.change_table(self._configured())
         if not self._source.installed(changes):
             if checkpoint.phase != START:
                 checkpoint = checkpoint.advanced(phase=START, low=None, after=None)
@@ -119,7 +135,9 @@ class TriggerCapture:
 
     def _changes(self, changes: ChangeTable, checkpoint: Checkpoint, bound: str) -> Iterator[Captured]:
         rows = RowRange((CHANGE_ID,), after=(checkpoint.low or _NONE_YET,), through=bound)
-        for piece, last in self._table.pieces(rows, changes.shape):
+        captured = (column.name for column in self._table.shape.columns)
+        shape = changes.shape.with_columns((CHANGE_ID, CHANGE_OP, CHANGE_AT, *captured))
+        for piece, last in self._table.pieces(rows, shape):
             low = bound if last else self._table.marks_of(piece, (CHANGE_ID,))[0]
             checkpoint = checkpoint.advanced(low=low, rows=checkpoint.rows + piece.num_rows)
             yield Captured(self._with_changes(piece), checkpoint)

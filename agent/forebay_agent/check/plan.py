@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from forebay_agent.capture.log import offers_log
@@ -13,6 +14,7 @@ from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
 from forebay_agent.check.databases import guarantee
 from forebay_agent.config.model import AgentConfig, SourceConfig, TableConfig
+from forebay_agent.config.offer import Offer, parts_of
 from forebay_agent.errors import AgentError
 from forebay_agent.log.stream import LOG, log_table_of
 from forebay_agent.policy import remedy_of
@@ -40,7 +42,8 @@ class PlannedColumn:
 class TablePlan:
     """One table. sql: what reads it. install: what creates change table and triggers (trigger mode).
 
-    privileges: what the database's user may do and what it lacks, with the SQL that grants it.
+    privileges: what the database's user may do and what it lacks, with the SQL that grants it. offered: settings of the
+    table and its source that the centre offered, as paths and values.
     error: why it cannot be captured; then all but stream and mode is empty.
     """
 
@@ -53,6 +56,9 @@ class TablePlan:
     sql: tuple[str, ...] = ()
     install: tuple[str, ...] = ()
     privileges: tuple[str, ...] = ()
+    priority: int = 5
+    paused: bool = False
+    offered: tuple[str, ...] = ()
     error: AgentError | None = None
 
     def as_row(self) -> dict[str, Any]:
@@ -63,11 +69,28 @@ class TablePlan:
         return row
 
 
-def plans(config: AgentConfig, department: str, only: str = "") -> Iterator[TablePlan]:
-    """The plan of every table of every source, or of one source."""
-    for source_config in config.sources:
-        if only in ("", source_config.name):
-            yield from _of_source(source_config, department or NOT_ENROLLED)
+def plans(config: AgentConfig, department: str, only: str = "", offer: Offer | None = None) -> Iterator[TablePlan]:
+    """The plan of every table of every source, or of one source. offer: what the centre's part of `config` is."""
+    for source in config.sources:
+        if only in ("", source.name):
+            tables = {f"{department or NOT_ENROLLED}/{source.name}/{table.name}": table for table in source.tables}
+            for plan in _of_source(source, department or NOT_ENROLLED):
+                table = tables[plan.stream]
+                yield replace(
+                    plan,
+                    priority=table.priority,
+                    paused=source.paused or table.paused,
+                    offered=_offered(offer, source, table),
+                )
+
+
+def _offered(offer: Offer | None, source: SourceConfig, table: TableConfig) -> tuple[str, ...]:
+    told = []
+    for path, value in offer.settings.items() if offer is not None else ():
+        parts = parts_of(path)
+        if parts[:2] == ("source", source.name) and (parts[2] != "table" or parts[3] == table.name):
+            told.append(f"{path} = {json.dumps(value, ensure_ascii=False)}")
+    return tuple(told)
 
 
 def _of_source(config: SourceConfig, department: str) -> Iterator[TablePlan]:

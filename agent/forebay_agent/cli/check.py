@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.check.checked import exit_code
-    from forebay_agent.config.load import load
+    from forebay_agent.config.kept_offer import load_effective
 
-    config = load(options.config)
+    config = load_effective(options.config).config
     if not problems.knows_source(config, options.source, sys.stderr):
         return 1
     found = []

@@ -7,19 +7,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_agent.cli import listing, problems
-from forebay_agent.errors import StateFolderUnusable
+from forebay_agent.errors import NotApproved, StateFolderUnusable
+from forebay_agent.policy import POLICIES
 
 SUMMARY: Final = "say how every stream stands"
 DESCRIPTION: Final = """\
-Says whether the agent runs and is connected, how full the outbox is, and per stream its state, how long ago it last
-changed, what keeps it from going on, and the remedy. In mode log also how far capture is behind the log's end, and for how
-many hours the database still keeps what was not captured (`kept`; nothing: for as long as needed, or it cannot be told;
-`log_kept` of --json says which)."""
+Says whether the agent runs and is connected, how full the outbox is, how long the last canary of each source took to the
+platform, and per stream its state, how long ago it last changed, what keeps it from going on, and the remedy. In mode log
+also how far capture is behind the log's end, and for how many hours the database still keeps what was not captured
+(`kept`; nothing: for as long as needed, or it cannot be told; `log_kept` of --json says which)."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent status                   all streams
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.config.load import load_agent
-    from forebay_agent.supervisor import STATUS_FILE
+    from forebay_agent.report import STATUS_FILE
 
     state = load_agent(options.config).state
     told = _read(state / STATUS_FILE)
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     now_us = time.time_ns() // 1000
     told["running"], told["why_not"] = _is_running(told, now_us)
     if options.troubled:
-        told["streams"] = [stream for stream in told["streams"] if stream["code"]]
+        told["streams"] = [stream for stream in told["streams"] if stream["code"] or stream["columns_waiting"]]
     if options.json:
         listing.print_json(told, sys.stdout)
     else:
@@ -98,6 +99,8 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     else:
         yield f"agent {told['agent']} of {told['department']} DOES NOT RUN: {told['why_not']}"
         yield f"  what follows stood {since(told['written_at_us'])} ago; remedy: systemctl start forebay-agent"
+    if told["paused"]:
+        yield f"PAUSED     {problems.visible(told['paused'])}"
     yield from _uplink(told["uplink"], since)
     outbox = told["outbox"]
     yield (
@@ -107,6 +110,10 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     if told["configuration_refusal"]:
         yield from problems.indented("REFUSED:", told["configuration_refusal"])
         yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
+    yield from _offer(told["offer"])
+    yield from _certificate(told["certificate"])
+    for canary in told["canaries"]:
+        yield from _canary(canary, since)
     yield ""
     yield from _streams(told["streams"], since)
 
@@ -114,10 +121,44 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
 def _uplink(uplink: dict[str, Any], since: Any) -> Iterator[str]:
     if uplink["connected"]:
         yield f"collector  connected to {uplink['address']} for {since(uplink['since_us'])}"
+        if uplink["reason"]:
+            yield f"           {problems.visible(uplink['reason'])}"
         return
     yield f"collector  NOT CONNECTED: {uplink['code']} {problems.visible(uplink['reason'])}".rstrip()
     if uplink["remedy"]:
         yield from problems.indented("remedy:", uplink["remedy"])
+
+
+def _offer(offer: dict[str, Any]) -> Iterator[str]:
+    """What the centre offered; nothing when it never did."""
+    if offer["in_force"]:
+        yield f"offer      revision {offer['in_force']} of the centre is in force; `forebay-agent tables` shows it"
+    if offer["outcome"] == "FAILED":
+        if not offer["in_force"]:
+            yield "offer      no offer of the centre is in force"
+        yield from problems.indented(
+            "REFUSED:", f"revision {offer['newest']} of the centre's offers\n{offer['reason']}"
+        )
+
+
+def _certificate(certificate: dict[str, Any]) -> Iterator[str]:
+    """Nothing while it is renewed by itself."""
+    if certificate["code"]:
+        until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(certificate["expires_at_us"] / 1e6))
+        yield f"certificate NOT RENEWED, it is good until {until} UTC: {certificate['code']}"
+        yield from problems.indented("why:", certificate["reason"])
+        yield from problems.indented("remedy:", certificate["remedy"])
+
+
+def _canary(canary: dict[str, Any], since: Callable[[int], str]) -> Iterator[str]:
+    """How long ago the last one was made, and how long it took to the platform and back."""
+    said = "none was made yet"
+    if canary["made_at_us"]:
+        way = f"loaded after {canary['round_trip_us'] / 1e6:.1f} s" if canary["loaded_at_us"] else "not loaded yet"
+        said = f"{canary['kind']}, made {since(canary['made_at_us'])} ago, {way}"
+    yield f"canary     {problems.visible(canary['source'])}: {said}"
+    if canary["reason"]:
+        yield from problems.indented("why:", f"{canary['code']} {canary['reason']}".strip())
 
 
 def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
@@ -143,6 +184,12 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
             yield f"{stream['stream']}: THE DATABASE FORGETS what was not captured in {hours:.1f} hours"
             yield from problems.indented("why:", stream.get("log_kept", ""))
             yield "  remedy: restore the way to the collector or free the outbox, or have the DBA keep the log for longer"
+    for stream in streams:
+        if stream["columns_waiting"]:
+            names = ", ".join(problems.visible(name) for name in stream["columns_waiting"])
+            yield ""
+            yield f"{stream['stream']}: columns wait: {names} ({NotApproved.code})"
+            yield from problems.indented("remedy:", POLICIES[NotApproved].remedy)
     for stream in streams:
         if stream["code"] or stream["reason"]:
             yield ""

@@ -12,13 +12,15 @@ from forebay_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from forebay_agent.check.plan import TablePlan
+    from forebay_agent.config.kept_offer import Effective
     from forebay_agent.config.model import AgentConfig
 
 SUMMARY: Final = "show what would be captured, and the exact SQL"
 DESCRIPTION: Final = """\
 Shows for every configured table its stream, mode and what that mode guarantees, its key, every column with its type in
 the database and how it is carried, which columns are masked and which never leave the database, the exact SQL that the
-agent sends, and which privileges it needs. Changes nothing."""
+agent sends, and which privileges it needs. What the centre offered and is in force is laid over the files, and named.
+Changes nothing."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent tables                   all of it, to be shown to the DBA
@@ -35,14 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.check.checked import exit_code
     from forebay_agent.check.plan import plans
-    from forebay_agent.config.load import load
+    from forebay_agent.config.kept_offer import load_effective
 
-    config = load(options.config)
+    effective = load_effective(options.config)
+    config = effective.config
     if not problems.knows_source(config, options.source, sys.stderr):
         return 1
     codes = set()
     found: list[dict[str, Any]] = []
-    for plan in plans(config, _department(config), options.source):
+    if not options.json:
+        sys.stdout.write("".join(f"{line}\n" for line in _about_offer(effective)))
+    for plan in plans(config, _department(config), options.source, effective.offer):
         if plan.error is not None:
             codes.add(problems.exit_code(plan.error))
         if options.json:
@@ -56,12 +61,25 @@ def run(options: argparse.Namespace) -> int:
     return exit_code(codes)
 
 
+def _about_offer(effective: Effective) -> Iterator[str]:
+    if effective.refusal:
+        yield "the centre's offer does not fit these files, so the files alone hold:"
+        yield from (f"  {problems.visible(line)}" for line in effective.refusal.splitlines())
+        yield ""
+    elif effective.offer is not None and effective.offer.settings:
+        yield f"revision {effective.offer.revision} of the centre's offers is laid over the files"
+        yield ""
+
+
 def _lines(plan: TablePlan) -> Iterator[str]:
     yield plan.stream
     if plan.error is not None:
         yield from (f"  {line}" for line in problems.lines(plan.error))
         return
     yield f"  mode       {plan.mode}: {plan.guarantee}"
+    yield f"  priority   {plan.priority}{', PAUSED: not captured for now' if plan.paused else ''}"
+    for number, path in enumerate(plan.offered):
+        yield f"  {'offered' if number == 0 else '':<10} {problems.visible(path)}"
     yield f"  key        {', '.join(plan.key) or 'none: only the history of changes is kept'}"
     width = max(listing.width(column.name) for column in plan.columns)
     for number, column in enumerate(plan.columns):

@@ -46,6 +46,7 @@ def load(folder_or_file: Path) -> model.AgentConfig:
         outbox=agent.outbox,
         digest=agent.digest,
         log_level=agent.log_level,
+        maintenance=agent.maintenance,
         sources=tuple(sources),
         hash=hash_of([main, *files], main.parent),
     )
@@ -60,7 +61,9 @@ def load_agent(folder_or_file: Path) -> model.AgentConfig:
     problems = Problems()
     agent = _read_agent(main, problems)
     problems.raise_if_any()
-    return model.AgentConfig(main.parent, agent.state, agent.collector, agent.outbox, agent.digest, agent.log_level)
+    return model.AgentConfig(
+        main.parent, agent.state, agent.collector, agent.outbox, agent.digest, agent.log_level, agent.maintenance
+    )
 
 
 def agent_file(folder_or_file: Path) -> Path:
@@ -96,6 +99,7 @@ class _Agent:
     outbox: model.OutboxConfig
     digest: str
     log_level: str
+    maintenance: tuple[model.DailyWindow, ...]
 
 
 def _read_agent(main: Path, problems: Problems) -> _Agent:
@@ -115,6 +119,7 @@ def _read_agent(main: Path, problems: Problems) -> _Agent:
         ),
         digest=seal.text("digest", "sm3", choices=model.DIGESTS),
         log_level=log.text("level", "info", choices=model.LOG_LEVELS),
+        maintenance=agent.windows("maintenance"),
     )
     for section in (agent, collector, outbox, log, seal, top):
         section.finish()
@@ -137,6 +142,7 @@ def _read_collector(section: Section) -> model.CollectorConfig:
         addresses=addresses,
         bandwidth=section.bandwidth("bandwidth", default.bandwidth),
         window=section.size("window", default.window, least=1 << 20),
+        windows=section.windows("windows"),
         heartbeat=section.duration("heartbeat", default.heartbeat, least=timedelta(milliseconds=100)),
         backoff_first=first,
         backoff_most=most,

@@ -16,6 +16,7 @@ from forebay_agent.config.secret import Secret
 
 SOURCE_KINDS: Final = ("sqlite", "mysql", "postgresql")
 MODES: Final = ("snapshot", "cursor", "trigger", "log")
+CANARY_KINDS: Final = ("auto", "row", "message", "read", "off")
 TLS_MODES: Final = ("off", "preferred", "required", "verify")
 DIGESTS: Final = ("sm3", "sha256")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -57,6 +58,9 @@ class TableConfig:
     snapshot: bool = True  # log mode: rows that are there already are copied first
     purge: bool = True  # trigger mode: the agent deletes changes from the change table once they are durable
     priority: int = 5  # 1 first … 9 last
+    paused: bool = False  # not captured for now
+    update_cycle: str = ""  # a free label for the centre's catalogue: 实时, 每日, …
+    approved: frozenset[str] | None = None  # never from the file: columns that the centre lets leave; None: all
     file: str = field(default="", compare=False)  # where the entry stands, for messages
     entry: str = field(default="table", compare=False)  # its path in the file: `table[2]`
 
@@ -73,6 +77,18 @@ class DailyWindow:
         if self.start < self.end:
             return self.start <= now < self.end
         return now >= self.start or now < self.end
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryConfig:
+    """`[canary]` of a source's file: the sign of life that goes the whole way. See `forebay_agent.canary`."""
+
+    kind: str = "auto"  # auto, row, message, read, off
+    every: timedelta = timedelta(minutes=5)
+    table: str = ""  # row: the table made for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,8 @@ class SourceConfig:
     chunk_time: timedelta = timedelta(seconds=1)  # what one query of a snapshot beside the log may take
     max_rows_per_second: int = 0  # ceiling for snapshots beside the log, 0: none
     snapshot_windows: tuple[DailyWindow, ...] = ()  # when snapshots beside the log may read; none: always
+    paused: bool = False  # none of its tables is captured for now
+    canary: CanaryConfig = CanaryConfig()
     tables: tuple[TableConfig, ...] = ()
 
 
@@ -113,6 +131,7 @@ class CollectorConfig:
     addresses: tuple[str, ...] = ()
     bandwidth: int = 0  # bytes per second, 0: no limit
     window: int = 64 << 20  # unacknowledged bytes
+    windows: tuple[DailyWindow, ...] = ()  # when batches may be sent; none: always
     heartbeat: timedelta = timedelta(seconds=15)
     backoff_first: timedelta = timedelta(milliseconds=500)
     backoff_most: timedelta = timedelta(seconds=30)
@@ -136,5 +155,6 @@ class AgentConfig:
     outbox: OutboxConfig = OutboxConfig()
     digest: str = "sm3"  # sm3, sha256
     log_level: str = "info"
+    maintenance: tuple[DailyWindow, ...] = ()  # when nothing is captured
     sources: tuple[SourceConfig, ...] = ()
     hash: str = field(default="", compare=False)  # SM3 over the files, in hexadecimal

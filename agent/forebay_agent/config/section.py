@@ -15,7 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from forebay_agent.config import values
+from forebay_agent.config import values, windows
+from forebay_agent.config.model import DailyWindow
 from forebay_agent.config.secret import Secret
 from forebay_agent.errors import ConfigurationError
 
@@ -148,6 +149,18 @@ class Section:
 
     def bandwidth(self, key: str, default: int) -> int:
         return self._quantity(key, values.bandwidth, default)
+
+    def windows(self, key: str) -> tuple[DailyWindow, ...]:
+        """Daily windows: `["22:00-06:00"]`."""
+        read = []
+        for text in self.texts(key):
+            try:
+                read.append(windows.window(text))
+            except ValueError as error:
+                self.refuse(key, f"{text!r} cannot be read", f"{str(error)[0].upper()}{str(error)[1:]}.")
+        if len(read) > windows.MOST:
+            self.refuse(key, f"names {len(read)} windows", f"Name at most {windows.MOST}.")
+        return tuple(read)
 
     def path(self, key: str, *, required: bool = False) -> Path | None:
         """A path, relative to the file's folder when it is not absolute."""

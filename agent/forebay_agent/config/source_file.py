@@ -9,7 +9,7 @@ from typing import Final
 from forebay_agent.config import model
 from forebay_agent.config.section import Section
 from forebay_agent.config.table_entry import read_table
-from forebay_wire import limits
+from forebay_wire import canary, limits
 
 _SERVER_KEYS: Final = ("host", "port", "socket", "database", "user", "password", "tls", "tls_ca", "connect_timeout")
 _OTHER_NAMES: Final = {"mariadb": "mysql", "postgres": "postgresql", "pgsql": "postgresql", "sqlite3": "sqlite"}
@@ -57,6 +57,9 @@ def read_source(top: Section) -> model.SourceConfig | None:
         linger=top.duration("linger", timedelta(milliseconds=100)),
         chunk_time=top.duration("chunk_time", timedelta(seconds=1), least=timedelta(milliseconds=10)),
         max_rows_per_second=top.integer("max_rows_per_second", 0, 0, 1 << 31),
+        snapshot_windows=top.windows("snapshot_windows"),
+        paused=top.flag("paused", False),
+        canary=_read_canary(top.section("canary")),
         tables=tuple(table for entry in tables if (table := read_table(entry)) is not None),
     )
     top.finish()
@@ -65,6 +68,7 @@ def read_source(top: Section) -> model.SourceConfig | None:
     _refuse_what_does_not_fit(top, source)
     _refuse_of_log(top, source)
     _refuse_same_tables(top, source)
+    _refuse_canary(top, source)
     if not tables and not top.content.get("table"):
         top.refuse("table", "no table is named", 'Add at least one `[[table]]` with `name = "schema.table"`.')
     return source
@@ -77,6 +81,40 @@ def _read_kind(top: Section) -> str:
         top.refuse("kind", f"{written!r} is not known; did you mean `{_OTHER_NAMES[written]}`?", "Correct the kind.")
         return ""
     return top.text("kind", required=True, choices=model.SOURCE_KINDS)
+
+
+def _read_canary(section: Section) -> model.CanaryConfig:
+    default = model.CanaryConfig()
+    read = model.CanaryConfig(
+        kind=section.text("kind", default.kind, choices=model.CANARY_KINDS),
+        every=section.duration("every", default.every, least=timedelta(seconds=1)),
+        table=section.text("table"),
+    )
+    section.finish()
+    if read.kind == "row" and not read.table:
+        section.refuse("table", "is missing: kind `row` writes a row of it", "Name the table that the DBA made for it.")
+    if read.table and read.kind not in ("auto", "row"):
+        section.refuse("table", f"is not used with kind = {read.kind!r}", "Remove it, or set `kind` to row.")
+    return read
+
+
+def _refuse_canary(top: Section, source: model.SourceConfig) -> None:
+    """What its kind needs, and the name that its stream has."""
+    if source.canary.kind == "message" and (
+        source.kind != "postgresql" or all(table.mode != "log" for table in source.tables)
+    ):
+        top.refuse(
+            "canary.kind",
+            "messages stand in the log of PostgreSQL only, and no table of this source is read from it",
+            "Use auto, row or read, or capture a table of a postgresql source in mode log.",
+        )
+    for table in source.tables:
+        if table.name == canary.TABLE:
+            top.refuse(
+                f"{table.entry}.name",
+                f"{table.name} is the name of the stream that carries the canary",
+                "Share a view with another name.",
+            )
 
 
 def _refuse_what_does_not_fit(top: Section, source: model.SourceConfig) -> None:

@@ -10,6 +10,7 @@ from forebay_agent.config import model
 from forebay_agent.config.section import Section, nearest
 from forebay_wire import limits
 
+_LABEL_CHARACTERS: Final = 64
 _ONLY_IN_MODE: Final = {
     "cursor": "cursor",
     "overlap": "cursor",
@@ -43,6 +44,8 @@ def read_table(entry: Section) -> model.TableConfig | None:
         purge=entry.flag("purge", True),
         snapshot=entry.flag("snapshot", True),
         priority=entry.integer("priority", 5, 1, 9),
+        paused=entry.flag("paused", False),
+        update_cycle=_read_label(entry, "update_cycle"),
         file=str(entry.file),
         entry=entry.place,
     )
@@ -72,6 +75,14 @@ def _read_overlap(entry: Section) -> timedelta | int:
     if isinstance(entry.content.get("overlap"), int):
         return entry.integer("overlap", 0, 0, 1 << 62)
     return entry.duration("overlap", timedelta(0))
+
+
+def _read_label(entry: Section, key: str) -> str:
+    label = entry.text(key).strip()
+    if len(label) <= _LABEL_CHARACTERS:
+        return label
+    entry.refuse(key, f"is longer than {_LABEL_CHARACTERS} characters", 'Write a label such as "每日" or "real time".')
+    return ""
 
 
 def _name_is_usable(entry: Section, name: str) -> bool:

@@ -115,6 +115,10 @@ class ConfigurationWatcher(FileSystemEventHandler):
             self._hinted_at = self._monotonic()
             self._hint.set()
 
+    def look_now(self) -> None:
+        """Ends the wait of a `step`; from any thread."""
+        self._hint.set()
+
     def step(self, wait: float = 0.0) -> bool:
         """Waits up to `wait` seconds for a file event, then judges the configuration if it differs from the last one.
 

@@ -1,37 +1,49 @@
-"""What each command does. Every command runs in a thread of its own; what reads a source runs as a job of that source."""
+"""Commands: from what the centre asks to the handler that does it, and its answer, whatever happens.
+
+Every command runs in a thread of its own; what reads a source runs as a job of that source. A handler is named by the
+command's kind in `forebay.v1.Command`.
+"""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection
-from concurrent.futures import CancelledError, wait
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from functools import partial
-from typing import Final
+from typing import TypeAlias
 
 from forebay_agent import journal
 from forebay_agent.control import reading
+from forebay_agent.control.addressing import Workers, find
+from forebay_agent.control.draining import Draining
 from forebay_agent.control.reading import Emit
-from forebay_agent.errors import AgentError, CommandTimeout, StreamUnknown
+from forebay_agent.errors import AgentError, CommandUnknown, StreamPaused
+from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
-from forebay_agent.source_worker import Lane, SourceWorker
+from forebay_agent.policy import remedy_of
+from forebay_agent.source_worker import SourceWorker
 from forebay_agent.stream_state import Board
-from forebay_wire.errors import WireError
-from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2, control_pb2
 
-_DRAIN_SECONDS: Final = 300
-_LOOK_SECONDS: Final = 0.05
+Handler: TypeAlias = Callable[[control_pb2.Command, Emit], control_pb2.CommandResult]
+"""Carries a command out and returns the last part of its answer; `effect` says what it did. Parts before it go to `emit`.
+Raises AgentError."""
 
 
 class Commands:
-    """workers: the sources' threads as they are now."""
+    """more: handlers by kind, beside those that only look at sources and outbox."""
 
-    def __init__(self, outbox: Outbox, board: Board, workers: Callable[[], Collection[SourceWorker]]) -> None:
+    def __init__(
+        self, outbox: Outbox, board: Board, workers: Workers, more: Mapping[str, Handler] | None = None
+    ) -> None:
         self._outbox = outbox
-        self._board = board
         self._workers = workers
+        self._handlers: dict[str, Handler] = {
+            "drain": Draining(outbox, board, workers),
+            "source_digest": self._source_digest,
+            "source_keys": self._source_keys,
+            **(more or {}),
+        }
 
     def start(self, command: control_pb2.Command, emit: Emit) -> None:
         """Begins a command; `emit` is called, from another thread, with its answer's parts."""
@@ -39,81 +51,46 @@ class Commands:
 
     def execute(self, command: control_pb2.Command, emit: Emit) -> None:
         """Carries a command out to its end. Never raises: what goes wrong is the answer."""
-        kind = command.WhichOneof("kind")
+        kind = command.WhichOneof("kind") or ""
         journal.info("command", kind=kind, command=command.command_id)
+
+        def part(answer: control_pb2.CommandResult) -> None:
+            answer.command_id = command.command_id
+            emit(answer)
+
         try:
-            if kind == "drain":
-                only = self._find(command.drain.stream) if command.drain.HasField("stream") else None
-                self._drain(command.drain.timeout_seconds or _DRAIN_SECONDS, only)
-                emit(control_pb2.CommandResult(command_id=command.command_id, done=True))
-            elif kind == "source_digest":
-                worker, lane = self._find(command.source_digest.stream)
-                job = partial(reading.source_digest, worker, lane, self._outbox, command.command_id, emit)
-                worker.ask(job).result()
-            elif kind == "source_keys":
-                worker, lane = self._find(command.source_keys.stream)
-                buckets = tuple(command.source_keys.buckets)
-                job = partial(reading.source_keys, worker, lane, self._outbox, command.command_id, buckets, emit)
-                worker.ask(job).result()
-            else:
-                raise AgentError("this agent does not know the command", remedy="Install a newer forebay-agent.")
+            handler = self._handlers.get(kind)
+            if handler is None:
+                raise CommandUnknown(f"this agent does not know the command {kind or 'that was sent'}")
+            answer = handler(command, part)
         except AgentError as error:
-            self._answer_error(command, error, emit)
+            answer = _failure(error)
         except CancelledError:
-            self._answer_error(command, AgentError("the source's thread ended before it came to this"), emit)
+            answer = _failure(AgentError("the source's thread ended before it came to this"))
         except Exception as error:
-            self._answer_error(command, journal.unexpected(error), emit)
-
-    def _answer_error(self, command: control_pb2.Command, error: AgentError, emit: Emit) -> None:
-        journal.warning("command failed", command=command.command_id, code=error.code, reason=error)
-        emit(control_pb2.CommandResult(command_id=command.command_id, done=True, code=error.code, reason=str(error)))
-
-    def _find(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane]:
-        try:
-            name = StreamName.from_proto(stream)
-        except WireError as error:
-            raise StreamUnknown(f"the command names no stream: {error}") from None
-        for worker in self._workers():
-            lane = worker.lanes.get(name)
-            if lane is not None:
-                return worker, lane
-        raise StreamUnknown(f"{name}: is not configured at this agent")
-
-    def _drain(self, seconds: float, only: tuple[SourceWorker, Lane] | None) -> None:
-        """Captures what is committed now, of all streams or of one, and waits until all of it is durable.
-
-        Raises: CommandTimeout; AgentError naming the streams that are in trouble, when all the others are drained.
-        """
-        until = time.monotonic() + seconds
-        if only is None:
-            workers = list(self._workers())
-            jobs = [worker.ask(partial(worker.drain, until)) for worker in workers]
-            names = {name for worker in workers for name in worker.lanes}
+            answer = _failure(journal.unexpected(error))
+        if answer.code:
+            journal.warning("command failed", command=command.command_id, code=answer.code, reason=answer.reason)
         else:
-            worker, lane = only
-            jobs = [worker.ask(partial(worker.poll_through, lane, until))]
-            names = {lane.name}
-        _, unfinished = wait(jobs, timeout=seconds)
-        if unfinished:
-            raise CommandTimeout(f"the sources were not read to their end within {seconds} s")
-        with closing(self._outbox.reader()) as reader:
-            aims = {record.id: (record.name, record.last) for record in reader.streams() if record.name in names}
-            while aims:
-                for number, (name, aim) in list(aims.items()):
-                    first = reader.waiting(number, limit=1)
-                    if not first or (first[0].epoch, first[0].seq) > aim or self._held(name):
-                        del aims[number]
-                if not aims:
-                    break
-                if time.monotonic() > until:
-                    waits = ", ".join(str(name) for name, _ in aims.values())
-                    raise CommandTimeout(f"not durable within {seconds} s: {waits}")
-                time.sleep(_LOOK_SECONDS)
-        troubles = [state for state in self._board.all() if state.name in names and state.trouble is not None]
-        if troubles:
-            told = "; ".join(f"{state.name}: {state.trouble.reason}" for state in troubles if state.trouble)
-            raise AgentError(f"streams in trouble: {told}")
+            journal.info("command done", command=command.command_id, effect=answer.effect)
+        answer.done = True
+        part(answer)
 
-    def _held(self, name: StreamName) -> bool:
-        sending = self._board.of(name).sending
-        return sending is not None and sending.held
+    def _source_digest(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
+        worker, lane = self._to_be_read(command.source_digest.stream)
+        return worker.ask(partial(reading.source_digest, worker, lane, self._outbox)).result()
+
+    def _source_keys(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
+        worker, lane = self._to_be_read(command.source_keys.stream)
+        buckets = tuple(command.source_keys.buckets)
+        return worker.ask(partial(reading.source_keys, worker, lane, self._outbox, buckets, emit)).result()
+
+    def _to_be_read(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane]:
+        worker, lane = find(self._workers, stream)
+        if lane.paused:
+            raise StreamPaused(f"{lane.name} is not read: {lane.paused}")
+        return worker, lane
+
+
+def _failure(error: AgentError) -> control_pb2.CommandResult:
+    return control_pb2.CommandResult(code=error.code, reason=str(error), effect=f"failed. {remedy_of(error)}")

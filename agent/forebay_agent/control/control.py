@@ -6,17 +6,21 @@ import queue
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 import grpc
 
 from forebay_agent import __version__, identity, journal
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.exchange import Exchange
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.backoff import Backoff
 from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
 from forebay_agent.config.model import CollectorConfig
+from forebay_agent.control.beats import Beats
 from forebay_agent.control.commands import Commands
 from forebay_agent.diagnosis import explain
 from forebay_agent.errors import AgentError, CollectorUnreachable, StateFolderUnusable
@@ -29,29 +33,35 @@ PULSE: Final = "control"
 WELCOME_SECONDS: Final = 30.0
 _PULSE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
+_ANSWERS_SECONDS: Final = 2.0
 _ACKS_MISSED: Final = 4
 """heartbeats without an acknowledgement after which the collector is taken to hang"""
 
 _Event: TypeAlias = control_pb2.ControlResponse | grpc.RpcError | None
-_Beat: TypeAlias = Callable[[int], control_pb2.Heartbeat]
 
 
 class Control:
-    """`run` is the thread's body. beat: makes the heartbeat of a number, without its certificate's expiry."""
+    """`run` is the thread's body. beats: makes the heartbeats, without their certificate's expiry."""
 
     def __init__(
         self,
         state_folder: Path,
         config: CollectorConfig,
         commands: Commands,
-        beat: _Beat,
+        beats: Beats,
+        approvals: Approvals,
+        proposals: Proposals,
         pulses: Pulses,
         clock: Clock,
     ) -> None:
+        self._approvals = approvals
+        self._proposals = proposals
+        self._reconnect_at = float("inf")
         self._folder = state_folder
         self._config = config
         self._commands = commands
-        self._beat = beat
+        self._beats = beats
+        self._at_once = threading.Event()
         self._pulses = pulses
         self._clock = clock
         self._stopped = threading.Event()
@@ -66,6 +76,7 @@ class Control:
             while not self._stopped.is_set():
                 self._tick()
                 try:
+                    self._reconnect_at = float("inf")
                     own = identity.load(self._folder)
                     own.check_dates()
                     addresses = self._config.addresses or own.addresses
@@ -85,6 +96,21 @@ class Control:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def tune(self, config: CollectorConfig) -> None:
+        """Another heartbeat, on the connection that there is. From any thread."""
+        self._config = config
+
+    def reconnect(self) -> None:
+        """Soon ends the connection that there is, once what answers commands had time to go, and makes the next one with the
+        identity that is in force then. From any thread."""
+        self._reconnect_at = self._clock.monotonic() + _ANSWERS_SECONDS
+
+    def report_all(self) -> None:
+        """The next heartbeat goes at once, and tells all streams; all proposals are sent again. From any thread."""
+        self._proposals.again()
+        self._beats.tell_all()
+        self._at_once.set()
 
     def _connect(self, address: str, own: Identity, backoff: Backoff) -> None:
         """One connection, until stopped. Raises why it ended before."""
@@ -112,25 +138,28 @@ class Control:
         own: Identity,
         backoff: Backoff,
     ) -> grpc.RpcError | None:
-        """-> the call's end, None when stopped."""
-        interval = self._config.heartbeat.total_seconds()
+        """-> the call's end, None when stopped or when it is to be made anew."""
+        asked = float("inf")  # by the collector, seconds between heartbeats at most
         expires = int(own.expires_at.timestamp() * 1_000_000)
-        number = acknowledged = 0
+        self._beats.begin()
+        exchange = Exchange(self._approvals, self._proposals, self._clock)
         due: float | None = None  # no heartbeat before the welcome
-        began = self._clock.monotonic()
-        while not self._stopped.is_set():
+        now = began = self._clock.monotonic()
+        while not self._stopped.is_set() and now < self._reconnect_at:
             self._tick()
             now = self._clock.monotonic()
+            for request in exchange.due():
+                outgoing.put(request)
             if due is None and now - began > WELCOME_SECONDS:
                 raise CollectorUnreachable(f"the collector has not answered the hello for {WELCOME_SECONDS:.0f} s")
-            if due is not None and now >= due:
-                if number - acknowledged >= _ACKS_MISSED:
+            if due is not None and (now >= due or self._at_once.is_set()):
+                self._at_once.clear()
+                if self._beats.unanswered >= _ACKS_MISSED:
                     raise CollectorUnreachable(f"the collector has not answered {_ACKS_MISSED} heartbeats")
-                number += 1
-                beat = self._beat(number)
+                beat = self._beats.next()
                 beat.certificate_expires_at_us = expires
                 outgoing.put(control_pb2.ControlRequest(heartbeat=beat))
-                due = now + interval
+                due = now + min(asked, self._config.heartbeat.total_seconds())
             try:
                 event = events.get(timeout=_LOOK_SECONDS if due is None else max(0.0, min(_LOOK_SECONDS, due - now)))
             except queue.Empty:
@@ -140,12 +169,14 @@ class Control:
             kind = event.WhichOneof("kind")
             if kind == "welcome":
                 backoff.succeeded()
-                asked = event.welcome.heartbeat_interval_ms / 1000
-                interval = min(interval, asked) if asked else interval
+                asked = event.welcome.heartbeat_interval_ms / 1000 or asked
                 due = now
+                exchange.welcomed(event.welcome.collector_version or "unknown")
                 journal.info("control connected", collector=event.welcome.collector_version)
+            elif kind == "approvals":
+                exchange.take(event.approvals)
             elif kind == "heartbeat_ack":
-                acknowledged = event.heartbeat_ack.number
+                self._beats.acknowledged(event.heartbeat_ack.number)
             elif kind == "command":
                 self._commands.start(event.command, lambda part: outgoing.put(control_pb2.ControlRequest(result=part)))
         return None

@@ -16,8 +16,9 @@ from forebay_agent.capture.plan import describe
 from forebay_agent.capture.source import RowRange
 from forebay_agent.capture.table import CapturedTable
 from forebay_agent.errors import AgentError, KeyMissing
+from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
-from forebay_agent.source_worker import Lane, SourceWorker
+from forebay_agent.source_worker import SourceWorker
 from forebay_agent.transform import Transform
 from forebay_wire.canonical import TableDigest, bucket, canonical_rows, digests, key_text, select
 from forebay_wire.columns import Op
@@ -29,25 +30,26 @@ _POLL_SECONDS: Final = 60.0
 Emit = Callable[[control_pb2.CommandResult], None]
 
 
-def source_digest(worker: SourceWorker, lane: Lane, outbox: Outbox, command: str, emit: Emit) -> None:
+def source_digest(worker: SourceWorker, lane: Lane, outbox: Outbox) -> control_pb2.CommandResult:
     """Answers rows and digest of every bucket. Raises what reading the table raises."""
     table = TableDigest()
     for keys, _, rows in _pieces(worker, lane):
         table.add(keys, rows)
-    answer = _ending(worker, lane, outbox, command)
+    answer = _ending(worker, lane, outbox)
     answer.rows = table.count
+    answer.effect = f"{lane.name}: read at its source, {table.count:,} rows"
     answer.buckets.extend(
         control_pb2.BucketDigest(bucket=number, rows=rows, digest=digest) for number, rows, digest in table
     )
-    emit(answer)
+    return answer
 
 
 def source_keys(
-    worker: SourceWorker, lane: Lane, outbox: Outbox, command: str, buckets: Collection[int], emit: Emit
-) -> None:
+    worker: SourceWorker, lane: Lane, outbox: Outbox, buckets: Collection[int], emit: Emit
+) -> control_pb2.CommandResult:
     """Answers every key of these buckets with its row's digest, at most MOST_KEYS in one message."""
     wanted = frozenset(buckets)
-    part = control_pb2.CommandResult(command_id=command)
+    part = control_pb2.CommandResult()
     count = 0
     for keys, key_columns, rows in _pieces(worker, lane):
         chosen = [number for number, key in enumerate(keys) if bucket(key) in wanted]
@@ -59,11 +61,12 @@ def source_keys(
             count += 1
             if len(part.keys) == MOST_KEYS:
                 emit(part)
-                part = control_pb2.CommandResult(command_id=command)
-    answer = _ending(worker, lane, outbox, command)
+                part = control_pb2.CommandResult()
+    answer = _ending(worker, lane, outbox)
     answer.rows = count
     answer.keys.extend(part.keys)
-    emit(answer)
+    answer.effect = f"{lane.name}: read at its source, {count:,} keys told"
+    return answer
 
 
 def _pieces(worker: SourceWorker, lane: Lane) -> Iterator[tuple[list[bytes], list[pa.Array], list[bytes]]]:
@@ -87,7 +90,7 @@ def _pieces(worker: SourceWorker, lane: Lane) -> Iterator[tuple[list[bytes], lis
         yield digests(canonical_rows(key_columns)), key_columns, digests(canonical_rows(select(rows, columns)))
 
 
-def _ending(worker: SourceWorker, lane: Lane, outbox: Outbox, command: str) -> control_pb2.CommandResult:
+def _ending(worker: SourceWorker, lane: Lane, outbox: Outbox) -> control_pb2.CommandResult:
     worker.poll_through(lane, time.monotonic() + _POLL_SECONDS)
     record = outbox.stream(lane.name)
-    return control_pb2.CommandResult(command_id=command, done=True, epoch=record.epoch, seq=record.next_seq - 1)
+    return control_pb2.CommandResult(epoch=record.epoch, seq=record.next_seq - 1)

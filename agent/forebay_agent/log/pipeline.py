@@ -26,6 +26,7 @@ from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import AgentError, OutboxFull, SourceError
 from forebay_agent.log.opening import Opening
 from forebay_agent.log.putting import Anew, LogSealer, Rows, Work
+from forebay_agent.log.retention import RetentionWatch
 from forebay_agent.log.snapshots import Snapshots
 from forebay_agent.log.stream import LOG, LogStream, error_of, guarantee_of, parking
 from forebay_agent.outbox import LogRecord, Outbox, Superseded
@@ -39,7 +40,6 @@ HELD_SECONDS: Final = 30.0
 """between looks at a stream that waits for a person"""
 
 _LOOK_SECONDS: Final = 1.0
-_RETENTION_SECONDS: Final = (3.0, 30.0)  # after the first look, which may not know a rate yet, and after any other
 _IDLE_SECONDS: Final = 5.0  # between puts that move nothing but the log checkpoint
 
 
@@ -74,22 +74,25 @@ class LogPipeline:
         self._tick = tick
         self._sealer = LogSealer(department, config.name, outbox, board, clock.now_us)
         self._opening = Opening(config, department, tables, outbox, clock, algorithm)
-        self._names = [name for name, _ in tables]
         pace = Pace(config.chunk_time.total_seconds(), config.max_rows_per_second, config.snapshot_windows, CHUNK_BYTES)
         self._snapshots = Snapshots(self, pace, tick)
         self._queue: deque[Work] = deque()
         self._in_flight: Future[None] | None = None
         self._reader: LogReader | None = None
-        self._handed_at = self._looked = self._retention_due = float("-inf")
-        self._retention_pauses = iter(_RETENTION_SECONDS)
+        self._retention = RetentionWatch(session, board, clock)
+        self._handed_at = self._looked = float("-inf")
         self._open_at = self._retry_at = float("-inf")
         self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
         self._parked: dict[StreamName, int] = {}  # likewise those that are parked
+        self._names = frozenset(name for name, _ in tables)
+        self._paused: frozenset[StreamName] = frozenset()
         self.streams: dict[TableName, LogStream] = {}
         self.log = LogRecord("", frozenset())
         """as everything that was handed to the sealer leads to it"""
         self.open = False
         """within a transaction that is not at its end"""
+        self.heard: Callable[[str], None] = lambda _: None
+        """is told each message that the log holds of a canary"""
 
     @property
     def reader(self) -> LogReader:
@@ -105,6 +108,9 @@ class LogPipeline:
 
         Raises: OutboxFull (nothing was lost, step again later); anything else: close, and step again later.
         """
+        if self._names <= self._paused:
+            self.watch_retention()
+            return False
         try:
             self._hand_over(all_of_it=False)
             if self._reader is None:
@@ -144,6 +150,25 @@ class LogPipeline:
                 break
         self._hand_over(all_of_it=True)
 
+    def capture_as(self, tables: Sequence[tuple[StreamName, TableConfig]]) -> None:
+        """The streams' entries are these from here on: what is captured of a table changed."""
+        self.close()
+        self._opening.tables = tables
+
+    def pause(self, names: frozenset[StreamName]) -> None:
+        """These streams stand still from here on. Where all do, the log waits where it was captured to; where some do, it goes
+        on without them, and they begin their next epoch, with a new snapshot, when they are paused no more (`Opening`)."""
+        if names & self._names == self._paused:
+            return
+        self._paused = names & self._names
+        self._retention.anew()
+        self.close()
+        if self._names <= self._paused:
+            self._outbox.discard_open(self._department, self._config.name)
+        else:
+            for name in self._paused:
+                self._board.update(name, log_hours_left=None, log_bytes_behind=0)
+
     @property
     def listening(self) -> bool:
         """Whether `step` waits for news by itself."""
@@ -159,9 +184,13 @@ class LogPipeline:
         """How far the log was captured, as the outbox holds it."""
         return self._sealer.durable
 
+    def reached(self, checkpoint: str) -> bool:
+        """Whether an open log was read up to this checkpoint of it. Raises as `step`."""
+        return self.listening and not self.open and self.reader.reached(checkpoint)
+
     def at_end(self) -> bool:
         """Whether the log was read to where it ends now. Raises as `step`."""
-        return self.listening and not self.open and self.reader.reached(self.source.log_end())
+        return self.listening and self.reached(self.source.log_end())
 
     def waits(self, name: StreamName) -> str:
         """What a stream in no trouble waits for, in words."""
@@ -225,7 +254,7 @@ class LogPipeline:
             return
         self._open_at = self._clock.monotonic() + HELD_SECONDS  # when there is nothing that can follow
         source = self._session()
-        opened = self._opening.open(source)
+        opened = self._opening.open(source, self._paused)
         for name, error in opened.troubles.items():
             self._board.capturing(name, error)
         self.streams = {stream.table: stream for stream in opened.streams}
@@ -244,6 +273,8 @@ class LogPipeline:
 
     def _take(self, piece: LogPiece) -> None:
         was_open = self.open
+        for message in piece.messages:
+            self.heard(message)
         self.log = LogRecord(piece.checkpoint, self.log.tables)
         self.open = piece.open
         work = Work(self.log, open=piece.open, committed_at_us=piece.committed_at_us)
@@ -352,21 +383,14 @@ class LogPipeline:
         self.watch_retention()
 
     def watch_retention(self) -> None:
-        """Shows now and then how long the database keeps what was not captured: also while a trouble holds the log."""
-        now = self._clock.monotonic()
-        if now < self._retention_due:
+        """Shows now and then how long the database keeps what was not captured: also while a trouble holds the log, and
+        while all of its streams are paused."""
+        if not self._retention.due:
             return
         log = self._outbox.log(self._department, self._config.name)
         durable = self._sealer.durable or (log.checkpoint if log is not None else "")
-        if not durable:
-            return
-        self._retention_due = now + next(self._retention_pauses, _RETENTION_SECONDS[-1])
-        kept = self.source.retention(durable)
-        for name in self._names:
-            if not self.has_own_trouble(name):
-                self._board.update(
-                    name, log_hours_left=kept.hours_left, log_bytes_behind=kept.bytes_behind, log_kept=kept.reason
-                )
+        shown = self._names if self._names <= self._paused else self._names - self._paused
+        self._retention.look(durable, [name for name in shown if not self.has_own_trouble(name)])
 
     def _take_up_requests(self) -> None:
         if not self.open:

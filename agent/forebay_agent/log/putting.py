@@ -128,7 +128,8 @@ class LogSealer:
     def _put_of(self, part: StreamWork) -> StreamPut:
         stream = part.stream
         before = record = stream.record
-        rows, first_seq = checkpoint_of(before).rows, checkpoint_of(before).first_seq
+        kept = checkpoint_of(before)
+        rows, first_seq, fingerprint = kept.rows, kept.first_seq, kept.schema
         if part.checkpoint.phase == RANGE and not first_seq:
             first_seq = record.next_seq  # nothing of the range was read before this
         batches: list[SealedBatch] = []
@@ -139,7 +140,7 @@ class LogSealer:
             for step in part.steps:
                 if isinstance(step, Anew):
                     epochs.append(NewEpoch(record.epoch + 1, record.next_seq, record.checkpoint, AGENT, step.why))
-                    record, rows, first_seq = record.next_epoch(), 0, 0
+                    record, rows, first_seq, fingerprint = record.next_epoch(), 0, 0, ""
                     continue
                 made = self._sealed(stream, step, record, first_seq)
                 if step.last_of_snapshot:
@@ -149,11 +150,13 @@ class LogSealer:
                 batches += made
                 if made:
                     record = replace(record, next_seq=made[-1].seq + 1, chain=made[-1].chain)
+                    fingerprint = schema.fingerprint.hex()
                 rows += step.rows.num_rows
         except AgentError as error:
             part.failed = error
             checkpoint = parking(checkpoint, error)
-        after: StreamRecord = replace(record, checkpoint=checkpoint.advanced(rows=rows, first_seq=first_seq).to_json())
+        checkpoint = checkpoint.advanced(rows=rows, first_seq=first_seq, schema=fingerprint)
+        after: StreamRecord = replace(record, checkpoint=checkpoint.to_json())
         return StreamPut(before, after, batches, tuple(schemas.values()), tuple(epochs))
 
     def _sealed(self, stream: LogStream, step: Rows, record: StreamRecord, first_seq: int) -> list[SealedBatch]:

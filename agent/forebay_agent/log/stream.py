@@ -16,6 +16,7 @@ from forebay_agent import errors
 from forebay_agent.capture.captured import Checkpoint
 from forebay_agent.capture.chunks import KeyedCopy, WholeCopy
 from forebay_agent.capture.log import LogTable
+from forebay_agent.capture.plan import is_selected
 from forebay_agent.capture.snapshot import SNAPSHOT
 from forebay_agent.capture.source import TableName, TableShape
 from forebay_agent.capture.table import START, CapturedTable
@@ -92,8 +93,11 @@ class LogStream:
 
 
 def log_table_of(shape: TableShape, table: TableConfig) -> LogTable:
-    """What a reader is told of a table."""
-    return LogTable(shape.table, shape, table.columns, table.exclude, table.as_text)
+    """What a reader is told of a table. Columns that are not approved are none that it wants, those added later neither."""
+    columns = table.columns
+    if table.approved is not None:
+        columns = tuple(sorted(name for name in table.approved if is_selected(table, name)))
+    return LogTable(shape.table, shape, columns, table.exclude, table.as_text)
 
 
 def guarantee_of(shape: TableShape, table: TableConfig) -> str:

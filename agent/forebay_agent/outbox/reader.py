@@ -49,6 +49,14 @@ class OutboxReader:
         )
         return [WaitingBatch(*row) for row in rows]
 
+    def waiting_of(self, stream: int) -> dict[str, int]:
+        """How much of the stream waits: `batches`, `bytes`, and `from_seq` to `to_seq`, 0 when nothing does."""
+        row = self._all(
+            f"SELECT count(*), coalesce(sum(size), 0), min(seq), max(seq) {_BATCHES} AND {VISIBLE}", (stream,)
+        )
+        batches, size, first, last = row[0]
+        return {"batches": batches, "bytes": size, "from_seq": first or 0, "to_seq": last or 0}
+
     def standing(self, stream: int) -> tuple[StreamRecord, WaitingBatch | None]:
         """The stream and the first batch that waits, both as of one moment."""
         try:

@@ -5,6 +5,7 @@ OPEN     batches after `sent` are sent
 PAUSING  a batch was refused: nothing more is sent, and nothing sent behind it counts; after a pause, and once all
          that was sent before it is answered, the lane asks anew, or is held
 HELD     waits for a person; asks anew at a slow pace
+UNAPPROVED  the next batch may not leave: it waits until the centre approves otherwise
 """
 
 from __future__ import annotations
@@ -26,6 +27,16 @@ class Standing(Enum):
     OPEN = "open"
     PAUSING = "pausing"
     HELD = "held"
+    UNAPPROVED = "unapproved"
+
+
+@dataclass(frozen=True, slots=True)
+class Unapproved:
+    """Why a batch under this schema may not leave, as of a generation of the approvals."""
+
+    fingerprint: bytes
+    why: str
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,8 @@ class Lane:
     """id: StreamRecord.id. epoch: of the record when it was last read. sent: (epoch, seq), the next batch is the one after.
     idle: nothing waits after `sent`. ask_at: when to ask for the mark again, on the monotonic clock, 0: not. verdict: what
     holds the lane once everything sent before the refused batch was answered. refusals: in a row, of batches that may be
-    sent again. hold_kept: the outbox keeps a Hold of the stream."""
+    sent again. hold_kept: the outbox keeps a Hold of the stream. unapproved: what is UNAPPROVED.
+    patient_until: when to ask whatever is on the wire, on the monotonic clock, 0: when that is answered."""
 
     id: int
     name: StreamName
@@ -57,6 +69,8 @@ class Lane:
     verdict: AgentError | None = None
     refusals: int = 0
     hold_kept: bool = False
+    unapproved: Unapproved | None = None
+    patient_until: float = 0.0
 
     @property
     def ready(self) -> bool:
@@ -65,6 +79,7 @@ class Lane:
     def opened(self, after: tuple[int, int]) -> None:
         """Sends what comes after (epoch, seq)."""
         self.standing, self.sent, self.idle, self.verdict, self.ask_at = Standing.OPEN, after, False, None, 0.0
+        self.unapproved = None
 
     def answered_through(self, at: tuple[int, int]) -> Sent | None:
         """Takes everything up to (epoch, seq) off the wire. -> the batch at (epoch, seq), None when it was not on it."""

@@ -14,7 +14,9 @@ from forebay_agent import journal
 from forebay_agent.errors import AgentError, OutboxDamaged
 from forebay_agent.outbox import OutboxReader
 from forebay_agent.uplink.bandwidth import Bandwidth
-from forebay_agent.uplink.lane import Lane, Sent, Standing
+from forebay_agent.uplink.hours import Hours
+from forebay_agent.uplink.lane import Lane, Sent, Standing, Unapproved
+from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.turns import Turns
 from forebay_wire import PROTOCOL, limits
 from forebay_wire.errors import WireError
@@ -26,15 +28,18 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class Sending:
-    """window: payload bytes that may be on the wire. failure: why `requests` ended, when it was not asked to."""
+    """window: payload bytes that may be on the wire. failure: why `requests` ended, when it was not asked to. left: it ended
+    in the middle of a batch, since its hours did; on another connection the batch comes whole."""
 
     def __init__(
         self,
         lanes: dict[StreamName, Lane],
         reader: OutboxReader,
         bandwidth: Bandwidth,
+        hours: Hours,
         window: int,
-        failed: Callable[[], None],
+        permission: Permission,
+        wake: Callable[[], None],
     ) -> None:
         self.changed = threading.Condition()
         self.lanes = lanes
@@ -42,9 +47,12 @@ class Sending:
         self.schemas: set[tuple[int, bytes]] = set()
         self.sent_bytes = 0
         self.failure: AgentError | None = None
+        self.left = False
         self._reader = reader
         self._bandwidth = bandwidth
-        self._failed = failed
+        self._hours = hours
+        self._permission = permission
+        self._wake = wake
         self._turns = Turns()
         self._questions: deque[StreamName] = deque()
         self._closed = False
@@ -70,7 +78,7 @@ class Sending:
             with self.changed:
                 names = list(self.lanes)
             yield upload_pb2.UploadRequest(hello=_hello(names))
-            while True:
+            while not self.left:
                 chosen = self._choose()
                 if chosen is None:
                     return
@@ -84,7 +92,7 @@ class Sending:
             self.failure = journal.unexpected(error)
         finally:
             self._reader.close()
-            self._failed()
+            self._wake()
 
     def _choose(self) -> Lane | list[StreamName] | None:
         """A lane that has a batch to send, or questions; waits for either. None: closed."""
@@ -95,7 +103,7 @@ class Sending:
                     self._questions.clear()
                     return names
                 by_id = {lane.id: lane for lane in self.lanes.values() if lane.ready}
-                chosen = self._turns.pick(by_id)
+                chosen = self._turns.pick(by_id) if self._hours.are_open else None
                 if chosen is not None:
                     return by_id[chosen]
                 self.changed.wait(_LOOK_SECONDS)
@@ -109,6 +117,8 @@ class Sending:
         if batch is None:
             return
         fields = _readable(lane, batch)
+        if self._refuse_unapproved(lane, after, fields):
+            return
         if not self._enter(lane, after, batch, fields):
             return
         if (lane.id, fields.schema_fingerprint) not in self.schemas:
@@ -117,10 +127,24 @@ class Sending:
         yield upload_pb2.UploadRequest(batch_start=upload_pb2.BatchStart(header=batch.header))
         for start in range(0, len(batch.payload), limits.PART_BYTES):
             part = batch.payload[start : start + limits.PART_BYTES]
-            if not self._wait(self._bandwidth.take(len(part))):
+            self._bandwidth.take(len(part))
+            if not self._wait_for_turn():
                 return
             yield upload_pb2.UploadRequest(batch_part=upload_pb2.BatchPart(data=part))
             self.sent_bytes += len(part)
+
+    def _refuse_unapproved(self, lane: Lane, after: tuple[int, int], fields: batch_pb2.BatchHeader) -> bool:
+        """Whether the batch may not leave; then its lane stands still."""
+        generation = self._permission.generation
+        why = self._permission.why_not(lane.name, fields.schema_fingerprint, self._reader)
+        if not why:
+            return False
+        with self.changed:
+            if lane.standing is Standing.OPEN and lane.sent == after:
+                lane.standing = Standing.UNAPPROVED
+                lane.unapproved = Unapproved(fields.schema_fingerprint, why, generation)
+        self._wake()
+        return True
 
     def _enter(self, lane: Lane, after: tuple[int, int], batch: SealedBatch, fields: batch_pb2.BatchHeader) -> bool:
         """Waits until the window has room, then counts the batch as on the wire. False: it is not this batch's turn any
@@ -146,12 +170,18 @@ class Sending:
             stream=lane.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
         )
 
-    def _wait(self, seconds: float) -> bool:
-        """False: closed meanwhile."""
+    def _wait_for_turn(self) -> bool:
+        """Waits until what was taken of the bandwidth may go. False: closed, or its hours ended, meanwhile."""
         with self.changed:
-            if seconds > 0:
-                self.changed.wait_for(lambda: self._closed, seconds)
-            return not self._closed
+            while not self._closed:
+                if not self._hours.are_open:
+                    self.left = True
+                    return False
+                owed = self._bandwidth.owed()
+                if owed <= 0:
+                    return True
+                self.changed.wait(min(owed, _LOOK_SECONDS))
+        return False
 
 
 def _readable(lane: Lane, batch: SealedBatch) -> batch_pb2.BatchHeader:

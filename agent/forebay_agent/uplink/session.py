@@ -3,6 +3,7 @@
     Marks     per stream: fits -> durable batches are deleted, the lane opens; does not fit -> the stream is held
     Durable   the batch sent, by its chain -> it and all before it leave the outbox
     Refused   try again after a pause, or hold the stream; other streams go on
+    what the centre does not approve is not sent: its stream stands still until it does
     Loaded    shown
 
 Three threads: gRPC's runs `Sending.requests`, a small one turns answers into events, and the uplink's own (`run`)
@@ -23,7 +24,9 @@ from forebay_agent.clock import Clock
 from forebay_agent.errors import CollectorUnreachable, OutboxFull
 from forebay_agent.outbox import Outbox, OutboxReader
 from forebay_agent.uplink.bandwidth import Bandwidth
-from forebay_agent.uplink.lane import HELD_SECONDS, Lane, Standing
+from forebay_agent.uplink.hours import Hours
+from forebay_agent.uplink.lane import HELD_SECONDS, Lane, Standing, Unapproved
+from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.sending import Sending
 from forebay_agent.uplink.verdicts import Verdicts
 from forebay_wire import limits
@@ -35,9 +38,12 @@ HELLO_SECONDS: Final = 30.0
 """for the first Marks"""
 ANSWER_SECONDS: Final = 120.0
 """without anything sent or answered while batches are on the wire: the collector hangs"""
+AGAIN_SECONDS: Final = 5.0
+"""for what is on the wire of a stream to be answered, before its mark is asked for all the same"""
 _LOOK_SECONDS: Final = 0.5
 _MOST_EVENTS: Final = 1_000
 _LANE_BACKOFF: Final = (0.5, 30.0)
+_STANDING_STILL: Final = (Standing.HELD, Standing.UNAPPROVED)
 
 _Event: TypeAlias = upload_pb2.UploadResponse | grpc.RpcError | None
 """An answer, the call's end, or just a reason to look."""
@@ -54,7 +60,9 @@ class Session:
         clock: Clock,
         *,
         window: int,
-        bandwidth: int,
+        bandwidth: Bandwidth,
+        hours: Hours,
+        permission: Permission,
         priority_of: Callable[[StreamName], int],
         tick: Callable[[], None],
     ) -> None:
@@ -64,6 +72,7 @@ class Session:
         self._verdicts = verdicts
         self._clock = clock
         self._window = window
+        self._permission = permission
         self._priority_of = priority_of
         self._tick = tick
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
@@ -71,17 +80,24 @@ class Session:
         self._lanes: dict[StreamName, Lane] = {}
         for record in self._reader.streams():
             self._add_lane(record.id, record.name, record.epoch)
-        rate = Bandwidth(bandwidth, clock.monotonic)
-        self.sending = Sending(self._lanes, outbox.reader(), rate, min(window, limits.WINDOW_BYTES), self.wake)
+        window = min(window, limits.WINDOW_BYTES)
+        self.sending = Sending(self._lanes, outbox.reader(), bandwidth, hours, window, permission, self.wake)
         self._durable: dict[int, tuple[int, int]] = {}
+        self._again: set[StreamName] = set()
         self._looked_at = 0.0
+
+    def again(self, name: StreamName) -> None:
+        """Asks for the stream's mark anew and sends what comes after it; from any thread."""
+        with self.sending.changed:
+            self._again.add(name)
+        self.wake()
 
     def wake(self) -> None:
         """Something may be to do; from any thread."""
         self._events.put(None)
 
     def run(self, stopping: Callable[[], bool]) -> grpc.RpcError | None:
-        """Sends and deletes until stopped (-> None) or until the call ends (-> its error).
+        """Sends and deletes until stopped, or left for its hours' end (-> None), or until the call ends (-> its error).
 
         Raises: CollectorUnreachable when the collector stays silent; OutboxDamaged, StateFolderUnusable.
         """
@@ -113,6 +129,8 @@ class Session:
             for error in ended:
                 if error is not None:
                     return error
+            if self.sending.left:
+                return None
             now = self._clock.monotonic()
             if any(event is not None for event in events) or self.sending.sent_bytes != sent_before or not waits:
                 alive_at, sent_before = now, self.sending.sent_bytes
@@ -201,18 +219,32 @@ class Session:
             else:
                 self._looked_at = 0.0
         now = self._clock.monotonic()
-        waits = any(lane.standing is Standing.HELD for lane in self._lanes.values())
+        self._take_up_again(now)
+        waits = any(lane.standing in _STANDING_STILL for lane in self._lanes.values())
         if not self._looked_at or (waits and now - self._looked_at > 1.0):
             self._looked_at = now
             self._look_at_records()
         for lane in self._lanes.values():
-            if lane.standing is Standing.PAUSING and not lane.in_flight:
+            if lane.standing is Standing.PAUSING and 0 < lane.patient_until <= now:
+                self._ask(lane)
+            elif lane.standing is Standing.PAUSING and not lane.in_flight:
                 if lane.verdict is not None:
                     lane.standing, lane.ask_at = Standing.HELD, now + HELD_SECONDS
                 elif now >= lane.ask_at:
                     self._ask(lane)
             elif lane.standing is Standing.HELD and now >= lane.ask_at:
                 self._ask(lane)
+            elif lane.standing is Standing.UNAPPROVED:
+                self._look_at_unapproved(lane)
+
+    def _take_up_again(self, now: float) -> None:
+        """Lanes that somebody wants to be sent again from the collector's mark."""
+        for lane in [self._lanes[name] for name in self._again if name in self._lanes]:
+            if lane.standing is Standing.OPEN:
+                lane.standing, lane.verdict = Standing.PAUSING, None
+            lane.ask_at = min(lane.ask_at, now) if lane.ask_at else now
+            lane.patient_until = now + AGAIN_SECONDS
+        self._again.clear()
 
     def _look_at_records(self) -> None:
         for record in self._reader.streams():
@@ -221,11 +253,23 @@ class Session:
                 self._ask(self._add_lane(record.id, record.name, record.epoch))
             elif lane.epoch != record.epoch:
                 lane.epoch = record.epoch
-                if lane.standing is Standing.HELD:
+                if lane.standing in _STANDING_STILL:
                     self._ask(lane)
 
+    def _look_at_unapproved(self, lane: Lane) -> None:
+        refused = lane.unapproved
+        assert refused is not None
+        generation = self._permission.generation
+        if generation != refused.generation:
+            why = self._permission.why_not(lane.name, refused.fingerprint, self._reader)
+            if not why:
+                self._ask(lane)
+                return
+            lane.unapproved = Unapproved(refused.fingerprint, why, generation)
+        self._verdicts.unapproved(lane, self._reader)
+
     def _ask(self, lane: Lane) -> None:
-        lane.standing, lane.verdict = Standing.ASKING, None
+        lane.standing, lane.verdict, lane.patient_until = Standing.ASKING, None, 0.0
         self.sending.ask(lane.name)
 
     def _add_lane(self, number: int, name: StreamName, epoch: int) -> Lane:

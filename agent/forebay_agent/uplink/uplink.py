@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from forebay_agent import identity, journal
+from forebay_agent.approval.approvals import Approvals
 from forebay_agent.backoff import Backoff
 from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
@@ -19,6 +20,9 @@ from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.uplink.bandwidth import Bandwidth
+from forebay_agent.uplink.hours import Hours
+from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.session import Session
 from forebay_agent.uplink.verdicts import Verdicts
 from forebay_wire.stream import StreamName
@@ -29,12 +33,14 @@ _PULSE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class UplinkState:
-    """connected: marks were received. since_us: when that began or ended. trouble: why it is not."""
+    """connected: marks were received. since_us: when that began or ended. trouble: why it is not. waits: why nothing is sent
+    though it is connected, in words."""
 
     connected: bool = False
     address: str = ""
     since_us: int = 0
     trouble: Trouble | None = None
+    waits: str = ""
 
 
 class Uplink:
@@ -49,17 +55,23 @@ class Uplink:
         pulses: Pulses,
         clock: Clock,
         *,
+        approvals: Approvals | None = None,
         priority_of: Callable[[StreamName], int] = lambda _: 5,
     ) -> None:
+        """approvals: what may leave; None: everything."""
         self.state = UplinkState(since_us=clock.now_us())
         self._folder = state_folder
         self._config = config
         self._outbox = outbox
         self._verdicts = Verdicts(outbox, board, clock)
+        self._permission = Permission(approvals or Approvals.everything())
         self._pulses = pulses
         self._clock = clock
         self._priority_of = priority_of
+        self._bandwidth = Bandwidth(config.bandwidth, clock.monotonic)
+        self._hours = Hours(config.windows)
         self._stopped = threading.Event()
+        self._anew = threading.Event()
         self._session: Session | None = None
 
     def run(self) -> None:
@@ -82,6 +94,13 @@ class Uplink:
             self._outbox.on_arrival = None
             self._pulses.end(PULSE)
 
+    def reconnect(self) -> None:
+        """Ends the connection that there is, and makes the next one with the identity that is in force then. From any thread."""
+        self._anew.set()
+        session = self._session
+        if session is not None:
+            session.wake()
+
     def stop(self) -> None:
         """Asks the thread to end; what is not acknowledged stays in the outbox."""
         self._stopped.set()
@@ -89,8 +108,24 @@ class Uplink:
         if session is not None:
             session.wake()
 
+    def tune(self, config: CollectorConfig) -> None:
+        """Another bandwidth and other windows, on the connection that there is. From any thread."""
+        self._config = config
+        self._bandwidth.tune(config.bandwidth)
+        self._hours.tune(config.windows)
+
+    def again(self, name: StreamName) -> bool:
+        """Sends what the outbox holds of a stream again, from the collector's mark on; whether it is connected. From any
+        thread."""
+        session = self._session
+        if session is None or not self.state.connected:
+            return False
+        session.again(name)
+        return True
+
     def _try(self, turn: int) -> tuple[bool, AgentError | None, int]:
         """One connection. -> whether the collector answered, why it ended, and how many addresses there are."""
+        self._anew.clear()
         try:
             own = identity.load(self._folder)
             own.check_dates()
@@ -112,14 +147,16 @@ class Uplink:
             self._verdicts,
             self._clock,
             window=self._config.window,
-            bandwidth=self._config.bandwidth,
+            bandwidth=self._bandwidth,
+            hours=self._hours,
+            permission=self._permission,
             priority_of=self._priority_of,
             tick=lambda: self._look(address),
         )
         self._session = session
         self._outbox.on_arrival = session.wake
         try:
-            error = session.run(self._stopped.is_set)
+            error = session.run(lambda: self._stopped.is_set() or self._anew.is_set())
             if error is None:
                 return session.progress, None
             return session.progress, explain(error, address, own.authority, own)
@@ -137,6 +174,10 @@ class Uplink:
         if session is not None and session.progress and not self.state.connected:
             self.state = UplinkState(True, address, self._clock.now_us())
             journal.info("uplink connected", collector=address)
+        waits = self._hours.waits
+        if self.state.waits != waits:
+            self.state = replace(self.state, waits=waits)
+            journal.info("sending waits" if waits else "sending goes on", reason=waits)
 
     def _tick(self) -> None:
         self._pulses.tick(PULSE, _PULSE_SECONDS)

@@ -6,11 +6,12 @@ from typing import Final
 
 from forebay_agent import journal
 from forebay_agent.clock import Clock
-from forebay_agent.errors import AgentError, BatchRefused, CollectorBehind, StateLost
+from forebay_agent.errors import AgentError, BatchRefused, CollectorBehind, NotApproved, StateLost
 from forebay_agent.outbox import Hold, Outbox, OutboxReader
 from forebay_agent.stream_state import Board, Trouble
 from forebay_agent.uplink.fit import CollectorMark, check_fit
 from forebay_agent.uplink.lane import Lane, Sent, Standing
+from forebay_wire.seal import parse_header
 from forebay_wire.v1 import upload_pb2
 
 _AGAIN: Final = {
@@ -22,6 +23,12 @@ _AGAIN: Final = {
 }
 _MOST_AGAIN: Final = 5
 _PERSON_NEEDED_WHEN_IT_LASTS: Final = _AGAIN - {upload_pb2.REFUSAL_CODE_UNAVAILABLE}
+_UNTIL_DURABLE: Final = (BatchRefused.code, NotApproved.code)
+"""a fitting mark alone does not mend these"""
+_APPROVE_OR_GIVE_UP: Final = (
+    "Ask the centre to approve it (`forebay-collector approvals`); it then goes on by itself. Or give up what waits: "
+    "`forebay-agent reset STREAM --reason …` counts it and starts the stream anew."
+)
 _LACKING: Final = "the collector cannot take batches now"
 
 
@@ -47,7 +54,7 @@ class Verdicts:
         lane.opened(held.at)
         lane.hold_kept = record.hold is not None
         nothing_waits = first is None or held.chain == record.chain
-        if record.hold is None or record.hold.code != BatchRefused.code or nothing_waits:
+        if record.hold is None or record.hold.code not in _UNTIL_DURABLE or nothing_waits:
             self._release(lane)
         self._show(lane, held.at, mark.loaded_epoch, mark.loaded_seq)
         return held.at
@@ -63,7 +70,7 @@ class Verdicts:
 
     def loaded(self, lane: Lane, epoch: int, seq: int) -> None:
         if epoch == lane.epoch:
-            self._board.update(lane.name, loaded_seq=seq)
+            self._board.update(lane.name, loaded_seq=seq, loaded_at_us=self._clock.now_us())
 
     def refused(self, lane: Lane, refused: upload_pb2.Refused, schemas: set[tuple[int, bytes]]) -> None:
         """Pauses the lane, or holds it. `schemas`: what this connection has sent; forgotten where the collector asks."""
@@ -73,6 +80,10 @@ class Verdicts:
         lane.refusals += 1
         if refused.code == upload_pb2.REFUSAL_CODE_UNKNOWN_SCHEMA:
             schemas -= {entry for entry in schemas if entry[0] == lane.id}
+        if refused.code == upload_pb2.REFUSAL_CODE_NOT_APPROVED:
+            lane.ask_at = self._clock.monotonic() + lane.backoff.next()
+            self._wait_for_approval(lane, f"the collector refuses it: {refused.reason}", CollectorMark.of(refused.mark))
+            return
         lasting = lane.refusals >= _MOST_AGAIN and refused.code in _PERSON_NEEDED_WHEN_IT_LASTS
         if refused.code in _AGAIN and not lasting:
             pause = (
@@ -86,6 +97,28 @@ class Verdicts:
             return
         mark = CollectorMark.of(refused.mark) if refused.HasField("mark") else None
         self._hold(lane, BatchRefused(said), mark)
+
+    def unapproved(self, lane: Lane, reader: OutboxReader) -> None:
+        """What comes next may not leave under what is approved now. It stays, counted and shown."""
+        assert lane.unapproved is not None
+        mark = None
+        if not lane.hold_kept and not lane.in_flight:
+            _, first = reader.standing(lane.id)
+            # what the collector has is deleted in a moment
+            if first is not None and (first.epoch, first.seq) > lane.sent:
+                mark = CollectorMark(*lane.sent, parse_header(first.header).previous_chain)
+        self._wait_for_approval(lane, lane.unapproved.why, mark)
+
+    def _wait_for_approval(self, lane: Lane, why: str, mark: CollectorMark | None) -> None:
+        """With the collector's mark a reset can give up what waits."""
+        error = NotApproved(f"{lane.name}: batches wait that may not leave: {why}", remedy=_APPROVE_OR_GIVE_UP)
+        trouble = Trouble.of(error)
+        if self._board.of(lane.name).sending != trouble:
+            journal.warning("batches wait", stream=lane.name, code=trouble.code, reason=trouble.reason)
+            self._board.update(lane.name, sending=trouble)
+        if mark is not None and not lane.hold_kept:
+            self._outbox.hold(lane.id, Hold(error.code, str(error), mark.epoch, mark.seq, mark.chain))
+            lane.hold_kept = True
 
     def confirmed_another(self, lane: Lane, sent: Sent) -> None:
         """The collector calls a batch durable that is not the one that was sent under this epoch and seq."""

@@ -26,9 +26,12 @@ _FSYNC_THREADS: Final = 8
 
 
 class LocalArchive:
-    """Batches as files under `root`, which is made when missing. `fsync` is given in by tests."""
+    """Batches as files under `root`, which is made when missing. `fsync` is given in by tests.
 
-    def __init__(self, root: Path, fsync: Callable[[int], None] = os.fsync) -> None:
+    writes: this process is the one that writes. Another that only reads leaves alone what is being written.
+    """
+
+    def __init__(self, root: Path, fsync: Callable[[int], None] = os.fsync, *, writes: bool = True) -> None:
         """Raises ArchiveUnavailable, ArchiveFull."""
         self.root = root
         self._fsync = fsync
@@ -39,7 +42,7 @@ class LocalArchive:
         self._threads = ThreadPoolExecutor(_FSYNC_THREADS, thread_name_prefix="archive-fsync")
         with _named(root):
             self._incoming.mkdir(parents=True, exist_ok=True)
-            for left_over in self._incoming.iterdir():
+            for left_over in self._incoming.iterdir() if writes else ():
                 left_over.unlink()
 
     def write(self, batch: SealedBatch) -> None:

@@ -25,14 +25,18 @@ COMMANDS: Final = {
     "init": "make a collector: ledger, certificate authority, server certificate",
     "serve": "receive, load and control until told to stop",
     "token": "make a one-time token with which an agent enrols",
-    "agents": "list the agents, or revoke one",
+    "agents": "list the agents, how each stands and why; show or revoke one",
+    "command": "ask an agent to do something, wait for it, and say what it did",
+    "offer": "offer settings to agents, in stages, and see what became of it",
+    "approvals": "list what agents would share, and approve, reject or withdraw it",
     "streams": "list the streams: how far each is, how late, and why it is held",
     "batches": "list batches and what became of them",
     "replay": "load quarantined batches again, or discard one",
     "verify": "compare source and platform, and list the keys that differ",
     "tables": "list the platform's tables",
     "sql": "query the platform",
-    "audit": "list who did what, when and why",
+    "users": "list the accounts of people, or change one",
+    "audit": "list who did what, when and why, and verify that nothing of it was altered",
     "demo": "show it all on this machine, with departments and rows made up",
 }
 _DEFAULT_DATA: Final = "/var/lib/forebay-collector"
@@ -43,6 +47,7 @@ a first collector:
   forebay-collector init --address collector.city.example:7443
   forebay-collector token --department 市监局 --agent scjg-01 --out scjg-01.token
   forebay-collector serve
+  forebay-collector approvals
 
 then look:
   forebay-collector streams

@@ -11,6 +11,7 @@ from typing import TextIO
 from forebay_collector.cli.progress import Progress
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
+from forebay_collector.service.actor import Actor
 from forebay_collector.settings import Settings, load_settings
 
 
@@ -57,6 +58,10 @@ class Office:
             name = f"uid {os.getuid()}"
         behind = os.environ.get("SUDO_USER")
         return f"{behind} (as {name})" if behind and behind != name else name
+
+    def actor(self) -> Actor:
+        """The same person as someone who may do everything: they may read the data folder."""
+        return Actor.local(self.who())
 
     def close(self) -> None:
         self._open.close()

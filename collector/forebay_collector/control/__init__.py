@@ -1,1 +1,1 @@
-"""Control: state of the agents up, commands down. `service.py` holds the connections, `commands.py` the commands."""
+"""Control: state of the agents up, commands and offers down. `service.py` holds the connections."""

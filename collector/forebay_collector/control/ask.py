@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from forebay_collector.control.commands import CANCELLED, DONE, FAILED, WAITING, Commands
-from forebay_collector.errors import AgentUnreachable, CommandFailed
+from forebay_collector.errors import AgentUnreachable, CommandFailed, NotKnown
+from forebay_collector.ledger.commands import CANCELLED, DONE, FAILED, WAITING, Commands
 from forebay_wire.v1 import control_pb2
 
 PICKED_UP_WITHIN: Final = timedelta(seconds=10)
@@ -45,7 +45,9 @@ class Asking:
         began = time.monotonic()
         after = 0
         while True:
-            state = self._commands.state(number)
+            state = self._commands.get(number)
+            if state is None:
+                raise NotKnown(f"command {number} is not in the ledger")
             for place, part in self._commands.parts(number, after):
                 after = place
                 if not part.code:

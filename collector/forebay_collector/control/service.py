@@ -1,210 +1,198 @@
 """ControlService: one long-lived stream per agent. Hello and heartbeats go into the ledger; commands come out of it.
 
-    agent  -> hello                       -> ledger: agent came in; what it was sent before is failed (its answer is lost)
-    agent  <- Welcome
-    agent  -> heartbeat                   -> ledger: health and state of its streams
-    agent  <- HeartbeatAck
-    ledger -> `deliver`, 4 times a second -> agent: commands that wait for a connected agent
-    agent  -> result, in parts            -> ledger: the parts, and the end
+    agent  -> hello          -> ledger: the agent came in; what it was sent before is failed (its answer is lost)
+    agent  <- Welcome, Approvals
+    agent  -> heartbeat      -> ledger, with those of all other agents (`recorder.py`): health, streams that changed
+    agent  <- HeartbeatAck      after that
+    agent  <- ReportAll         when what the heartbeat builds on is not known here
+    agent  -> proposals      -> ledger (`approving.py`)
+    agent  <- Approvals
+    ledger -> commands, offers, approvals (`delivery.py`) -> agent
+    agent  -> result, in parts -> ledger: the parts, and the end with its effect
 
-Every blocking call runs in a thread; what one agent sends is handled in order, one message at a time, so that a fast
-agent waits for the ledger and not the other way round. Of two connections of one agent the newer counts.
+What one agent sends is handled in order, one message at a time, so that a fast agent waits for the ledger and not the
+other way round. Of two connections of one agent the newer counts; when the older place comes back, that is an alarm
+(`ledger/places.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+import uuid
+from functools import partial
+from typing import Any, Final
 
 import grpc
 
 from forebay_collector import __version__
 from forebay_collector.control import heartbeat
-from forebay_collector.control.commands import Commands
-from forebay_collector.errors import AgentUnreachable, CollectorError, CommandFailed, IdentityRefused, LedgerUnavailable
-from forebay_collector.identity.admission import RECHECK_S, admit, find_agent, identity_of, refuse
+from forebay_collector.control.approving import Approving
+from forebay_collector.control.connection import Connection, Context, of_agent
+from forebay_collector.control.delivery import Delivery
+from forebay_collector.control.recorder import Recorder
+from forebay_collector.errors import AgentUnreachable, CollectorError, CommandFailed, IdentityRefused
+from forebay_collector.identity.admission import RECHECK_S, admit, host_of_peer, identity_of, refuse
 from forebay_collector.ledger import Ledger
+from forebay_collector.ledger.heartbeats import Beat, Hello, Leaving
+from forebay_collector.ledger.history import minute
+from forebay_collector.ledger.places import Place
+from forebay_collector.settings import ControlSettings
 from forebay_wire import PROTOCOL
-from forebay_wire.errors import WireError
 from forebay_wire.v1 import control_pb2, control_pb2_grpc
 
-_LOG: Final = logging.getLogger(__name__)
-DELIVER_EVERY_S: Final = 0.25
-HEARTBEAT_MS: Final = 15_000
 ANSWER_BYTES: Final = 512 << 20
 """What one command's answer may take; more fails the command."""
-_QUEUE: Final = 64
-_TIDY_EVERY_S: Final = 600.0
+LOST: Final = "its connection ended before it answered"
 _TEXT: Final = 256
-
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-
-
-@dataclass(eq=False, slots=True)
-class _Connection:
-    """One agent's stream: what is to be sent down (None: the end), and how much of each answer came up."""
-
-    agent: str
-    down: asyncio.Queue[control_pb2.ControlResponse | None] = field(default_factory=lambda: asyncio.Queue(_QUEUE))
-    answered: dict[str, int] = field(default_factory=dict)
-    ended: bool = False
-
-    def end(self) -> None:
-        """Nothing more will come up or go down, except what is in the queue already."""
-        self.ended = True
-        with suppress(asyncio.QueueFull):
-            self.down.put_nowait(None)
+_LOG: Final = logging.getLogger(__name__)
 
 
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):
-    """Add it to the server, and run `deliver` beside it."""
+    """Add it to the server, run `deliver` beside it, and `stop` it when the server has stopped."""
 
-    def __init__(self, ledger: Ledger, *, heartbeat_ms: int = HEARTBEAT_MS) -> None:
+    def __init__(self, ledger: Ledger, approving: Approving, settings: ControlSettings) -> None:
         self._ledger = ledger
-        self._commands = Commands(ledger.database)
-        self._heartbeat_ms = heartbeat_ms
-        self._connections: dict[str, _Connection] = {}
+        self._approving = approving
+        self._heartbeat_ms = int(settings.heartbeat.total_seconds() * 1_000)
+        self._connections: dict[str, Connection] = {}
+        self._recorder = Recorder(ledger)
+        self._ending: set[asyncio.Task[None]] = set()
+        # a revocation acts within a heartbeat, and within seconds
+        recheck_s = min(RECHECK_S, settings.heartbeat.total_seconds() / 2)
+        self._delivery = Delivery(ledger, self._connections, approving, history=settings.history, recheck_s=recheck_s)
 
-    async def Control(  # noqa: N802 - gRPC's name
-        self, request_iterator: AsyncIterator[control_pb2.ControlRequest], context: Context
-    ) -> AsyncIterator[control_pb2.ControlResponse]:
-        agent = (await admit(context, self._ledger)).name
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def Control(  # type: ignore[override] # noqa: N802 - gRPC's name; reads and writes by its context
+        self, _requests: Any, context: Context
+    ) -> None:
+        agent = await admit(context, self._ledger)
+        connection = Connection(context, identity_of(context))
         try:
-            hello = await self._hello(request_iterator, agent)
+            hello = await self._hello(connection, agent.department, host_of_peer(context))
+            if hello is None:
+                return
+            self._enter(connection, hello)
+            await self._welcome(connection)
+            while (request := await connection.read()) is not None:
+                await self._take(connection, request)
         except CollectorError as error:
-            await refuse(context, error)
-        connection = _Connection(agent)
-        before = self._connections.get(agent)
-        self._connections[agent] = connection
-        if before is not None:
-            before.end()
-        _LOG.info("agent connected agent=%s version=%s hostname=%s", agent, hello.version, hello.hostname)
-        up = asyncio.create_task(self._up(connection, request_iterator, context))
-        try:
-            yield control_pb2.ControlResponse(
-                welcome=control_pb2.Welcome(
-                    collector_version=__version__,
-                    collector_time_us=self._now(),
-                    heartbeat_interval_ms=self._heartbeat_ms,
-                )
-            )
-            while (message := await self._next(connection, context)) is not None:
-                yield message
-            if connection.ended and up.done():
-                await up
-        except CollectorError as error:
-            await refuse(context, error)
+            await refuse(context, error, self._ledger)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the agent does not take what is sent to it")
         finally:
-            up.cancel()
-            await self._leave(connection)
+            self._leave(connection)
 
     async def deliver(self) -> None:
-        """Runs until it is cancelled: hands commands to the agents that are connected here."""
-        tidied = 0.0
-        while True:
-            try:
-                now = asyncio.get_running_loop().time()
-                if not tidied or now - tidied > _TIDY_EVERY_S:
-                    await asyncio.to_thread(self._commands.tidy)
-                    tidied = now
-                await self.deliver_step()
-            except LedgerUnavailable as error:
-                _LOG.warning("commands wait for the ledger: %s", error)
-            await asyncio.sleep(DELIVER_EVERY_S)
+        """Runs until it is cancelled: what comes out of the ledger, for the agents that are connected here."""
+        await self._delivery.run()
 
-    async def deliver_step(self) -> int:
-        """Hands over the commands that wait now; -> how many. Raises LedgerUnavailable, LedgerDamaged."""
-        agents = list(self._connections)
-        if not agents or not await asyncio.to_thread(self._commands.waiting, agents):
-            return 0
-        taken = await asyncio.to_thread(self._commands.take, agents)
-        for agent, command in taken:
-            connection = self._connections.get(agent)
-            try:
-                if connection is None:
-                    raise asyncio.QueueFull
-                connection.down.put_nowait(control_pb2.ControlResponse(command=command))
-            except asyncio.QueueFull:
-                reason = "its connection ended" if connection is None else "it does not take what is sent to it"
-                await asyncio.to_thread(self._commands.fail, agent, AgentUnreachable.code, reason, command.command_id)
-        return len(taken)
+    async def stop(self) -> None:
+        """Writes what is not yet in the ledger. Never raises."""
+        await self._recorder.close()
 
-    async def _hello(self, requests: AsyncIterator[control_pb2.ControlRequest], agent: str) -> control_pb2.AgentHello:
-        """The first message, checked and in the ledger. Raises IdentityRefused, LedgerUnavailable, LedgerDamaged."""
-        first = await anext(aiter(requests), None)
-        if first is None or first.WhichOneof("kind") != "hello":
+    async def _hello(self, connection: Connection, department: str, peer: str) -> control_pb2.AgentHello | None:
+        """The first message, checked and in the ledger; None: there was none. Raises IdentityRefused, the ledger's errors."""
+        first = await connection.read()
+        if first is None:
+            return None
+        if first.WhichOneof("kind") != "hello":
             raise IdentityRefused("the first message is not a hello")
         hello = first.hello
-        if hello.agent != agent:
-            raise IdentityRefused(f"the hello is not that of agent {agent}, whose certificate it came with")
-        if hello.protocol != PROTOCOL:
-            raise IdentityRefused(
-                f"agent {agent} speaks protocol {hello.protocol}, this collector {PROTOCOL}: install matching versions"
-            )
-        await asyncio.to_thread(self._arrive, agent, hello)
+        of_agent(connection.agent, hello, PROTOCOL)
+        connection.instance = heartbeat.text(hello.instance)[:_TEXT]
+        connection.since = self._now()
+        place = Place(connection.agent, connection.instance, heartbeat.text(hello.hostname)[:_TEXT], peer[:_TEXT])
+        entry = Hello(place, heartbeat.text(hello.version)[:_TEXT], self._heartbeat_ms, connection.since)
+        await self._recorder.record(lambda: entry)
         return hello
 
-    def _arrive(self, agent: str, hello: control_pb2.AgentHello) -> None:
-        texts = {name: getattr(hello, name)[:_TEXT] for name in ("version", "hostname", "instance")}
-        self._ledger.agents.hello(agent, **texts)
-        self._commands.fail(agent, AgentUnreachable.code, "its connection ended before it answered")
+    def _enter(self, connection: Connection, hello: control_pb2.AgentHello) -> None:
+        before = self._connections.get(connection.agent)
+        self._connections[connection.agent] = connection
+        if before is not None:
+            ending = asyncio.create_task(before.replace())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        _LOG.info("agent connected agent=%s version=%s hostname=%s", connection.agent, hello.version, hello.hostname)
 
-    async def _next(self, connection: _Connection, context: Context) -> control_pb2.ControlResponse | None:
-        """What is to be sent next. While there is nothing, looks whether the agent may still be here."""
-        while not (connection.ended and connection.down.empty()):
-            try:
-                return await asyncio.wait_for(connection.down.get(), RECHECK_S)
-            except TimeoutError:
-                await asyncio.to_thread(find_agent, self._ledger, identity_of(context))
-        return None
+    async def _welcome(self, connection: Connection) -> None:
+        welcome = control_pb2.Welcome(
+            collector_version=__version__, collector_time_us=self._now(), heartbeat_interval_ms=self._heartbeat_ms
+        )
+        await connection.send(control_pb2.ControlResponse(welcome=welcome))
+        await self._tell_approvals(connection)
 
-    async def _up(
-        self, connection: _Connection, requests: AsyncIterator[control_pb2.ControlRequest], context: Context
-    ) -> None:
-        try:
-            async for request in requests:
-                kind = request.WhichOneof("kind")
-                if kind == "heartbeat":
-                    await asyncio.to_thread(find_agent, self._ledger, identity_of(context))
-                    await asyncio.to_thread(self._beat, connection.agent, request.heartbeat)
-                    ack = control_pb2.HeartbeatAck(number=request.heartbeat.number, collector_time_us=self._now())
-                    await connection.down.put(control_pb2.ControlResponse(heartbeat_ack=ack))
-                elif kind == "result":
-                    await asyncio.to_thread(self._result, connection, request.result)
-        finally:
-            connection.end()
+    async def _take(self, connection: Connection, request: control_pb2.ControlRequest) -> None:
+        match request.WhichOneof("kind"):
+            case "heartbeat":
+                await self._beat(connection, request.heartbeat)
+            case "result":
+                await asyncio.to_thread(self._result, connection, request.result)
+            case "proposals":
+                await asyncio.to_thread(self._propose, connection, request.proposals)
+                await self._tell_approvals(connection)
 
-    def _beat(self, agent: str, beat: control_pb2.Heartbeat) -> None:
-        try:
-            streams = heartbeat.streams(beat)
-        except WireError as error:
-            raise IdentityRefused(f"agent {agent}: heartbeat: {error}") from error
-        self._ledger.agents.seen(agent, health=heartbeat.health(beat, self._now()), streams=streams)
+    async def _beat(self, connection: Connection, beat: control_pb2.Heartbeat) -> None:
+        at = self._now()
+        takes = connection.attaches(beat)
+        samples = minute(at) != connection.sampled
+        canaries = hash(tuple(canary.SerializeToString(deterministic=True) for canary in beat.canaries))
+        news = canaries != connection.canaries
+        await self._recorder.record(partial(self._entry, connection, beat, at, takes, samples, news))
+        connection.canaries = canaries
+        if samples:
+            connection.sampled = minute(at)
+        connection.offer_known = (beat.offer.revision, beat.offer.outcome)
+        if takes:
+            connection.taken(beat)
+        ack = control_pb2.HeartbeatAck(number=beat.number, collector_time_us=self._now())
+        await connection.send(control_pb2.ControlResponse(heartbeat_ack=ack))
+        if not takes:
+            _LOG.info(
+                "a heartbeat builds on one that is not known here agent=%s since=%d", connection.agent, beat.since
+            )
+            everything = control_pb2.Command(command_id=uuid.uuid4().hex, report_all=control_pb2.ReportAll())
+            await connection.send(control_pb2.ControlResponse(command=everything))
 
-    def _result(self, connection: _Connection, part: control_pb2.CommandResult) -> None:
+    def _entry(
+        self, connection: Connection, beat: control_pb2.Heartbeat, at: int, takes: bool, samples: bool, canaries: bool
+    ) -> Beat:
+        who, known = connection.identity, connection.offer_known
+        return heartbeat.beat(
+            who.agent, who.department, beat, at, takes=takes, sample=samples, offer_known=known, canaries=canaries
+        )
+
+    def _result(self, connection: Connection, part: control_pb2.CommandResult) -> None:
         size = connection.answered.get(part.command_id, 0) + part.ByteSize()
         connection.answered[part.command_id] = size
         if size > ANSWER_BYTES:
             reason = f"the answer is longer than {ANSWER_BYTES} bytes"
-            self._commands.fail(connection.agent, CommandFailed.code, reason, part.command_id)
-        elif not self._commands.answer(connection.agent, part):
+            self._ledger.commands.fail(connection.agent, CommandFailed.code, reason, part.command_id)
+        elif not self._ledger.commands.answer(connection.agent, part):
             _LOG.info("answer to a command that nobody waits for agent=%s", connection.agent)
         if part.done or part.code:
             connection.answered.pop(part.command_id, None)
 
-    async def _leave(self, connection: _Connection) -> None:
+    def _propose(self, connection: Connection, proposals: control_pb2.Proposals) -> None:
+        agent = self._ledger.agents.get(connection.agent)
+        if agent is not None:
+            self._approving.proposed(agent, proposals)
+
+    async def _tell_approvals(self, connection: Connection) -> None:
+        approvals = await asyncio.to_thread(self._approving.answer, connection.agent)
+        connection.approved = approvals.revision
+        await connection.send(control_pb2.ControlResponse(approvals=approvals))
+
+    def _leave(self, connection: Connection) -> None:
         if self._connections.get(connection.agent) is not connection:
             return
         del self._connections[connection.agent]
         _LOG.info("agent disconnected agent=%s", connection.agent)
-        with suppress(CollectorError):
-            await asyncio.to_thread(
-                self._commands.fail, connection.agent, AgentUnreachable.code, "its connection ended before it answered"
-            )
+        self._recorder.note(Leaving(connection.agent, connection.since, AgentUnreachable.code, LOST))
 
     def _now(self) -> int:
         return self._ledger.database.clock()

@@ -30,18 +30,23 @@ class Site:
 
 
 class Fleet:
-    """Everything stands under `folder`; the collector listens on 127.0.0.1 at `port`."""
+    """Everything stands under `folder`; the collector listens on 127.0.0.1 at `port`, its console at `console_port`.
 
-    def __init__(self, folder: Path) -> None:
+    approve: auto, or manual: then nothing leaves before a person approves it.
+    """
+
+    def __init__(self, folder: Path, *, console_port: int = 0, approve: str = "auto") -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        self.console_port = console_port or free_port()
         self.data = folder / "collector"
         self.platform = self.data / "platform"
         self.log = folder / "setup.log"
         self.sites: list[Site] = []
         self.command = [program("forebay-collector"), "--data", str(self.data)]
-        run([*self.command, "init", "--address", f"127.0.0.1:{self.port}"], self.log)
+        where = ["--address", f"127.0.0.1:{self.port}", "--console", f"127.0.0.1:{self.console_port}"]
+        run([*self.command, "init", *where, "--approve", approve], self.log)
         self.collector = Daemon("collector", [*self.command, "serve"], folder / "collector.log")
 
     def add(

@@ -1,73 +1,126 @@
 """Admission: which agent makes a call. The certificate says who; the ledger says whether it still may.
 
-TLS has checked by then that the certificate is our authority's and has not expired.
+TLS has checked by then that the certificate is our authority's and had not expired when the connection was made. Every
+refusal is in the log and in the audit, under the actions of `alarms.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 from cryptography import x509
 
 from forebay_collector.errors import CollectorError, IdentityRefused
+from forebay_collector.identity import alarms
+from forebay_collector.identity.handshakes import address_of
 from forebay_collector.identity.names import Identity
 from forebay_collector.ledger import AgentRecord, Ledger
+from forebay_collector.ledger.certificates import Ended
 
 RECHECK_S: Final = 5.0
 """How soon a revocation ends a connection that is open."""
 _log = logging.getLogger(__name__)
 
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_OF_CERTIFICATES: Final = (alarms.REVOKED, alarms.REPLACED, alarms.EXPIRED)
 
-def identity_of(context: grpc.aio.ServicerContext[Any, Any]) -> Identity:
+
+def identity_of(context: Context) -> Identity:
     """Who the client certificate of a call names. Raises IdentityRefused."""
     certificates = context.auth_context().get("x509_pem_cert")
     if not certificates:
-        raise IdentityRefused("no client certificate")
+        raise IdentityRefused("no client certificate", action=alarms.UNKNOWN)
     try:
         return Identity.of(x509.load_pem_x509_certificate(next(iter(certificates))))
     except ValueError:
-        raise IdentityRefused("client certificate cannot be read") from None
+        raise IdentityRefused("client certificate cannot be read", action=alarms.UNKNOWN) from None
+
+
+def host_of_peer(context: Context) -> str:
+    """The other end's address, without its port."""
+    address = address_of(context.peer())
+    return address[0] if address is not None else ""
 
 
 def find_agent(ledger: Ledger, identity: Identity) -> AgentRecord:
     """The agent, when this certificate is its current one. Raises IdentityRefused; the ledger's errors."""
     if identity.enrolment:
-        raise IdentityRefused("a bootstrap certificate may enrol only")
+        raise IdentityRefused("a bootstrap certificate may enrol only", action=alarms.BOOTSTRAP)
+    if identity.expires_at <= ledger.database.clock():
+        raise IdentityRefused(f"the certificate of agent {identity.agent} has expired", action=alarms.EXPIRED)
     agent = ledger.agents.get(identity.agent)
-    if agent is None or agent.department != identity.department:
-        raise IdentityRefused(f"agent {identity.agent} of {identity.department} is not known")
+    if agent is None:
+        raise IdentityRefused(f"agent {identity.agent} is not known", action=alarms.UNKNOWN)
+    if agent.department != identity.department:
+        raise IdentityRefused(
+            f"agent {agent.name} is not of department {identity.department}", action=alarms.WRONG_DEPARTMENT
+        )
     if agent.revoked_at:
-        raise IdentityRefused(f"agent {agent.name} was revoked")
+        raise IdentityRefused(f"agent {agent.name} was revoked", action=alarms.REVOKED)
     if agent.serial != identity.serial:
-        raise IdentityRefused(f"agent {agent.name} has enrolled again: this certificate is no longer its own")
+        raise _of_another_certificate(ledger, agent, identity)
     return agent
 
 
-async def admit(context: grpc.aio.ServicerContext[Any, Any], ledger: Ledger) -> AgentRecord:
+def _of_another_certificate(ledger: Ledger, agent: AgentRecord, identity: Identity) -> IdentityRefused:
+    certificate = ledger.certificates.get(identity.serial)
+    if certificate is None or certificate.agent != agent.name:
+        return IdentityRefused(f"this certificate was never given to agent {agent.name}", action=alarms.UNKNOWN)
+    if certificate.ended_by is Ended.NOT:
+        return IdentityRefused(
+            f"the renewed certificate of agent {agent.name} is not confirmed: it is good for nothing else yet",
+            action=alarms.UNCONFIRMED,
+        )
+    return IdentityRefused(
+        f"agent {agent.name} has a newer certificate: this one is no longer its own", action=alarms.REPLACED
+    )
+
+
+async def admit(context: Context, ledger: Ledger) -> AgentRecord:
     """The agent that makes the call; a call that may not go on is ended with UNAUTHENTICATED (or UNAVAILABLE)."""
     try:
         return await asyncio.to_thread(find_agent, ledger, identity_of(context))
     except CollectorError as error:
-        await refuse(context, error)
+        await refuse(context, error, ledger)
 
 
-async def keep_admitted(context: grpc.aio.ServicerContext[Any, Any], ledger: Ledger) -> NoReturn:
-    """Runs beside an open call and ends it when its agent is revoked or has enrolled again."""
+async def keep_admitted(context: Context, ledger: Ledger) -> NoReturn:
+    """Runs beside an open call and ends it when its agent may not go on: it is revoked, or has another certificate."""
     while True:
         await asyncio.sleep(RECHECK_S)
         try:
             await asyncio.to_thread(find_agent, ledger, identity_of(context))
         except CollectorError as error:
-            await refuse(context, error)
+            await refuse(context, error, ledger, admitted=True)
 
 
-async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: CollectorError) -> NoReturn:
-    """Ends the call with the error's code and message, and says so in the log."""
+async def refuse(
+    context: Context, error: CollectorError, ledger: Ledger | None = None, *, admitted: bool = False
+) -> NoReturn:
+    """Ends the call with the error's code and message, and says so in the log and in the audit.
+
+    admitted: the call was let in before. That its certificate is refused now is no alarm: it was good when it came.
+    """
     refused = isinstance(error, IdentityRefused)
     _log.warning("call refused peer=%s code=%s reason=%s", context.peer(), error.code, error)
+    if isinstance(error, IdentityRefused) and ledger is not None:
+        action = alarms.ENDED if admitted and error.action in _OF_CERTIFICATES else error.action
+        await asyncio.to_thread(note_refusal, context, error, action, ledger)
     status = grpc.StatusCode.UNAUTHENTICATED if refused else grpc.StatusCode.UNAVAILABLE
     await context.abort(status, f"{error.code}: {error}")
     raise AssertionError("abort returned")
+
+
+def note_refusal(context: Context, error: CollectorError, action: str, ledger: Ledger) -> None:
+    """Records a refusal of whoever makes the call, bounded in how often."""
+    why, peer = str(error), host_of_peer(context)
+    try:
+        identity = identity_of(context)
+    except IdentityRefused:
+        ledger.refusals.note("unknown", action, "unknown", why, {"code": error.code}, peer=peer, same=why)
+        return
+    detail = {"department": identity.department, "serial": identity.serial, "code": error.code}
+    ledger.refusals.note(identity.agent, action, identity.agent, why, detail, peer=peer, same=why)

@@ -1,7 +1,12 @@
-"""EnrollService: a one-time token and a signing request in, the agent's certificate out.
+"""EnrollService: a one-time token and a signing request in, the agent's certificate out; and its renewal.
 
 The names in the certificate come from the token. Spending the token and recording the certificate's serial are one
 transaction of the ledger, so that a token never gives two certificates. Every refusal is audited.
+
+    Renew, with the certificate in force     -> a certificate for a new key; it is good for Confirm and nothing else
+    Confirm, with the new one                -> the new one is in force, the old one is refused
+    Renew again before Confirm               -> the certificate that was given before is good for nothing
+    Confirm, with the one in force           -> nothing changes: the answer to the first Confirm was lost
 """
 
 from __future__ import annotations
@@ -10,16 +15,16 @@ import asyncio
 import hmac
 import logging
 from datetime import timedelta
-from typing import Any
 
 import grpc
 
 from forebay_collector.errors import CollectorError, IdentityRefused, TokenRefused
-from forebay_collector.identity.admission import identity_of, refuse
+from forebay_collector.identity import alarms
+from forebay_collector.identity.admission import Context, admit, find_agent, identity_of, note_refusal, refuse
 from forebay_collector.identity.authority import AGENT_LIFE, Authority, pem
-from forebay_collector.identity.names import Identity, serial_text
+from forebay_collector.identity.names import Identity, expires_at_us, serial_text
 from forebay_collector.identity.token import hash_secret
-from forebay_collector.ledger import Ledger
+from forebay_collector.ledger import AgentRecord, Ledger
 from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc
 
 _MAX_REQUEST_BYTES = 16 << 10
@@ -33,24 +38,54 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         self._life = life
 
     async def Enroll(  # noqa: N802 - gRPC's name
-        self, request: enroll_pb2.EnrollRequest, context: grpc.aio.ServicerContext[Any, Any]
+        self, request: enroll_pb2.EnrollRequest, context: Context
     ) -> enroll_pb2.EnrollResponse:
         try:
-            return await asyncio.to_thread(self._enroll, request, identity_of(context))
+            return await asyncio.to_thread(self._spend, request, identity_of(context))
         except TokenRefused as error:
             _log.warning("enrolment refused peer=%s code=%s reason=%s", context.peer(), error.code, error)
+            await asyncio.to_thread(note_refusal, context, error, error.action, self._ledger)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{error.code}: {error}")
             raise AssertionError("abort returned") from None
         except CollectorError as error:
-            await refuse(context, error)
+            await refuse(context, error, self._ledger)
 
-    def _enroll(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
+    async def Renew(  # noqa: N802 - gRPC's name
+        self, request: enroll_pb2.RenewRequest, context: Context
+    ) -> enroll_pb2.RenewResponse:
+        agent = await admit(context, self._ledger)
         try:
-            return self._spend(request, identity)
-        except (TokenRefused, IdentityRefused) as error:
-            detail = {"department": identity.department, "code": error.code, "hostname": request.hostname[:256]}
-            self._ledger.audit.add(identity.agent, "enroll refused", identity.agent, str(error), detail)
-            raise
+            return await asyncio.to_thread(self._renew, request, agent)
+        except CollectorError as error:
+            await refuse(context, error, self._ledger)
+
+    async def Confirm(  # noqa: N802 - gRPC's name
+        self, request: enroll_pb2.ConfirmRequest, context: Context
+    ) -> enroll_pb2.ConfirmResponse:
+        try:
+            return await asyncio.to_thread(self._confirm, identity_of(context))
+        except CollectorError as error:
+            await refuse(context, error, self._ledger)
+
+    def _renew(self, request: enroll_pb2.RenewRequest, agent: AgentRecord) -> enroll_pb2.RenewResponse:
+        if len(request.signing_request) > _MAX_REQUEST_BYTES:
+            raise IdentityRefused("certificate signing request is too long")
+        certificate = self._authority.agent_certificate(
+            request.signing_request, agent.name, agent.department, self._life
+        )
+        self._ledger.certificates.renew(agent.name, agent.serial, serial_text(certificate), expires_at_us(certificate))
+        _log.info("certificate renewed agent=%s department=%s", agent.name, agent.department)
+        return enroll_pb2.RenewResponse(certificate=pem(certificate), authority=pem(self._authority.certificate))
+
+    def _confirm(self, identity: Identity) -> enroll_pb2.ConfirmResponse:
+        try:
+            find_agent(self._ledger, identity)
+        except IdentityRefused as error:
+            if error.action != alarms.UNCONFIRMED:
+                raise
+            self._ledger.certificates.confirm(identity.agent, identity.serial)
+            _log.info("renewed certificate in force agent=%s", identity.agent)
+        return enroll_pb2.ConfirmResponse()
 
     def _spend(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
         if len(request.signing_request) > _MAX_REQUEST_BYTES:
@@ -61,13 +96,15 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
             raise TokenRefused("the token is not known")
         if (token.agent, token.department) != (identity.agent, identity.department):
             raise TokenRefused("the token is not for the agent that its certificate names")
+        if token.used_at:
+            raise TokenRefused("the token was used before", action=alarms.SPENT_TWICE)
         certificate = self._authority.agent_certificate(
             request.signing_request, token.agent, token.department, self._life
         )
         self._ledger.tokens.use(
             hashed,
             serial=serial_text(certificate),
-            expires_at=int(certificate.not_valid_after_utc.timestamp() * 1_000_000),
+            expires_at=expires_at_us(certificate),
             hostname=request.hostname[:256],
             version=request.version[:64],
         )

@@ -21,12 +21,13 @@ LONGEST: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The subject of a client certificate, and its serial in lower-case hexadecimal."""
+    """The subject of a client certificate, its serial in lower-case hexadecimal, and its end (microseconds UTC)."""
 
     agent: str
     department: str
     serial: str
     enrolment: bool
+    expires_at: int
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Identity:
@@ -38,7 +39,9 @@ class Identity:
         if len(agents) != 1 or len(departments) != 1:
             raise IdentityRefused("certificate names no agent and department")
         enrolment = any(unit.value == ENROLMENT for unit in units)
-        return cls(_text(agents[0]), _text(departments[0]), serial_text(certificate), enrolment)
+        return cls(
+            _text(agents[0]), _text(departments[0]), serial_text(certificate), enrolment, expires_at_us(certificate)
+        )
 
 
 def subject(agent: str, department: str, *, enrolment: bool = False) -> x509.Name:
@@ -58,6 +61,10 @@ def subject(agent: str, department: str, *, enrolment: bool = False) -> x509.Nam
 
 def serial_text(certificate: x509.Certificate) -> str:
     return f"{certificate.serial_number:x}"
+
+
+def expires_at_us(certificate: x509.Certificate) -> int:
+    return int(certificate.not_valid_after_utc.timestamp() * 1_000_000)
 
 
 def _text(attribute: x509.NameAttribute[str | bytes]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,8 +53,11 @@ def load_server_certificate(folder: Path) -> ServerCertificate:
 class ServerCredentials:
     """The certificate that each new connection is shown, renewed in place when its time is near."""
 
-    def __init__(self, folder: Path, authority: Authority, addresses: Sequence[str]) -> None:
-        """Raises DataFolderUnusable."""
+    def __init__(
+        self, folder: Path, authority: Authority, addresses: Sequence[str], begun: Callable[[], None] = lambda: None
+    ) -> None:
+        """`begun` is called, in a thread of gRPC's, at every new connection. Raises DataFolderUnusable."""
+        self._begun = begun
         self._folder = folder
         self._authority = authority
         self._addresses = addresses
@@ -69,6 +72,7 @@ class ServerCredentials:
 
     def _changed(self) -> Any:
         """Asked by gRPC, in a thread of its own, at every new connection; None: as before."""
+        self._begun()
         try:
             return self._configuration() if self._renew_if_due() else None
         except (DataFolderUnusable, OSError) as error:

@@ -16,10 +16,10 @@ import binascii
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from forebay_collector.errors import TokenRefused
 from forebay_collector.identity.authority import Authority, key_pem, pem
@@ -71,13 +71,23 @@ def make_token(
     addresses: Sequence[str],
     who: str,
     life: timedelta = DEFAULT_LIFE,
+    why: str = "",
+    detail: Mapping[str, Any] | None = None,
 ) -> Token:
     """Makes a token for one agent and records it. Raises NotPossible when the names cannot be used."""
     expires = datetime.now(UTC) + life
     certificate, key = authority.bootstrap_certificate(agent, department, expires)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     expires_at = int(expires.timestamp() * 1_000_000)
-    ledger.tokens.add(hash_secret(secret), agent=agent, department=department, expires_at=expires_at, who=who)
+    ledger.tokens.add(
+        hash_secret(secret),
+        agent=agent,
+        department=department,
+        expires_at=expires_at,
+        who=who,
+        why=why,
+        detail=detail,
+    )
     return Token(
         tuple(addresses),
         secret,

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    bindparam,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
@@ -20,7 +32,17 @@ LOADED: ColumnElement[str] = literal_column("'loaded'")
 _COLUMNS = [column for column in tables.batch.c if column.name != "header"]
 _OF_STREAM = [tables.stream.c.department, tables.stream.c.source, tables.stream.c.table_name, tables.stream.c.agent]
 _SELECT = select(*_COLUMNS, *_OF_STREAM).join(tables.stream, tables.stream.c.id == tables.batch.c.stream_id)
+Place = tuple[int, int, int, int]
+"""Where a batch stands in a listing: received_at, stream_id, epoch, seq."""
 _AS_THEY_ARE = [column.name for column in _COLUMNS if column.name not in ("row_count", "state", "last_of_snapshot")]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """(epoch, seq) of the batches just before and just after one; None where there is none."""
+
+    before: tuple[int, int] | None
+    after: tuple[int, int] | None
 
 
 class Batches:
@@ -69,6 +91,21 @@ class Batches:
             stream = find(connection, name)
             return None if stream is None else get(connection, stream.id, epoch, seq)
 
+    def neighbours(self, batch: BatchRecord) -> Neighbours:
+        """The batches of the same stream just before and just after this one, over epochs too."""
+        of_batch = tables.batch.c
+        place = tuple_(of_batch.epoch, of_batch.seq)
+        here = tuple_(batch.epoch, batch.seq)
+        query = select(of_batch.epoch, of_batch.seq).where(of_batch.stream_id == batch.stream_id).limit(1)
+        with self._database.read() as connection:
+            before = connection.execute(query.where(place < here).order_by(of_batch.epoch.desc(), of_batch.seq.desc()))
+            earlier = before.first()
+            after = connection.execute(query.where(place > here).order_by(of_batch.epoch, of_batch.seq))
+            later = after.first()
+        return Neighbours(
+            None if earlier is None else (earlier[0], earlier[1]), None if later is None else (later[0], later[1])
+        )
+
     def mark_loaded(self, name: StreamName, epoch: int, seq: int) -> bool:
         """Everything up to (epoch, seq) is visible in the platform: settles the durable batches up to there.
 
@@ -105,11 +142,15 @@ class Batches:
         stream: StreamName | None = None,
         agent: str = "",
         department: str = "",
+        departments: frozenset[str] | None = None,
         state: BatchState | None = None,
         since: int = 0,
+        until: int = 0,
         limit: int = 100,
+        before: Place | None = None,
     ) -> list[BatchRecord]:
-        """Newest first; `since`: received at or after, microseconds."""
+        """Newest first. since, until: received at or after, and before, microseconds. departments: only of these.
+        before: only what comes after the batch at this place in such a listing."""
         batch, of_stream = tables.batch.c, tables.stream.c
         query = _SELECT.where(batch.received_at >= since)
         if state is not None:
@@ -118,7 +159,14 @@ class Batches:
             query = query.where(of_stream.agent == agent)
         if department:
             query = query.where(of_stream.department == department)
-        query = query.order_by(batch.received_at.desc(), batch.epoch.desc(), batch.seq.desc()).limit(limit)
+        if departments is not None:
+            query = query.where(of_stream.department.in_(sorted(departments)))
+        if until:
+            query = query.where(batch.received_at < until)
+        place = (batch.received_at, batch.stream_id, batch.epoch, batch.seq)
+        if before is not None:
+            query = query.where(tuple_(*place) < tuple_(*before), batch.received_at <= before[0])
+        query = query.order_by(*(part.desc() for part in place)).limit(limit)
         with self._database.read() as connection:
             if stream is not None:
                 found = find(connection, stream)

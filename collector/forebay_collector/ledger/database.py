@@ -21,6 +21,8 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from forebay_collector.errors import CollectorError, LedgerDamaged, LedgerUnavailable
 
 BUSY_MS: Final = 30_000
+# SQLite's readers see one state as it is
+_READING: Final = {"postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}}
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -42,8 +44,8 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection whose queries see one state. Raises LedgerUnavailable, LedgerDamaged."""
         try:
-            with self.engine.connect() as connection:
-                yield connection
+            with self.engine.connect() as plain:
+                yield plain.execution_options(**_READING.get(plain.dialect.name, {}))
         except SQLAlchemyError as error:
             raise self._named(error) from error
 
@@ -76,7 +78,8 @@ class Database:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=8, max_overflow=-1, hide_parameters=True)
+    # the connection used last is used next: each that is used keeps a cache of its own
+    engine = create_engine(url, pool_size=8, max_overflow=-1, pool_use_lifo=True, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

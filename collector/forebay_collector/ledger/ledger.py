@@ -8,15 +8,27 @@ from typing import Self
 
 from sqlalchemy.engine import URL, make_url
 
+from forebay_collector.ledger.accounts import Accounts
 from forebay_collector.ledger.agents import Agents
+from forebay_collector.ledger.api_tokens import ApiTokens
+from forebay_collector.ledger.approvals import Approvals
 from forebay_collector.ledger.audit import Audit
 from forebay_collector.ledger.batches import Batches
+from forebay_collector.ledger.canaries import Canaries
+from forebay_collector.ledger.certificates import Certificates
+from forebay_collector.ledger.commands import Commands
 from forebay_collector.ledger.database import Database, now_us
+from forebay_collector.ledger.heartbeats import Heartbeats
+from forebay_collector.ledger.history import History
 from forebay_collector.ledger.migrate import migrate
+from forebay_collector.ledger.offers import Offers
 from forebay_collector.ledger.quarantine import Quarantine
+from forebay_collector.ledger.refusals import Refusals
 from forebay_collector.ledger.schemas import Schemas
+from forebay_collector.ledger.sessions import Sessions
 from forebay_collector.ledger.streams import Streams
 from forebay_collector.ledger.tokens import Tokens
+from forebay_collector.ledger.verifications import Verifications
 
 
 class Ledger:
@@ -28,12 +40,24 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.agents = Agents(database)
+        self.approvals = Approvals(database)
+        self.certificates = Certificates(database)
+        self.heartbeats = Heartbeats(database)
+        self.history = History(database)
+        self.canaries = Canaries(database)
+        self.commands = Commands(database)
+        self.offers = Offers(database)
         self.tokens = Tokens(database)
         self.streams = Streams(database)
         self.schemas = Schemas(database)
         self.batches = Batches(database)
         self.quarantine = Quarantine(database)
         self.audit = Audit(database)
+        self.refusals = Refusals(database)
+        self.verifications = Verifications(database)
+        self.accounts = Accounts(database)
+        self.sessions = Sessions(database)
+        self.api_tokens = ApiTokens(database)
 
     @classmethod
     def open(cls, where: Path | str, clock: Callable[[], int] = now_us) -> Self:

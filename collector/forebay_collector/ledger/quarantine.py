@@ -6,6 +6,9 @@ A held stream loads nothing; every other stream goes on. `release` lets the load
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import Connection, update
 
 from forebay_collector.errors import NotKnown, NotPossible
@@ -30,14 +33,14 @@ class Quarantine:
             connection.execute(update(tables.stream).where(tables.stream.c.id == stream.id).values(**hold))
             audit.record(connection, at, who, "quarantine", f"{name} {epoch}/{seq}", reason, {"code": code})
 
-    def release(self, name: StreamName, *, who: str, why: str) -> BatchRecord:
+    def release(self, name: StreamName, *, who: str, why: str, detail: Mapping[str, Any] | None = None) -> BatchRecord:
         """The held batch becomes durable again and its stream goes on with it. Raises NotKnown, NotPossible."""
         with self._database.write() as connection:
             stream, epoch, seq = _held(connection, name)
             _change(connection, stream, epoch, seq, BatchState.QUARANTINED, BatchState.DURABLE, "", "", attempts=0)
-            return self._end(connection, stream, epoch, seq, "replay", who, why)
+            return self._end(connection, stream, epoch, seq, "replay", who, why, detail)
 
-    def discard(self, name: StreamName, *, who: str, why: str) -> BatchRecord:
+    def discard(self, name: StreamName, *, who: str, why: str, detail: Mapping[str, Any] | None = None) -> BatchRecord:
         """The held batch is given up: kept in archive and ledger, never loaded. Its stream goes on behind it.
 
         Raises NotKnown, NotPossible.
@@ -48,13 +51,21 @@ class Quarantine:
             code, reason = stream.hold.code, stream.hold.reason
             _change(connection, stream, epoch, seq, BatchState.QUARANTINED, BatchState.DISCARDED, code, reason)
             advance_loaded(connection, stream.id, epoch, seq)
-            return self._end(connection, stream, epoch, seq, "discard", who, why)
+            return self._end(connection, stream, epoch, seq, "discard", who, why, detail)
 
     def _end(
-        self, connection: Connection, stream: StreamRecord, epoch: int, seq: int, action: str, who: str, why: str
+        self,
+        connection: Connection,
+        stream: StreamRecord,
+        epoch: int,
+        seq: int,
+        action: str,
+        who: str,
+        why: str,
+        detail: Mapping[str, Any] | None,
     ) -> BatchRecord:
         connection.execute(update(tables.stream).where(tables.stream.c.id == stream.id).values(**NO_HOLD))
-        audit.record(connection, self._database.clock(), who, action, f"{stream.name} {epoch}/{seq}", why)
+        audit.record(connection, self._database.clock(), who, action, f"{stream.name} {epoch}/{seq}", why, detail)
         changed = batches.get(connection, stream.id, epoch, seq)
         assert changed is not None
         return changed

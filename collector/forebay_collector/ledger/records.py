@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -34,7 +34,9 @@ class AgentRecord:
     hostname: str
     instance: str
     health: Mapping[str, Any]
-    streams: Sequence[Mapping[str, Any]]
+    connected_since: int  # 0: it is not connected
+    heartbeat_ms: int  # how often it was asked to tell how it is; 0: it never came in
+    two_places_at: int  # when its identity was last seen in two places
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class AuditRecord:
     subject: str
     why: str
     detail: Mapping[str, Any]
+    department: str  # whose matter it is, "" nobody's in particular
+    previous: bytes  # the digest of the entry before it
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,16 @@ class Schemas:
         query = select(tables.schema.c.content).join(tables.stream, tables.schema.c.stream_id == tables.stream.c.id)
         return self._one(named(query, name).where(tables.schema.c.fingerprint == fingerprint))
 
+    def history(self, name: StreamName) -> list[tuple[bytes, bytes, int]]:
+        """(fingerprint, serialised Arrow schema, microseconds when it came) of every schema of the stream, oldest first."""
+        schema = tables.schema.c
+        query = select(schema.fingerprint, schema.content, schema.received_at).join(
+            tables.stream, schema.stream_id == tables.stream.c.id
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(named(query, name).order_by(schema.received_at, schema.fingerprint))
+            return [(row[0], row[1], row[2]) for row in rows]
+
     def put_dictionary(self, name: StreamName, dictionary_id: str, content: bytes, *, agent: str) -> bool:
         """Keeps a dictionary; False when another content is already kept under its id."""
         with self._database.write() as connection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, tuple_
@@ -61,13 +62,17 @@ def need_id(connection: Connection, name: StreamName, agent: str) -> int:
     return made
 
 
+# a name is checked once, not with every listing of thousands
+_name = lru_cache(65_536)(StreamName)
+
+
 def to_record(row: RowMapping) -> StreamRecord:
     hold = None
     if row["held_at"]:
         hold = Hold(row["held_code"], row["held_reason"], row["held_at"], row["held_epoch"], row["held_seq"])
     return StreamRecord(
         row["id"],
-        StreamName(row["department"], row["source"], row["table_name"]),
+        _name(row["department"], row["source"], row["table_name"]),
         row["agent"],
         row["epoch"],
         row["durable_seq"],
@@ -92,18 +97,27 @@ class Streams:
             found = (find(connection, name) for name in names)
             return {record.name: record for record in found if record is not None}
 
-    def listing(self, *, agent: str = "", department: str = "", held: bool | None = None) -> list[StreamRecord]:
-        """By name. `held`: only those that are held, or that are not."""
+    def listing(
+        self,
+        *,
+        agent: str = "",
+        agents: Collection[str] | None = None,
+        department: str = "",
+        held: bool | None = None,
+    ) -> list[StreamRecord]:
+        """By name. agents: only theirs. held: only those that are held, or that are not."""
         stream = tables.stream.c
         query = select(tables.stream).order_by(stream.department, stream.source, stream.table_name)
         if agent:
             query = query.where(stream.agent == agent)
+        if agents is not None:
+            query = query.where(stream.agent.in_(agents))
         if department:
             query = query.where(stream.department == department)
         if held is not None:
             query = query.where(stream.held_at > 0 if held else stream.held_at == 0)
         with self._database.read() as connection:
-            return [to_record(row) for row in connection.execute(query).mappings()]
+            return [to_record(row) for row in connection.execute(query).mappings().all()]
 
     def loaded_marks(self) -> dict[StreamName, tuple[int, int]]:
         """(epoch, seq) up to which each stream is loaded."""
@@ -124,7 +138,7 @@ class Streams:
             .order_by(stream.department, stream.source, stream.table_name)
         )
         with self._database.read() as connection:
-            return [to_record(row) for row in connection.execute(query).mappings()]
+            return [to_record(row) for row in connection.execute(query).mappings().all()]
 
 
 def advance_loaded(connection: Connection, stream_id: int, epoch: int, seq: int) -> bool:

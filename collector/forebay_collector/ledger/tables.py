@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+from forebay_collector.ledger import account_tables  # noqa: F401  makes METADATA whole
+from forebay_collector.ledger.columns import METADATA
+from forebay_collector.ledger.columns import content as _bytes
+from forebay_collector.ledger.columns import number as _number
+from forebay_collector.ledger.columns import serial as _serial
+from forebay_collector.ledger.columns import table as _table
+from forebay_collector.ledger.columns import text as _text
 
-METADATA: Final = MetaData()
-_SERIAL: Final = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _table(name: str, *columns: Column[object]) -> Table:
-    return Table(name, METADATA, *columns)
-
-
-def _text(name: str, *, key: bool = False) -> Column[object]:
-    return Column(name, Text(), nullable=False, primary_key=key)
-
-
-def _number(name: str, *, key: bool = False) -> Column[object]:
-    return Column(name, BigInteger(), nullable=False, primary_key=key, autoincrement=False)
-
-
-def _bytes(name: str, *, key: bool = False) -> Column[object]:
-    return Column(name, LargeBinary(), nullable=False, primary_key=key)
-
-
-def _serial(name: str) -> Column[object]:
-    return Column(name, _SERIAL, primary_key=True, autoincrement=True)
-
+__all__ = ["METADATA"]
 
 agent: Final = _table(
     "agent",
@@ -43,7 +27,9 @@ agent: Final = _table(
     _text("hostname"),
     _text("instance"),
     _text("health"),
-    _text("streams"),
+    _number("connected_since"),
+    _number("heartbeat_ms"),
+    _number("two_places_at"),
 )
 
 token: Final = _table(
@@ -129,6 +115,9 @@ audit: Final = _table(
     _text("subject"),
     _text("why"),
     _text("detail"),
+    _text("department"),
+    _bytes("previous"),
+    _bytes("digest"),
 )
 
 command: Final = _table(
@@ -144,6 +133,9 @@ command: Final = _table(
     _text("code"),
     _text("reason"),
     _number("ended_at"),
+    _text("why"),
+    _text("effect"),
+    _number("sent_at"),
 )
 
 command_part: Final = _table(
@@ -151,4 +143,166 @@ command_part: Final = _table(
     _text("command_id", key=True),
     _number("part", key=True),
     _bytes("content"),
+)
+
+proposal: Final = _table(
+    "proposal",
+    _text("department", key=True),
+    _text("source", key=True),
+    _text("table_name", key=True),
+    _text("agent"),
+    _text("columns"),
+    _text("key_columns"),
+    _text("mode"),
+    _text("guarantee"),
+    _text("update_cycle"),
+    _text("code"),
+    _text("reason"),
+    _number("first_seen_at"),
+    _number("changed_at"),
+    _number("gone_at"),
+    _text("closed"),
+    _text("closed_by"),
+    _number("closed_at"),
+    _text("closed_why"),
+    _number("revision"),
+)
+
+approval: Final = _table(
+    "approval",
+    _text("department", key=True),
+    _text("source", key=True),
+    _text("table_name", key=True),
+    _text("column_name", key=True),
+    _text("mask", key=True),
+    _text("state"),
+    _text("decided_by"),
+    _number("decided_at"),
+    _text("why"),
+)
+
+approval_state: Final = _table(
+    "approval_state",
+    _number("one", key=True),
+    _text("mode"),
+    _number("revision"),
+)
+
+approval_revision: Final = _table(
+    "approval_revision",
+    _text("agent", key=True),
+    _number("revision"),
+)
+
+certificate: Final = _table(
+    "certificate",
+    _text("serial", key=True),
+    _text("agent"),
+    _number("issued_at"),
+    _number("expires_at"),
+    _number("ended_at"),
+    _text("ended_by"),
+)
+
+audit_head: Final = _table(
+    "audit_head",
+    _number("one", key=True),
+    _number("entries"),
+    _bytes("digest"),
+    _number("expired"),
+    _bytes("anchor"),
+)
+
+agent_stream: Final = _table(
+    "agent_stream",
+    _text("agent", key=True),
+    _text("stream", key=True),
+    _text("code"),
+    _text("state"),
+    _number("reported_at"),
+)
+
+agent_place: Final = _table(
+    "agent_place",
+    _text("agent", key=True),
+    _text("instance", key=True),
+    _text("hostname", key=True),
+    _text("peer"),
+    _number("first_seen_at"),
+    _number("last_seen_at"),
+)
+
+canary: Final = _table(
+    "canary",
+    _text("agent", key=True),
+    _text("source", key=True),
+    _text("kind"),
+    _number("made_at"),
+    _number("loaded_at"),
+    _number("round_trip"),
+    _text("code"),
+    _text("reason"),
+)
+
+health_sample: Final = _table(
+    "health_sample",
+    _text("agent", key=True),
+    _number("at", key=True),
+    _number("cpu_permille"),
+    _number("load_percent"),
+    _number("memory_used_permille"),
+    _number("disk_free"),
+    _number("agent_rss"),
+    _number("outbox_batches"),
+    _number("outbox_bytes"),
+    _number("clock_offset"),
+    _number("streams_troubled"),
+    _number("round_trip"),
+)
+
+rollout: Final = _table(
+    "rollout",
+    _serial("id"),
+    _text("settings"),
+    _text("created_by"),
+    _number("created_at"),
+    _text("why"),
+    _number("trial"),
+    _text("state"),
+    _text("reason"),
+    _number("healthy_since"),
+    _number("ended_at"),
+)
+
+offer: Final = _table(
+    "offer",
+    _text("agent", key=True),
+    _number("revision", key=True),
+    _number("rollout_id"),
+    _number("is_first"),
+    _text("state"),
+    _text("reason"),
+    _text("troubles"),
+    _text("command_id"),
+    _number("sent_at"),
+    _number("decided_at"),
+)
+
+verification: Final = _table(
+    "verification",
+    _serial("id"),
+    _number("stream_id"),
+    _text("asked_by"),
+    _text("via"),
+    _text("why"),
+    _number("asked_at"),
+    _number("started_at"),
+    _number("touched_at"),
+    _number("ended_at"),
+    _text("state"),
+    _text("progress"),
+    _text("code"),
+    _text("reason"),
+    _text("remedy"),
+    _text("result"),
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
 from sqlalchemy import insert, select, update
 
 from forebay_collector.errors import NotPossible, TokenRefused
@@ -10,12 +13,25 @@ from forebay_collector.ledger.agents import put_certificate
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import TokenRecord
 
+SPENT_TWICE: Final = "token used twice"
+"""The refusal of a token that was spent, in the audit."""
+
 
 class Tokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, secret_sha256: bytes, *, agent: str, department: str, expires_at: int, who: str) -> None:
+    def add(
+        self,
+        secret_sha256: bytes,
+        *,
+        agent: str,
+        department: str,
+        expires_at: int,
+        who: str,
+        why: str = "",
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
         """Raises NotPossible when the agent's name is already another department's."""
         at = self._database.clock()
         with self._database.write() as connection:
@@ -30,7 +46,19 @@ class Tokens:
             connection.execute(
                 insert(tables.token).values(secret_sha256=secret_sha256, **values, expires_at=expires_at, used_at=0)
             )
-            audit.record(connection, at, who, "token", agent, detail={"department": department})
+            noted = {**(detail or {}), "department": department}
+            audit.record(connection, at, who, "token", agent, why, noted)
+
+    def listing(self, *, departments: Collection[str] | None = None, usable: bool = False) -> list[TokenRecord]:
+        """Newest first. usable: only those with which an agent can still enrol."""
+        token = tables.token.c
+        query = select(tables.token).order_by(token.created_at.desc())
+        if departments is not None:
+            query = query.where(token.department.in_(list(departments)))
+        if usable:
+            query = query.where(token.used_at == 0, token.expires_at > self._database.clock())
+        with self._database.read() as connection:
+            return [TokenRecord(**row) for row in connection.execute(query).mappings()]
 
     def find(self, secret_sha256: bytes) -> TokenRecord | None:
         query = select(tables.token).where(tables.token.c.secret_sha256 == secret_sha256)
@@ -53,6 +81,9 @@ class Tokens:
                 .returning(token.agent, token.department)
             ).one_or_none()
             if spent is None:
+                query = select(token.used_at).where(token.secret_sha256 == secret_sha256)
+                if connection.execute(query).scalar_one_or_none():
+                    raise TokenRefused("the token was used before", action=SPENT_TWICE)
                 raise TokenRefused
             agent, department = spent
             put_certificate(connection, agent, department, serial, expires_at, at, hostname=hostname, version=version)

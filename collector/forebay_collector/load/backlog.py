@@ -20,8 +20,9 @@ class Backlog:
     newest_us: int = 0
 
 
-def backlogs(ledger: Ledger) -> dict[int, Backlog]:
-    """By the stream's id. Reads the batches that wait and each stream's newest, not the whole ledger."""
+def backlogs(ledger: Ledger, of_stream: int | None = None, *, newest_too: bool = True) -> dict[int, Backlog]:
+    """By the stream's id, of one stream only where it is given. Reads the batches that wait and each stream's newest,
+    not the whole ledger; without `newest_too` just the batches that wait."""
     batch, stream = tables.batch.c, tables.stream.c
     began = case((batch.first_committed_at > 0, batch.first_committed_at), else_=batch.captured_at)
     ended = case((batch.last_committed_at > 0, batch.last_committed_at), else_=batch.captured_at)
@@ -31,7 +32,9 @@ def backlogs(ledger: Ledger) -> dict[int, Backlog]:
             tables.batch,
             (batch.stream_id == stream.id) & (batch.epoch == stream.epoch) & (batch.seq == stream.durable_seq),
         )
-        for stream_id, newest_us in connection.execute(newest):
+        if of_stream is not None:
+            newest = newest.where(stream.id == of_stream)
+        for stream_id, newest_us in connection.execute(newest).all() if newest_too else ():
             found[stream_id] = Backlog(newest_us=newest_us)
         for state in ("'durable'", "'quarantined'"):
             waiting = (
@@ -39,7 +42,9 @@ def backlogs(ledger: Ledger) -> dict[int, Backlog]:
                 .where(batch.state == literal_column(state))
                 .group_by(batch.stream_id)
             )
-            for stream_id, batches, rows, oldest_us in connection.execute(waiting):
+            if of_stream is not None:
+                waiting = waiting.where(batch.stream_id == of_stream)
+            for stream_id, batches, rows, oldest_us in connection.execute(waiting).all():
                 before = found.get(stream_id, Backlog())
                 oldest = min(filter(None, (before.oldest_us, oldest_us)), default=0)
                 found[stream_id] = Backlog(before.batches + batches, before.rows + rows, oldest, before.newest_us)

@@ -7,24 +7,43 @@ loaded mark moves past it, and the history table has no row with its `_seq`: tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from forebay_collector.errors import NotKnown, NotPossible
 from forebay_collector.ledger import BatchRecord, Ledger
 from forebay_wire.stream import StreamName
 
 
-def replay(ledger: Ledger, stream: StreamName, seq: int | None, *, who: str, why: str) -> BatchRecord:
+def replay(
+    ledger: Ledger,
+    stream: StreamName,
+    seq: int | None,
+    *,
+    who: str,
+    why: str,
+    detail: Mapping[str, Any] | None = None,
+) -> BatchRecord:
     """Releases the held batch for the loader. `seq`: refuse unless it is this one that is held.
 
     Raises NotKnown, NotPossible (nothing is held, or another batch is, or no reason is given).
     """
     _check(ledger, stream, seq, why)
-    return ledger.quarantine.release(stream, who=who, why=why.strip())
+    return ledger.quarantine.release(stream, who=who, why=why.strip(), detail=detail)
 
 
-def discard(ledger: Ledger, stream: StreamName, seq: int | None, *, who: str, why: str) -> BatchRecord:
+def discard(
+    ledger: Ledger,
+    stream: StreamName,
+    seq: int | None,
+    *,
+    who: str,
+    why: str,
+    detail: Mapping[str, Any] | None = None,
+) -> BatchRecord:
     """Gives the held batch up; its stream goes on behind it. Raises as `replay`."""
     _check(ledger, stream, seq, why)
-    return ledger.quarantine.discard(stream, who=who, why=why.strip())
+    return ledger.quarantine.discard(stream, who=who, why=why.strip(), detail=detail)
 
 
 def _check(ledger: Ledger, name: StreamName, seq: int | None, why: str) -> None:

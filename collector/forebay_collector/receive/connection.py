@@ -1,6 +1,6 @@
 """One agent's upload: reads, checks, places, answers; each in its own task, in order, with bounded queues between.
 
-    read    messages -> assembled batches (own department, limits, window, memory, schema known), digests started
+    read    messages -> assembled batches (own department, limits, window, memory, schema known and approved), digests started
     place   in the order read: digests' outcome -> the lane's verdict -> committer, or ack, or refusal
     send    acks and refusals, the newest ack per stream
 
@@ -16,9 +16,10 @@ from typing import Any, Final
 import grpc
 
 from forebay_collector.errors import CollectorError
-from forebay_collector.identity.admission import keep_admitted
+from forebay_collector.identity.admission import host_of_peer, keep_admitted
 from forebay_collector.ledger import AgentRecord, Arrival, Ledger
 from forebay_collector.receive.answers import Answers
+from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.assembly import Assembly, Started, addressed
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer, Pending
@@ -49,6 +50,7 @@ class Reception:
     checks: DigestChecks
     committer: Committer
     loaded: LoadedMarks
+    approved: Approved
     room: Room
     window: int
     stopping: asyncio.Event
@@ -76,14 +78,15 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._answers = Answers()
         self._assembly = Assembly()
-        self._openers = Openers(reception.ledger, reception.lanes, agent.name, agent.department)
+        self._openers = Openers(reception.ledger, reception.lanes, reception.approved, agent.name, agent.department)
         self._streams: set[StreamName] = set()
         self._checking: asyncio.Queue[_Checking | None] = asyncio.Queue(_MOST_CHECKING)
         self._read_at = self._loop.time()
         self._unanswered = 0  # payload bytes
         self._committing = 0  # batches whose outcome is awaited
         self._settled = asyncio.Event()
-        self._refusals = Refusals(reception.ledger, reception.lanes, agent, self._answers)
+        peer = host_of_peer(context)
+        self._refusals = Refusals(reception.ledger, reception.lanes, agent, self._answers, peer)
 
     async def run(self) -> None:
         """Until the agent has sent its last and all of it is answered, or the call ends."""

@@ -17,15 +17,19 @@ UNKNOWN_SCHEMA: Final = upload_pb2.REFUSAL_CODE_UNKNOWN_SCHEMA
 MALFORMED: Final = upload_pb2.REFUSAL_CODE_MALFORMED
 UNAVAILABLE: Final = upload_pb2.REFUSAL_CODE_UNAVAILABLE
 EPOCH: Final = upload_pb2.REFUSAL_CODE_EPOCH
+NOT_APPROVED: Final = upload_pb2.REFUSAL_CODE_NOT_APPROVED
 
-AUDITED: Final = (CHAIN, DIGEST, NOT_YOURS, LIMIT, MALFORMED, EPOCH)
+AUDITED: Final = (CHAIN, DIGEST, NOT_YOURS, LIMIT, MALFORMED, EPOCH, NOT_APPROVED)
 """What an honest agent on a sound line never meets. Gaps and missing schemas are met after a reconnect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """repeated: it was said before and nothing changed since: neither log nor audit need it again."""
+
     code: upload_pb2.RefusalCode.ValueType
     reason: str
+    repeated: bool = False
 
     @property
     def name(self) -> str:

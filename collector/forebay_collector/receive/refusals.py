@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Final
 
-from forebay_collector.errors import CollectorError
+from forebay_collector.identity import alarms
 from forebay_collector.ledger import AgentRecord, Ledger, StreamRecord
 from forebay_collector.receive.answers import Answers
 from forebay_collector.receive.lanes import Lanes
-from forebay_collector.receive.refusal import AUDITED, GAP, UNAVAILABLE, UNKNOWN_SCHEMA, Refusal
+from forebay_collector.receive.refusal import AUDITED, GAP, NOT_YOURS, UNAVAILABLE, UNKNOWN_SCHEMA, Refusal
 from forebay_wire import limits
 from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName
@@ -27,13 +26,13 @@ _log = logging.getLogger(__name__)
 
 
 class Refusals:
-    def __init__(self, ledger: Ledger, lanes: Lanes, agent: AgentRecord, answers: Answers) -> None:
+    def __init__(self, ledger: Ledger, lanes: Lanes, agent: AgentRecord, answers: Answers, peer: str) -> None:
         self._ledger = ledger
         self._lanes = lanes
         self._agent = agent
         self._answers = answers
+        self._peer = peer
         self._holding: dict[StreamName, tuple[tuple[int, int], int]] = {}
-        self._audited: set[tuple[str, int]] = set()
         self._auditing: set[asyncio.Task[None]] = set()
 
     def send(self, name: batch_pb2.Stream, at: tuple[int, int], refusal: Refusal) -> None:
@@ -49,6 +48,8 @@ class Refusals:
             if len(self._holding) < limits.MAX_STREAMS:
                 self._holding[stream] = (at, refusal.code)
         self._answers.refused(name, *at, refusal, self._mark(stream))
+        if refusal.repeated:
+            return
         subject = str(stream) if stream is not None else "a stream without a name"
         _log.warning(
             "batch refused agent=%s stream=%s epoch=%d seq=%d code=%s reason=%s",
@@ -82,17 +83,17 @@ class Refusals:
         return self._lanes.mark(stream) if ours and stream is not None else None
 
     def _audit(self, subject: str, at: tuple[int, int], refusal: Refusal) -> None:
-        """Once per stream and code: what an agent repeats is in the log."""
-        if (subject, refusal.code) in self._audited or len(self._audited) >= limits.MAX_STREAMS:
-            return
-        self._audited.add((subject, refusal.code))
+        """Bounded in how often: what an agent repeats is in the log."""
+        foreign = refusal.code == NOT_YOURS
+        action = alarms.WRONG_DEPARTMENT if foreign else "batch refused"
         detail = {"epoch": at[0], "seq": at[1], "code": refusal.name, "department": self._agent.department}
 
-        async def add() -> None:
-            with suppress(CollectorError):
-                who, why = self._agent.name, refusal.reason
-                await asyncio.to_thread(self._ledger.audit.add, who, "batch refused", subject, why, detail)
+        async def note() -> None:
+            who, why, same = self._agent.name, refusal.reason, refusal.name
+            await asyncio.to_thread(
+                self._ledger.refusals.note, who, action, subject, why, detail, peer=self._peer, same=same
+            )
 
-        task = asyncio.ensure_future(add())
+        task = asyncio.ensure_future(note())
         self._auditing.add(task)
         task.add_done_callback(self._auditing.discard)

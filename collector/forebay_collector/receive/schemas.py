@@ -8,8 +8,18 @@ import zstandard
 
 from forebay_collector.errors import CollectorError
 from forebay_collector.ledger import Ledger
+from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.lanes import Lanes
-from forebay_collector.receive.refusal import CHAIN, LIMIT, MALFORMED, NOT_YOURS, UNAVAILABLE, UNKNOWN_SCHEMA, Refusal
+from forebay_collector.receive.refusal import (
+    CHAIN,
+    LIMIT,
+    MALFORMED,
+    NOT_APPROVED,
+    NOT_YOURS,
+    UNAVAILABLE,
+    UNKNOWN_SCHEMA,
+    Refusal,
+)
 from forebay_wire import limits
 from forebay_wire.errors import WireError
 from forebay_wire.schema import TableSchema
@@ -22,9 +32,10 @@ _MOST_REMEMBERED = 1_000
 class Openers:
     """What one connection sent to open payloads with. What was not taken is told when a batch needs it."""
 
-    def __init__(self, ledger: Ledger, lanes: Lanes, agent: str, department: str) -> None:
+    def __init__(self, ledger: Ledger, lanes: Lanes, approved: Approved, agent: str, department: str) -> None:
         self._ledger = ledger
         self._lanes = lanes
+        self._approved = approved
         self._agent = agent
         self._department = department
         self._refused: dict[tuple[StreamName, bytes | str], Refusal] = {}
@@ -36,11 +47,18 @@ class Openers:
         await self._take(message.stream, message.dictionary_id, message.content)
 
     async def missing(self, stream: StreamName, fields: batch_pb2.BatchHeader) -> Refusal | None:
-        """Why the batch could not be opened; None when all is there. Raises the ledger's errors."""
+        """Why the batch could not be opened, or may not be; None when all is well. Raises the ledger's errors."""
         lane = await self._lanes.ready(stream)
-        if fields.schema_fingerprint not in lane.schemas:
-            unsent = Refusal(UNKNOWN_SCHEMA, f"schema {fields.schema_fingerprint.hex()} was not sent before the batch")
-            return self._refused.get((stream, fields.schema_fingerprint), unsent)
+        fingerprint = fields.schema_fingerprint
+        if fingerprint not in lane.schemas:
+            unsent = Refusal(UNKNOWN_SCHEMA, f"schema {fingerprint.hex()} was not sent before the batch")
+            refused = self._refused.get((stream, fingerprint), unsent)
+            if refused.code != NOT_APPROVED:
+                return refused
+            # it may be approved by now: then it is to be sent again, for it was not kept
+            return await self._approved.refusal(stream, fingerprint) or unsent
+        if refusal := await self._approved.refusal(stream, fingerprint):
+            return refusal
         needs_dictionary = fields.codec == batch_pb2.CODEC_FRAME_ZSTD_DICTIONARY
         if needs_dictionary and fields.dictionary_id not in lane.dictionaries:
             unsent = Refusal(UNKNOWN_SCHEMA, f"dictionary {fields.dictionary_id} was not sent before the batch")
@@ -65,7 +83,8 @@ class Openers:
             lane = await self._lanes.ready(stream)
             if isinstance(key, bytes):
                 if key not in lane.schemas:
-                    await asyncio.to_thread(self._keep_schema, stream, key, content)
+                    if refusal := await asyncio.to_thread(self._keep_schema, stream, key, content):
+                        return refusal
                     lane.schemas.add(key)
             elif key not in lane.dictionaries:
                 if refusal := await asyncio.to_thread(self._keep_dictionary, stream, key, content):
@@ -77,9 +96,11 @@ class Openers:
             return Refusal(UNAVAILABLE, str(error))
         return None
 
-    def _keep_schema(self, stream: StreamName, fingerprint: bytes, content: bytes) -> None:
-        TableSchema.parse(content, fingerprint)
-        self._ledger.schemas.put_schema(stream, fingerprint, content, agent=self._agent)
+    def _keep_schema(self, stream: StreamName, fingerprint: bytes, content: bytes) -> Refusal | None:
+        refusal = self._approved.judge(stream, TableSchema.parse(content, fingerprint))
+        if refusal is None:
+            self._ledger.schemas.put_schema(stream, fingerprint, content, agent=self._agent)
+        return refusal
 
     def _keep_dictionary(self, stream: StreamName, dictionary_id: str, content: bytes) -> Refusal | None:
         if len(content) > limits.MAX_DICTIONARY_BYTES:

@@ -10,6 +10,7 @@ import grpc
 
 from forebay_collector.identity.admission import admit
 from forebay_collector.ledger import Ledger
+from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.connection import Connection, Reception
@@ -25,12 +26,21 @@ _log = logging.getLogger(__name__)
 class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     """`window`: payload bytes that one agent may have unacknowledged; `memory`: of all agents together."""
 
-    def __init__(self, ledger: Ledger, committer: Committer, loaded: LoadedMarks, *, window: int, memory: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        committer: Committer,
+        loaded: LoadedMarks,
+        approved: Approved,
+        *,
+        window: int,
+        memory: int,
+    ) -> None:
         self._checks = DigestChecks()
         self._stopping = asyncio.Event()
         self._open: set[Connection] = set()
         self._reception = Reception(
-            ledger, Lanes(ledger), self._checks, committer, loaded, Room(memory), window, self._stopping
+            ledger, Lanes(ledger), self._checks, committer, loaded, approved, Room(memory), window, self._stopping
         )
 
     async def Upload(  # type: ignore[override] # noqa: N802 - gRPC's name; reads and writes by its context

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Final
 
 from forebay_collector.control.ask import Asking
-from forebay_collector.control.commands import Commands
 from forebay_collector.errors import LoadStalled, NotKnown, NotPossible
 from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.load import group
@@ -61,7 +60,7 @@ def verify(
         agent = ledger.agents.get(record.agent)
         return agent.last_seen_at if agent else 0
 
-    ask = Asking(Commands(ledger.database), record.agent, who, last_seen, takes=patience.takes)
+    ask = Asking(ledger.commands, record.agent, who, last_seen, takes=patience.takes)
 
     def settle() -> None:
         drain(ask, stream)

@@ -26,24 +26,28 @@ class ControlRequest(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    PROPOSALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___AgentHello: ...
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
     def result(self) -> Global___CommandResult: ...
+    @_builtins.property
+    def proposals(self) -> Global___Proposals: ...
     def __init__(
         self,
         *,
         hello: Global___AgentHello | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         result: Global___CommandResult | None = ...,
+        proposals: Global___Proposals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "proposals", b"proposals", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "proposals", b"proposals", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "heartbeat", "result"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "heartbeat", "result", "proposals"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -56,24 +60,28 @@ class ControlResponse(_message.Message):
     WELCOME_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     HEARTBEAT_ACK_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
     def command(self) -> Global___Command: ...
     @_builtins.property
     def heartbeat_ack(self) -> Global___HeartbeatAck: ...
+    @_builtins.property
+    def approvals(self) -> Global___Approvals: ...
     def __init__(
         self,
         *,
         welcome: Global___Welcome | None = ...,
         command: Global___Command | None = ...,
         heartbeat_ack: Global___HeartbeatAck | None = ...,
+        approvals: Global___Approvals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "heartbeat_ack", b"heartbeat_ack", "kind", b"kind", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "command", b"command", "heartbeat_ack", b"heartbeat_ack", "kind", b"kind", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "heartbeat_ack", b"heartbeat_ack", "kind", b"kind", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "command", b"command", "heartbeat_ack", b"heartbeat_ack", "kind", b"kind", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "command", "heartbeat_ack"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "command", "heartbeat_ack", "approvals"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -229,6 +237,8 @@ class StreamState(_message.Message):
     SNAPSHOT_DONE_FIELD_NUMBER: _builtins.int
     LOG_HOURS_LEFT_FIELD_NUMBER: _builtins.int
     LOG_BYTES_BEHIND_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    COLUMNS_WAITING_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     mode: _builtins.str
     guarantee: _builtins.str
@@ -249,8 +259,14 @@ class StreamState(_message.Message):
     """mode log: hours until the database forgets what was not captured; not set: it does not, or cannot tell"""
     log_bytes_behind: _builtins.int
     """mode log: bytes of the log between what is durable at the agent and its end"""
+    paused: _builtins.bool
+    """paused by the centre or by the department's own file; the state is then waiting"""
     @_builtins.property
     def stream(self) -> _batch_pb2.Stream: ...
+    @_builtins.property
+    def columns_waiting(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """columns that are configured but not approved yet: they wait, the rest flows"""
+
     def __init__(
         self,
         *,
@@ -272,16 +288,63 @@ class StreamState(_message.Message):
         snapshot_done: _builtins.float = ...,
         log_hours_left: _builtins.float | None = ...,
         log_bytes_behind: _builtins.int = ...,
+        paused: _builtins.bool = ...,
+        columns_waiting: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left", "log_hours_left", b"log_hours_left", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left", "code", b"code", "durable_seq", b"durable_seq", "epoch", b"epoch", "guarantee", b"guarantee", "last_change_at_us", b"last_change_at_us", "last_poll_at_us", b"last_poll_at_us", "loaded_seq", b"loaded_seq", "log_bytes_behind", b"log_bytes_behind", "log_hours_left", b"log_hours_left", "mode", b"mode", "position", b"position", "reason", b"reason", "remedy", b"remedy", "rows_captured", b"rows_captured", "sealed_seq", b"sealed_seq", "snapshot_done", b"snapshot_done", "state", b"state", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left", "code", b"code", "columns_waiting", b"columns_waiting", "durable_seq", b"durable_seq", "epoch", b"epoch", "guarantee", b"guarantee", "last_change_at_us", b"last_change_at_us", "last_poll_at_us", b"last_poll_at_us", "loaded_seq", b"loaded_seq", "log_bytes_behind", b"log_bytes_behind", "log_hours_left", b"log_hours_left", "mode", b"mode", "paused", b"paused", "position", b"position", "reason", b"reason", "remedy", b"remedy", "rows_captured", b"rows_captured", "sealed_seq", b"sealed_seq", "snapshot_done", b"snapshot_done", "state", b"state", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__log_hours_left: _TypeAlias = _typing.Literal["log_hours_left"]  # noqa: Y015
     _WhichOneofArgType__log_hours_left: _TypeAlias = _typing.Literal["_log_hours_left", b"_log_hours_left"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__log_hours_left) -> _WhichOneofReturnType__log_hours_left | None: ...
 
 Global___StreamState: _TypeAlias = StreamState  # noqa: Y015
+
+@_typing.final
+class CanaryState(_message.Message):
+    """CanaryState: the last canary of one source: a row that the agent made at the source (or, where it may not write, of the
+    source's clock) and that went the whole way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MADE_AT_US_FIELD_NUMBER: _builtins.int
+    LOADED_AT_US_FIELD_NUMBER: _builtins.int
+    ROUND_TRIP_US_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    made_at_us: _builtins.int
+    """when it was made at the source; 0: none yet"""
+    loaded_at_us: _builtins.int
+    """when the agent heard that it is loaded; 0: not yet"""
+    round_trip_us: _builtins.int
+    """of the last one that was loaded"""
+    kind: _builtins.str
+    """row, message, read: what the source permits"""
+    code: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        made_at_us: _builtins.int = ...,
+        loaded_at_us: _builtins.int = ...,
+        round_trip_us: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "kind", b"kind", "loaded_at_us", b"loaded_at_us", "made_at_us", b"made_at_us", "reason", b"reason", "round_trip_us", b"round_trip_us", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CanaryState: _TypeAlias = CanaryState  # noqa: Y015
 
 @_typing.final
 class OutboxState(_message.Message):
@@ -326,18 +389,40 @@ class Heartbeat(_message.Message):
     CONFIGURATION_HASH_FIELD_NUMBER: _builtins.int
     CONFIGURATION_REFUSAL_FIELD_NUMBER: _builtins.int
     CERTIFICATE_EXPIRES_AT_US_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    CANARIES_FIELD_NUMBER: _builtins.int
+    OFFER_REVISION_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    RENEWAL_REFUSAL_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     sent_at_us: _builtins.int
     configuration_hash: _builtins.str
     configuration_refusal: _builtins.str
     """why the newest configuration was refused; empty when it is in force"""
     certificate_expires_at_us: _builtins.int
+    since: _builtins.int
+    """The streams listed are only those whose state changed since the heartbeat `since`; 0: all of them. One that is gone
+    is in `gone`.
+    """
+    offer_revision: _builtins.int
+    """revision of the centre's offer in force, and what became of the newest one"""
+    paused: _builtins.bool
+    renewal_refusal: _builtins.str
+    """why the certificate could not be renewed; empty when it was, or need not be yet"""
     @_builtins.property
     def health(self) -> Global___Health: ...
     @_builtins.property
     def outbox(self) -> Global___OutboxState: ...
     @_builtins.property
     def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamState]: ...
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.Stream]: ...
+    @_builtins.property
+    def canaries(self) -> _containers.RepeatedCompositeFieldContainer[Global___CanaryState]: ...
+    @_builtins.property
+    def offer(self) -> Global___OfferState: ...
     def __init__(
         self,
         *,
@@ -349,14 +434,53 @@ class Heartbeat(_message.Message):
         configuration_hash: _builtins.str = ...,
         configuration_refusal: _builtins.str = ...,
         certificate_expires_at_us: _builtins.int = ...,
+        since: _builtins.int = ...,
+        gone: _abc.Iterable[_batch_pb2.Stream] | None = ...,
+        canaries: _abc.Iterable[Global___CanaryState] | None = ...,
+        offer_revision: _builtins.int = ...,
+        offer: Global___OfferState | None = ...,
+        paused: _builtins.bool = ...,
+        renewal_refusal: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "outbox", b"outbox"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "offer", b"offer", "outbox", b"outbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_expires_at_us", b"certificate_expires_at_us", "configuration_hash", b"configuration_hash", "configuration_refusal", b"configuration_refusal", "health", b"health", "number", b"number", "outbox", b"outbox", "sent_at_us", b"sent_at_us", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canaries", b"canaries", "certificate_expires_at_us", b"certificate_expires_at_us", "configuration_hash", b"configuration_hash", "configuration_refusal", b"configuration_refusal", "gone", b"gone", "health", b"health", "number", b"number", "offer", b"offer", "offer_revision", b"offer_revision", "outbox", b"outbox", "paused", b"paused", "renewal_refusal", b"renewal_refusal", "sent_at_us", b"sent_at_us", "since", b"since", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class OfferState(_message.Message):
+    """OfferState: what became of the newest offer that the agent was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_US_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    outcome: _builtins.str
+    """APPLIED or FAILED; empty: none was given"""
+    reason: _builtins.str
+    """one line per key that was refused: key, reason, remedy"""
+    decided_at_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        outcome: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        decided_at_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at_us", b"decided_at_us", "outcome", b"outcome", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferState: _TypeAlias = OfferState  # noqa: Y015
 
 @_typing.final
 class Command(_message.Message):
@@ -366,6 +490,15 @@ class Command(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     SOURCE_DIGEST_FIELD_NUMBER: _builtins.int
     SOURCE_KEYS_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
+    TAKE_SNAPSHOT_FIELD_NUMBER: _builtins.int
+    RESEND_FIELD_NUMBER: _builtins.int
+    RELOAD_FIELD_NUMBER: _builtins.int
+    ROTATE_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    COLLECT_DIAGNOSTICS_FIELD_NUMBER: _builtins.int
+    OFFER_FIELD_NUMBER: _builtins.int
+    REPORT_ALL_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     @_builtins.property
     def drain(self) -> Global___Drain: ...
@@ -373,6 +506,24 @@ class Command(_message.Message):
     def source_digest(self) -> Global___SourceDigest: ...
     @_builtins.property
     def source_keys(self) -> Global___SourceKeys: ...
+    @_builtins.property
+    def pause(self) -> Global___Pause: ...
+    @_builtins.property
+    def resume(self) -> Global___Resume: ...
+    @_builtins.property
+    def take_snapshot(self) -> Global___TakeSnapshot: ...
+    @_builtins.property
+    def resend(self) -> Global___Resend: ...
+    @_builtins.property
+    def reload(self) -> Global___Reload: ...
+    @_builtins.property
+    def rotate_certificate(self) -> Global___RotateCertificate: ...
+    @_builtins.property
+    def collect_diagnostics(self) -> Global___CollectDiagnostics: ...
+    @_builtins.property
+    def offer(self) -> Global___Offer: ...
+    @_builtins.property
+    def report_all(self) -> Global___ReportAll: ...
     def __init__(
         self,
         *,
@@ -380,16 +531,423 @@ class Command(_message.Message):
         drain: Global___Drain | None = ...,
         source_digest: Global___SourceDigest | None = ...,
         source_keys: Global___SourceKeys | None = ...,
+        pause: Global___Pause | None = ...,
+        resume: Global___Resume | None = ...,
+        take_snapshot: Global___TakeSnapshot | None = ...,
+        resend: Global___Resend | None = ...,
+        reload: Global___Reload | None = ...,
+        rotate_certificate: Global___RotateCertificate | None = ...,
+        collect_diagnostics: Global___CollectDiagnostics | None = ...,
+        offer: Global___Offer | None = ...,
+        report_all: Global___ReportAll | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "kind", b"kind", "source_digest", b"source_digest", "source_keys", b"source_keys"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collect_diagnostics", b"collect_diagnostics", "drain", b"drain", "kind", b"kind", "offer", b"offer", "pause", b"pause", "reload", b"reload", "report_all", b"report_all", "resend", b"resend", "resume", b"resume", "rotate_certificate", b"rotate_certificate", "source_digest", b"source_digest", "source_keys", b"source_keys", "take_snapshot", b"take_snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "drain", b"drain", "kind", b"kind", "source_digest", b"source_digest", "source_keys", b"source_keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collect_diagnostics", b"collect_diagnostics", "command_id", b"command_id", "drain", b"drain", "kind", b"kind", "offer", b"offer", "pause", b"pause", "reload", b"reload", "report_all", b"report_all", "resend", b"resend", "resume", b"resume", "rotate_certificate", b"rotate_certificate", "source_digest", b"source_digest", "source_keys", b"source_keys", "take_snapshot", b"take_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["drain", "source_digest", "source_keys"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["drain", "source_digest", "source_keys", "pause", "resume", "take_snapshot", "resend", "reload", "rotate_certificate", "collect_diagnostics", "offer", "report_all"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Command: _TypeAlias = Command  # noqa: Y015
+
+@_typing.final
+class Scope(_message.Message):
+    """Scope of a command: neither set: the whole agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        stream: _batch_pb2.Stream | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scope: _TypeAlias = Scope  # noqa: Y015
+
+@_typing.final
+class Pause(_message.Message):
+    """Pause: nothing in scope is captured until it is resumed, over restarts too; what is in the outbox is still sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    @_builtins.property
+    def scope(self) -> Global___Scope: ...
+    def __init__(
+        self,
+        *,
+        scope: Global___Scope | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pause: _TypeAlias = Pause  # noqa: Y015
+
+@_typing.final
+class Resume(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def scope(self) -> Global___Scope: ...
+    def __init__(
+        self,
+        *,
+        scope: Global___Scope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resume: _TypeAlias = Resume  # noqa: Y015
+
+@_typing.final
+class TakeSnapshot(_message.Message):
+    """TakeSnapshot reads a table, or a range of its keys, anew while its changes go on. Answered when it has begun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    FROM_KEY_FIELD_NUMBER: _builtins.int
+    TO_KEY_FIELD_NUMBER: _builtins.int
+    from_key: _builtins.str
+    """JSON lists of key values, both empty: the whole table"""
+    to_key: _builtins.str
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    def __init__(
+        self,
+        *,
+        stream: _batch_pb2.Stream | None = ...,
+        from_key: _builtins.str = ...,
+        to_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_key", b"from_key", "stream", b"stream", "to_key", b"to_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeSnapshot: _TypeAlias = TakeSnapshot  # noqa: Y015
+
+@_typing.final
+class Resend(_message.Message):
+    """Resend: send again from this seq on what the outbox still holds; the answer's seq says from where that was possible."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    FROM_SEQ_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    from_seq: _builtins.int
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    def __init__(
+        self,
+        *,
+        stream: _batch_pb2.Stream | None = ...,
+        epoch: _builtins.int = ...,
+        from_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "from_seq", b"from_seq", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resend: _TypeAlias = Resend  # noqa: Y015
+
+@_typing.final
+class Reload(_message.Message):
+    """Reload: read the configuration files now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reload: _TypeAlias = Reload  # noqa: Y015
+
+@_typing.final
+class RotateCertificate(_message.Message):
+    """RotateCertificate: renew the certificate now, by a new key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateCertificate: _TypeAlias = RotateCertificate  # noqa: Y015
+
+@_typing.final
+class CollectDiagnostics(_message.Message):
+    """CollectDiagnostics answers one redacted archive (tar, zstandard) in `data` parts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectDiagnostics: _TypeAlias = CollectDiagnostics  # noqa: Y015
+
+@_typing.final
+class Offer(_message.Message):
+    """Offer: settings that tune or tighten what the department's own files say; all of the offer is in force, or none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """grows with each offer to this agent"""
+    settings: _builtins.str
+    """JSON: setting path -> value; see docs: configuration offered by the centre. Empty object: nothing is overlaid."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        settings: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Offer: _TypeAlias = Offer  # noqa: Y015
+
+@_typing.final
+class ReportAll(_message.Message):
+    """ReportAll: the next heartbeat tells all streams, and all proposals are sent again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportAll: _TypeAlias = ReportAll  # noqa: Y015
+
+@_typing.final
+class Proposals(_message.Message):
+    """Proposals: what the agent would share, one for each configured table, sent after the hello and when one changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """a stream that is in no proposal is not configured any more"""
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Proposal]: ...
+    def __init__(
+        self,
+        *,
+        proposals: _abc.Iterable[Global___Proposal] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "proposals", b"proposals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proposals: _TypeAlias = Proposals  # noqa: Y015
+
+@_typing.final
+class Proposal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    GUARANTEE_FIELD_NUMBER: _builtins.int
+    UPDATE_CYCLE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    guarantee: _builtins.str
+    update_cycle: _builtins.str
+    """as configured: real time, daily, …, in the department's words"""
+    code: _builtins.str
+    """why the table could not be described; columns are then empty"""
+    reason: _builtins.str
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposedColumn]: ...
+    @_builtins.property
+    def key(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        stream: _batch_pb2.Stream | None = ...,
+        columns: _abc.Iterable[Global___ProposedColumn] | None = ...,
+        key: _abc.Iterable[_builtins.str] | None = ...,
+        mode: _builtins.str = ...,
+        guarantee: _builtins.str = ...,
+        update_cycle: _builtins.str = ...,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "columns", b"columns", "guarantee", b"guarantee", "key", b"key", "mode", b"mode", "reason", b"reason", "stream", b"stream", "update_cycle", b"update_cycle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class ProposedColumn(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    origin: _builtins.str
+    """type in the source, in Arrow, and the mask's kind, empty when it is not masked"""
+    type: _builtins.str
+    mask: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        type: _builtins.str = ...,
+        mask: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask", b"mask", "name", b"name", "origin", b"origin", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposedColumn: _TypeAlias = ProposedColumn  # noqa: Y015
+
+@_typing.final
+class Approvals(_message.Message):
+    """Approvals: which columns may leave, for each stream of the agent. A stream that is not listed sends no row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    AUTOMATIC_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    automatic: _builtins.bool
+    """everything that is proposed is approved (`init --approve auto`)"""
+    revision: _builtins.int
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approval]: ...
+    def __init__(
+        self,
+        *,
+        approvals: _abc.Iterable[Global___Approval] | None = ...,
+        automatic: _builtins.bool = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "automatic", b"automatic", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approvals: _TypeAlias = Approvals  # noqa: Y015
+
+@_typing.final
+class Approval(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovedColumn]:
+        """name and mask of each column that may leave; a column whose mask is another one now may not"""
+
+    def __init__(
+        self,
+        *,
+        stream: _batch_pb2.Stream | None = ...,
+        columns: _abc.Iterable[Global___ApprovedColumn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class ApprovedColumn(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    mask: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        mask: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask", b"mask", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovedColumn: _TypeAlias = ApprovedColumn  # noqa: Y015
 
 @_typing.final
 class Drain(_message.Message):
@@ -532,6 +1090,8 @@ class CommandResult(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     BUCKETS_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     done: _builtins.bool
     code: _builtins.str
@@ -541,6 +1101,10 @@ class CommandResult(_message.Message):
     """the stream's last sealed seq when the source was read"""
     seq: _builtins.int
     rows: _builtins.int
+    data: _builtins.bytes
+    """a part of a file that the command asked for"""
+    effect: _builtins.str
+    """what the command did, in words"""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BucketDigest]: ...
     @_builtins.property
@@ -557,10 +1121,12 @@ class CommandResult(_message.Message):
         rows: _builtins.int = ...,
         buckets: _abc.Iterable[Global___BucketDigest] | None = ...,
         keys: _abc.Iterable[Global___KeyDigest] | None = ...,
+        data: _builtins.bytes = ...,
+        effect: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "code", b"code", "command_id", b"command_id", "done", b"done", "epoch", b"epoch", "keys", b"keys", "reason", b"reason", "rows", b"rows", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "code", b"code", "command_id", b"command_id", "data", b"data", "done", b"done", "effect", b"effect", "epoch", b"epoch", "keys", b"keys", "reason", b"reason", "rows", b"rows", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,17 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66orebay/v1/enroll.proto\x12\nforebay.v1\"[\n\rEnrollRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\"[\n\x0e\x45nrollResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x12\n\ndepartment\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x11\n\tauthority\x18\x04 \x01(\x0c\x32P\n\rEnrollService\x12?\n\x06\x45nroll\x12\x19.forebay.v1.EnrollRequest\x1a\x1a.forebay.v1.EnrollResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66orebay/v1/enroll.proto\x12\nforebay.v1\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\"7\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tauthority\x18\x02 \x01(\x0c\"\x10\n\x0e\x43onfirmRequest\"\x11\n\x0f\x43onfirmResponse\"[\n\rEnrollRequest\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x17\n\x0fsigning_request\x18\x02 \x01(\x0c\x12\x10\n\x08hostname\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\"[\n\x0e\x45nrollResponse\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x12\n\ndepartment\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x11\n\tauthority\x18\x04 \x01(\x0c\x32\xd2\x01\n\rEnrollService\x12?\n\x06\x45nroll\x12\x19.forebay.v1.EnrollRequest\x1a\x1a.forebay.v1.EnrollResponse\x12<\n\x05Renew\x12\x18.forebay.v1.RenewRequest\x1a\x19.forebay.v1.RenewResponse\x12\x42\n\x07\x43onfirm\x12\x1a.forebay.v1.ConfirmRequest\x1a\x1b.forebay.v1.ConfirmResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forebay_wire.v1.enroll_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLLREQUEST']._serialized_start=39
-  _globals['_ENROLLREQUEST']._serialized_end=130
-  _globals['_ENROLLRESPONSE']._serialized_start=132
-  _globals['_ENROLLRESPONSE']._serialized_end=223
-  _globals['_ENROLLSERVICE']._serialized_start=225
-  _globals['_ENROLLSERVICE']._serialized_end=305
+  _globals['_RENEWREQUEST']._serialized_start=39
+  _globals['_RENEWREQUEST']._serialized_end=78
+  _globals['_RENEWRESPONSE']._serialized_start=80
+  _globals['_RENEWRESPONSE']._serialized_end=135
+  _globals['_CONFIRMREQUEST']._serialized_start=137
+  _globals['_CONFIRMREQUEST']._serialized_end=153
+  _globals['_CONFIRMRESPONSE']._serialized_start=155
+  _globals['_CONFIRMRESPONSE']._serialized_end=172
+  _globals['_ENROLLREQUEST']._serialized_start=174
+  _globals['_ENROLLREQUEST']._serialized_end=265
+  _globals['_ENROLLRESPONSE']._serialized_start=267
+  _globals['_ENROLLRESPONSE']._serialized_end=358
+  _globals['_ENROLLSERVICE']._serialized_start=361
+  _globals['_ENROLLSERVICE']._serialized_end=571
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,16 @@ class EnrollServiceStub:
                 request_serializer=forebay_dot_v1_dot_enroll__pb2.EnrollRequest.SerializeToString,
                 response_deserializer=forebay_dot_v1_dot_enroll__pb2.EnrollResponse.FromString,
                 _registered_method=True)
+        self.Renew = channel.unary_unary(
+                '/forebay.v1.EnrollService/Renew',
+                request_serializer=forebay_dot_v1_dot_enroll__pb2.RenewRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_enroll__pb2.RenewResponse.FromString,
+                _registered_method=True)
+        self.Confirm = channel.unary_unary(
+                '/forebay.v1.EnrollService/Confirm',
+                request_serializer=forebay_dot_v1_dot_enroll__pb2.ConfirmRequest.SerializeToString,
+                response_deserializer=forebay_dot_v1_dot_enroll__pb2.ConfirmResponse.FromString,
+                _registered_method=True)
 
 
 class EnrollServiceServicer:
@@ -54,6 +64,21 @@ class EnrollServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Renew(self, request, context):
+        """Renew: an agent, authenticated with the certificate that it has, gets one for a new key. The old one stays good until
+        the agent has come in with the new one (Confirm), or until it expires.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Confirm(self, request, context):
+        """Confirm: called with the new certificate; from then on the old one is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrollServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +86,16 @@ def add_EnrollServiceServicer_to_server(servicer, server):
                     servicer.Enroll,
                     request_deserializer=forebay_dot_v1_dot_enroll__pb2.EnrollRequest.FromString,
                     response_serializer=forebay_dot_v1_dot_enroll__pb2.EnrollResponse.SerializeToString,
+            ),
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=forebay_dot_v1_dot_enroll__pb2.RenewRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_enroll__pb2.RenewResponse.SerializeToString,
+            ),
+            'Confirm': grpc.unary_unary_rpc_method_handler(
+                    servicer.Confirm,
+                    request_deserializer=forebay_dot_v1_dot_enroll__pb2.ConfirmRequest.FromString,
+                    response_serializer=forebay_dot_v1_dot_enroll__pb2.ConfirmResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +127,60 @@ class EnrollService:
             '/forebay.v1.EnrollService/Enroll',
             forebay_dot_v1_dot_enroll__pb2.EnrollRequest.SerializeToString,
             forebay_dot_v1_dot_enroll__pb2.EnrollResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.EnrollService/Renew',
+            forebay_dot_v1_dot_enroll__pb2.RenewRequest.SerializeToString,
+            forebay_dot_v1_dot_enroll__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Confirm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forebay.v1.EnrollService/Confirm',
+            forebay_dot_v1_dot_enroll__pb2.ConfirmRequest.SerializeToString,
+            forebay_dot_v1_dot_enroll__pb2.ConfirmResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,12 @@ class EnrollServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnrollServiceAsyncStub: ...
     Enroll: _grpc.UnaryUnaryMultiCallable[_enroll_pb2.EnrollRequest, _enroll_pb2.EnrollResponse]
+    Renew: _grpc.UnaryUnaryMultiCallable[_enroll_pb2.RenewRequest, _enroll_pb2.RenewResponse]
+    """Renew: an agent, authenticated with the certificate that it has, gets one for a new key. The old one stays good until
+    the agent has come in with the new one (Confirm), or until it expires.
+    """
+    Confirm: _grpc.UnaryUnaryMultiCallable[_enroll_pb2.ConfirmRequest, _enroll_pb2.ConfirmResponse]
+    """Confirm: called with the new certificate; from then on the old one is refused."""
 
 @_typing.type_check_only
 class EnrollServiceAsyncStub(EnrollServiceStub):
@@ -45,6 +51,12 @@ class EnrollServiceAsyncStub(EnrollServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enroll: _aio.UnaryUnaryMultiCallable[_enroll_pb2.EnrollRequest, _enroll_pb2.EnrollResponse]  # type: ignore[assignment]
+    Renew: _aio.UnaryUnaryMultiCallable[_enroll_pb2.RenewRequest, _enroll_pb2.RenewResponse]  # type: ignore[assignment]
+    """Renew: an agent, authenticated with the certificate that it has, gets one for a new key. The old one stays good until
+    the agent has come in with the new one (Confirm), or until it expires.
+    """
+    Confirm: _aio.UnaryUnaryMultiCallable[_enroll_pb2.ConfirmRequest, _enroll_pb2.ConfirmResponse]  # type: ignore[assignment]
+    """Confirm: called with the new certificate; from then on the old one is refused."""
 
 class EnrollServiceServicer(metaclass=_abc_1.ABCMeta):
     """EnrollService turns a one-time token and the agent's certificate signing request into a certificate. The caller
@@ -57,5 +69,23 @@ class EnrollServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _enroll_pb2.EnrollRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enroll_pb2.EnrollResponse, _abc.Awaitable[_enroll_pb2.EnrollResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Renew(
+        self,
+        request: _enroll_pb2.RenewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enroll_pb2.RenewResponse, _abc.Awaitable[_enroll_pb2.RenewResponse]]:
+        """Renew: an agent, authenticated with the certificate that it has, gets one for a new key. The old one stays good until
+        the agent has come in with the new one (Confirm), or until it expires.
+        """
+
+    @_abc_1.abstractmethod
+    def Confirm(
+        self,
+        request: _enroll_pb2.ConfirmRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_enroll_pb2.ConfirmResponse, _abc.Awaitable[_enroll_pb2.ConfirmResponse]]:
+        """Confirm: called with the new certificate; from then on the old one is refused."""
 
 def add_EnrollServiceServicer_to_server(servicer: EnrollServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -45,6 +45,8 @@ class _RefusalCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefusalCo
     """the archive or ledger cannot take it now; try again later"""
     REFUSAL_CODE_EPOCH: _RefusalCode.ValueType  # 9
     """the epoch is older than the mark's"""
+    REFUSAL_CODE_NOT_APPROVED: _RefusalCode.ValueType  # 10
+    """the centre has not approved the stream, or a column of it"""
 
 class RefusalCode(_RefusalCode, metaclass=_RefusalCodeEnumTypeWrapper): ...
 
@@ -67,6 +69,8 @@ REFUSAL_CODE_UNAVAILABLE: RefusalCode.ValueType  # 8
 """the archive or ledger cannot take it now; try again later"""
 REFUSAL_CODE_EPOCH: RefusalCode.ValueType  # 9
 """the epoch is older than the mark's"""
+REFUSAL_CODE_NOT_APPROVED: RefusalCode.ValueType  # 10
+"""the centre has not approved the stream, or a column of it"""
 Global___RefusalCode: _TypeAlias = RefusalCode  # noqa: Y015
 
 @_typing.final

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from forebay_agent.capture import marks
 from forebay_agent.capture.log import LogReader, LogTable, Retention
-from forebay_agent.capture.mysql import charset, describe, sql, triggers, values
+from forebay_agent.capture.mysql import canary, charset, describe, sql, triggers, values
 from forebay_agent.capture.mysql.examine import examine
 from forebay_agent.capture.mysql.horizon import TOLD_ENGINES, OpenWork
 from forebay_agent.capture.mysql.log.source import MySQLLog
@@ -22,7 +22,7 @@ _WHOLE: Final = RowRange(())
 
 
 class MySQLSource:
-    """One read-only session with a MySQL or MariaDB server; what writes (install, purge) gets a session of its own."""
+    """One read-only session with a MySQL or MariaDB server; what writes (install, purge, canary) gets a session of its own."""
 
     def __init__(self, config: SourceConfig) -> None:
         """Connects. Raises SourceUnreachable, SourceDenied, PrivilegeMissing, TableMissing (no such database),
@@ -101,6 +101,9 @@ class MySQLSource:
 
     def examine_log(self, tables: Sequence[LogTable]) -> list[Finding]:
         return self._its_log().examine(tables)
+
+    def write_canary(self, table: TableName, row: str, at_us: int) -> None:
+        canary.write_row(self._writing(), table, row, at_us)
 
     def close(self) -> None:
         if self._log is not None:

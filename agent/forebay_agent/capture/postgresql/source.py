@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import pyarrow as pa
 
 from forebay_agent.capture import marks
 from forebay_agent.capture.log import LogReader, LogTable, Retention
-from forebay_agent.capture.postgresql import carrying, catalogue, decoding, sql
+from forebay_agent.capture.postgresql import canary, carrying, catalogue, decoding, sql
 from forebay_agent.capture.postgresql.examine import examine
 from forebay_agent.capture.postgresql.horizon import OpenTransactions
 from forebay_agent.capture.postgresql.log.source import PostgreSQLLog
@@ -21,9 +22,10 @@ _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 class PostgreSQLSource:
-    """See `Source`, `TriggerSource` and `LogSource`. Opened by `forebay_agent.capture.postgresql.open`."""
+    """See `Source`, `TriggerSource`, `LogSource`, `WritesRow` and `WritesMessage`. Opened by `forebay_agent.capture.postgresql.open`."""
 
     def __init__(self, config: SourceConfig) -> None:
+        self._config = config
         self._session = Session(config)
         self._transactions = OpenTransactions(self._session)
         self._triggers = Triggers(config, self._session)
@@ -82,6 +84,17 @@ class PostgreSQLSource:
 
     def examine_log(self, tables: Sequence[LogTable]) -> list[Finding]:
         return self._log.examine(tables)
+
+    def write_canary(self, table: TableName, row: str, at_us: int) -> None:
+        with closing(Session(self._config, writes=True)) as writer:
+            canary.write_row(writer, table, row, at_us)
+
+    def messages_come_back(self) -> bool:
+        return self._session.server_version >= canary.MESSAGES_VERSION
+
+    def write_message(self, text: str) -> None:
+        with closing(Session(self._config, writes=True)) as writer:
+            canary.write_message(writer, text)
 
     def close(self) -> None:
         self._triggers.close()

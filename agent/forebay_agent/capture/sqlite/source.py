@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from forebay_agent.capture import marks
 from forebay_agent.capture.source import ChangeTable, Finding, Horizon, RowRange, TableName, TableShape
-from forebay_agent.capture.sqlite import changes, statements
+from forebay_agent.capture.sqlite import canary, changes, statements
 from forebay_agent.capture.sqlite.examine import findings
 from forebay_agent.capture.sqlite.layout import Layout, describe
 from forebay_agent.capture.sqlite.reading import Reading
@@ -24,7 +24,7 @@ from forebay_agent.errors import PrivilegeMissing
 
 
 class SQLiteSource:
-    """Implements `TriggerSource`."""
+    """Implements `TriggerSource` and `WritesRow`."""
 
     def __init__(self, config: SourceConfig) -> None:
         """Raises SourceUnreachable, SourceDenied, SourceError."""
@@ -87,6 +87,13 @@ class SQLiteSource:
                 str(error),
                 remedy="Give the agent's user write access to the file and its folder, or set `purge = false`.",
             ) from error
+        finally:
+            with_writes.close()
+
+    def write_canary(self, table: TableName, row: str, at_us: int) -> None:
+        with_writes = Session(self._config, writes=True)
+        try:
+            canary.write_row(with_writes, table, row, at_us)
         finally:
             with_writes.close()
 

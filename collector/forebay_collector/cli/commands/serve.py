@@ -1,4 +1,4 @@
-"""Receive, load and control until told to stop (SIGTERM or SIGINT).
+"""Receive, load, control and show until told to stop (SIGTERM or SIGINT).
 
 One process does all of it unless --role says otherwise. Ready when the service manager hears READY, or when the log says
 so; the log goes to stderr, one line per event.
@@ -16,7 +16,7 @@ from typing import Final
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
 
-_ROLES: Final = ("receive", "load")
+_ROLES: Final = ("receive", "load", "console")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_roles,
         default=_ROLES,
         metavar="ROLE[,ROLE]",
-        help="do only this: receive, load (default: everything)",
+        help="do only this: receive, load, console (default: everything)",
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from forebay_collector.cli.listing import moment, print_json, print_table, span
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
-from forebay_collector.ledger import AgentRecord, Ledger, StreamRecord
+from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.load.backlog import Backlog, backlogs
 from forebay_collector.load.policy import remedy_of_hold
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
 def listing(ledger: Ledger, agent: str, department: str, held: bool | None) -> list[dict[str, Any]]:
     """One flat dict per stream."""
     now = ledger.database.clock()
-    at_agents = {name: state for record in ledger.agents.listing() for name, state in _at_agent(record)}
+    at_agents = {str(state.get("stream")): state for said in ledger.agents.streams().values() for state in said}
     streams = ledger.streams.listing(agent=agent, department=department, held=held)
     behind = backlogs(ledger)
     return [
@@ -91,7 +91,3 @@ def _row(stream: StreamRecord, at_agent: dict[str, Any], backlog: Backlog, now: 
         "remedy": remedy,
         "held_at": moment(hold.at) if hold else None,
     }
-
-
-def _at_agent(record: AgentRecord) -> list[tuple[str, dict[str, Any]]]:
-    return [(str(state.get("stream")), dict(state)) for state in record.streams]

@@ -20,22 +20,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--department", required=True, help="the department whose data the agent sends")
     parser.add_argument("--agent", required=True, help="the agent's name, one for ever")
     parser.add_argument("--expires", type=duration, default="24h", help="how long it can be used (default 24h)")
+    parser.add_argument("--reason", default="", metavar="WHY", help="kept in the audit")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it here, readable only by you; else printed")
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
     from forebay_collector.identity.authority import Authority, write_private
-    from forebay_collector.identity.token import make_token
+    from forebay_collector.service.actor import Actor
+    from forebay_collector.service.identity import make_token
 
     settings = office.settings()
     token = make_token(
         office.ledger(),
         Authority.load(settings.data.identity),
-        agent=arguments.agent,
-        department=arguments.department,
+        Actor.local(office.who()),
+        arguments.agent,
+        arguments.department,
         addresses=settings.addresses,
-        who=office.who(),
         life=arguments.expires,
+        why=arguments.reason,
     )
     if arguments.out is None:
         office.out.write(token.to_text() + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from forebay_agent.capture.log import LogTable
+from forebay_agent.capture.postgresql.canary import wants_messages
 from forebay_agent.capture.postgresql.log import publication, server, slot
 from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint
 from forebay_agent.capture.postgresql.log.fitness import unfit
@@ -57,7 +58,8 @@ def open_reader(
         reader = PostgreSQLLogReader(config, lambda: Session(config), stream, published, start, spill)
         reader.follow(tables)
         reader.opened()
-        stream.start(names.slot, names.publication, lsn)
+        messages = wants_messages(config.canary, stream.server_version)
+        stream.start(names.slot, names.publication, lsn, messages=messages)
         # who used the slot meanwhile may have moved it: the server then passes over that without a word
         slot.check_not_moved(slot.slot_of(session, names.slot), lsn)
     except BaseException:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from forebay_agent.capture.log import LogPiece, LogTable, TableEvent
+from forebay_agent.capture.postgresql.canary import text_of
 from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_text
 from forebay_agent.capture.postgresql.log.publication import Publication
 from forebay_agent.capture.postgresql.log.stream import Stream
@@ -61,6 +62,7 @@ class PostgreSQLLogReader:
         self._handed_on = HandedOn(self._session)
         self._open = False  # within a transaction of which rows were handed on
         self._told_at = self._looked_at = time.monotonic()
+        self._messages: list[str] = []  # of canaries
         self._news = False  # what is known changed, and no checkpoint holds it yet
         self._acknowledged = ""
         self.checkpoint = start.to_json()
@@ -168,6 +170,8 @@ class PostgreSQLLogReader:
                 self._streamed.abort(message)
                 return []
             if kind == b"M":
+                text = text_of(message)
+                self._messages += [text] if text is not None else []
                 return []
         except (ValueError, struct.error) as error:
             raise self._unreadable(str(error)) from None
@@ -199,7 +203,8 @@ class PostgreSQLLogReader:
     def _at_time(self) -> LogPiece | None:
         """The time is over."""
         within = self._within
-        if self._tables.rows or self._tables.waiting or (self._open and not within) or self._look_due():
+        news = self._tables.rows or self._tables.waiting or self._messages
+        if news or (self._open and not within) or self._look_due():
             return self._piece()
         end = self._end()
         if not within and end > self._lsn and time.monotonic() - self._told_at >= _IDLE_SECONDS:
@@ -226,7 +231,8 @@ class PostgreSQLLogReader:
         self._hand_on(end)
         self._lsn, self._told_at, self._news = end, time.monotonic(), False
         committed_at = self._scanner.committed_at if parts else 0
-        return LogPiece(parts, self._checkpoint(), position, self._open, committed_at)
+        messages, self._messages = tuple(self._messages), []
+        return LogPiece(parts, self._checkpoint(), position, self._open, committed_at, messages)
 
     def _hand_on(self, end: int) -> None:
         self._passed = end

@@ -82,12 +82,14 @@ class Stream:
             raise trouble(error, self._place) from None
         return Identity(str(system), int(timeline))
 
-    def start(self, slot: str, publication: str, lsn: int) -> None:
-        """Raises SourceError (the slot is in use), LogGap, LogUnfit, SourceUnreachable."""
+    def start(self, slot: str, publication: str, lsn: int, *, messages: bool = False) -> None:
+        """messages: those that were written to the log are sent too (MESSAGES_VERSION). Raises SourceError (the slot is in use), LogGap, LogUnfit, SourceUnreachable."""
         version = self.server_version
         options = {"proto_version": "1", "publication_names": identifier(publication)}
         if version >= STREAMING_VERSION:
             options |= {"proto_version": "2", "streaming": "on"}
+        if messages:
+            options["messages"] = "true"
         written = ", ".join(f"{name} {quoted(value)}" for name, value in options.items())
         command = f"START_REPLICATION SLOT {identifier(slot)} LOGICAL {lsn_text(lsn)} ({written})"
         pgconn = self._connection.pgconn

@@ -1,0 +1,158 @@
+"""What the centre approved: per stream, which columns may leave, each under which mask. Kept in `<state>/approvals.json`.
+
+Nothing is approved as long as the centre has never said anything. What it said last holds over restarts and while it
+cannot be reached. A column whose mask is another one now than it was approved with is not approved.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from forebay_agent import journal, kept
+from forebay_agent.errors import StateFolderUnusable
+from forebay_wire import canary, limits, schema
+from forebay_wire.errors import WireError
+from forebay_wire.schema import TableSchema
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import control_pb2
+
+FILE_NAME: Final = "approvals.json"
+UNHEARD: Final = "the centre has not said yet what it approves"
+
+Columns = Mapping[str, str]
+"""Names of columns -> the kind of their mask, empty when they are not masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """heard: the centre has said something. automatic: it approves whatever is proposed. streams: what else it approves."""
+
+    heard: bool = False
+    automatic: bool = False
+    revision: int = 0
+    streams: Mapping[StreamName, Columns] = field(default_factory=dict)
+
+    def of(self, stream: StreamName) -> Columns | None:
+        """What is approved of the stream; None: whatever is proposed."""
+        return None if self.automatic else self.streams.get(stream, {})
+
+    def lacking(self, stream: StreamName, columns: Iterable[tuple[str, str]]) -> list[str]:
+        """The columns, of these (name, mask), that may not leave."""
+        approved = self.of(stream)
+        return [] if approved is None else [name for name, mask in columns if approved.get(name) != mask]
+
+    @classmethod
+    def from_proto(cls, message: control_pb2.Approvals) -> Self:
+        """What cannot be read is not approved."""
+        streams: dict[StreamName, Columns] = {}
+        for each in message.approvals[: limits.MAX_STREAMS]:
+            try:
+                name = StreamName.from_proto(each.stream)
+            except WireError as error:
+                journal.warning("an approval names no stream", reason=error)
+                continue
+            streams[name] = {column.name: column.mask for column in each.columns}
+        return cls(True, message.automatic, message.revision, streams)
+
+    @classmethod
+    def from_kept(cls, content: Mapping[str, Any]) -> Self:
+        streams = {StreamName.parse(name): dict(columns) for name, columns in content["streams"].items()}
+        return cls(True, bool(content["automatic"]), int(content["revision"]), streams)
+
+    def to_kept(self) -> dict[str, Any]:
+        streams = {str(name): dict(columns) for name, columns in sorted(self.streams.items())}
+        return {"automatic": self.automatic, "revision": self.revision, "streams": streams}
+
+
+class Approvals:
+    """Any thread may call. current: what is approved now. generation: grows when that changes.
+
+    state: the state folder; None: nothing is kept. Raises StateFolderUnusable when the file cannot be read.
+    """
+
+    def __init__(self, state: Path | None) -> None:
+        self.current = Approved()
+        self.generation = 0
+        self.silent = ""
+        """why nothing was heard, where more is known than that"""
+        self._path = state / FILE_NAME if state is not None else None
+        self._lock = threading.Lock()
+        self._unkept = False
+        if self._path is not None:
+            self.current = _read(self._path)
+
+    @classmethod
+    def everything(cls) -> Self:
+        """Whatever is proposed is approved, and nothing is kept."""
+        made = cls(None)
+        made.current = Approved(True, automatic=True)
+        return made
+
+    def take(self, message: control_pb2.Approvals) -> None:
+        """What the centre says holds from here on, in whole. On a disk that is full it holds all the same, and is kept as
+        soon as that is possible (`keep`)."""
+        now = Approved.from_proto(message)
+        with self._lock:
+            before, self.current, self.silent = self.current, now, ""
+            if (before.heard, before.automatic, before.streams) != (True, now.automatic, now.streams):
+                self.generation += 1
+                journal.info("approvals", revision=now.revision, automatic=now.automatic, streams=len(now.streams))
+            self._unkept = self._unkept or before != now
+        self.keep()
+
+    def keep(self) -> None:
+        """Writes down what was not yet."""
+        with self._lock:
+            if not self._unkept or self._path is None:
+                return
+            try:
+                kept.write(self._path, self.current.to_kept())
+                self._unkept = False
+            except StateFolderUnusable as error:
+                journal.warning("approvals cannot be kept for now", reason=error)
+
+    def why_waits(self) -> str:
+        """Why nothing is approved at all, in words; empty when the centre has said something."""
+        return "" if self.current.heard else self.silent or UNHEARD
+
+    def why_not(self, stream: StreamName, table: TableSchema) -> str:
+        """Why batches of this stream under this schema may not leave, in words; empty when they may."""
+        if canary.is_canary(stream, table):
+            return ""
+        current = self.current
+        if current.automatic:
+            return ""
+        lacking = current.lacking(stream, ((each.name, mask_of(each)) for each in table.columns))
+        if not lacking:
+            return ""
+        return self.why_waits() or f"not approved: {listed(lacking)}"
+
+
+def mask_of(column: Any) -> str:
+    """The mask's kind of a field of a TableSchema."""
+    mask: bytes = (column.metadata or {}).get(schema.MASK, b"")
+    return mask.decode()
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Names for people, not too many."""
+    shown = list(names)
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def _read(path: Path) -> Approved:
+    content = kept.read(path, without="nothing is captured until the centre says again what it approves")
+    if content is None:
+        return Approved()
+    try:
+        return Approved.from_kept(content)
+    except (KeyError, TypeError, ValueError, AttributeError, WireError) as error:
+        raise StateFolderUnusable(
+            f"{path} does not hold approvals",
+            remedy="Remove it: nothing is captured until the centre says again what it approves.",
+        ) from error

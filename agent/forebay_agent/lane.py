@@ -1,0 +1,39 @@
+"""Lane: one table on its source's thread, and for how long it waits when it cannot go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from forebay_agent.backoff import Backoff
+from forebay_agent.config.model import TableConfig
+from forebay_agent.pipeline import StreamPipeline
+from forebay_wire.stream import StreamName
+
+HELD_SECONDS: Final = 30.0
+"""between looks at a stream that waits for a person"""
+
+FULL_SECONDS: Final = 5.0
+"""at most, between tries to find room in the outbox"""
+
+BACKOFF: Final = (0.5, 30.0)
+
+
+@dataclass(slots=True)
+class Lane:
+    """table: as it is configured, less what is not approved of it. due: on the monotonic clock. paused, unapproved: why
+    nothing of it is captured, in words; empty when it is."""
+
+    table: TableConfig
+    name: StreamName
+    due: float = 0.0
+    pipeline: StreamPipeline | None = None
+    backoff: Backoff = field(default_factory=lambda: Backoff(*BACKOFF))
+    held_in_epoch: int = 0  # 0: not held
+    paused: str = ""
+    unapproved: str = ""
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing of it is captured for now, though nothing is wrong."""
+        return bool(self.paused or self.unapproved)

@@ -1,0 +1,177 @@
+"""What the agent says of itself: to the collector in heartbeats, to people on the appliance in `<state>/status.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict
+
+from forebay_agent import durable, journal
+from forebay_agent.clock import Clock
+from forebay_agent.config.kept_offer import Outcome
+from forebay_agent.health import Health
+from forebay_agent.identity import Identity
+from forebay_agent.outbox import Outbox
+from forebay_agent.renewal import RenewalState
+from forebay_agent.stream_state import Board, StreamState, Trouble
+from forebay_agent.uplink import UplinkState
+from forebay_wire.v1 import control_pb2
+
+STATUS_FILE: Final = "status.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """How the process stands. refusal: why the newest files are not in force. offered: the revision of the offer that is,
+    0: none. paused: why the whole agent is paused, in words."""
+
+    configuration_hash: str
+    refusal: str
+    offered: int
+    newest_offer: Outcome
+    paused: str
+    uplink: UplinkState
+    renewal: RenewalState
+    canaries: tuple[control_pb2.CanaryState, ...]
+
+
+class Report:
+    """Any thread may call. situation: as it is now."""
+
+    def __init__(
+        self,
+        own: Identity,
+        state: Path,
+        outbox: Outbox,
+        board: Board,
+        clock: Clock,
+        situation: Callable[[], Situation],
+    ) -> None:
+        self._own = own
+        self._state = state
+        self._outbox = outbox
+        self._board = board
+        self._clock = clock
+        self._situation = situation
+        self._probe = Health(state)
+        self._started_us = clock.now_us()
+
+    def frame(self) -> control_pb2.Heartbeat:
+        """A heartbeat without its number and streams."""
+        now = self._situation()
+        return control_pb2.Heartbeat(
+            sent_at_us=self._clock.now_us(),
+            health=self._probe.measure(),
+            outbox=self._outbox_state(),
+            configuration_hash=now.configuration_hash,
+            configuration_refusal=now.refusal,
+            offer_revision=now.offered,
+            offer=_offer(now.newest_offer),
+            paused=bool(now.paused),
+            renewal_refusal=_told(now.renewal.trouble),
+            canaries=now.canaries,
+        )
+
+    def states(self) -> list[StreamState]:
+        """Every stream; one whose batches wait for the sending hours says so."""
+        waits = self._situation().uplink.waits
+        return [
+            replace(state, waits=state.waits or waits) if waits and state.sealed_seq > state.durable_seq else state
+            for state in self._board.all()
+        ]
+
+    def headline(self) -> str:
+        """One line for systemd."""
+        states = [state.state for state in self._board.all()]
+        told = ", ".join(f"{states.count(name)} {name}" for name in sorted(set(states)))
+        outbox = self._outbox.state()
+        connected = "connected" if self._situation().uplink.connected else "not connected"
+        return f"{told or 'no streams'}; outbox {outbox.batches} batches; collector {connected}"
+
+    def status(self) -> dict[str, Any]:
+        """What `status.json` holds."""
+        now = self._situation()
+        uplink, trouble, offer = now.uplink, now.uplink.trouble, now.newest_offer
+        refusal = now.renewal.trouble
+        return {
+            "pid": os.getpid(),
+            "written_at_us": self._clock.now_us(),
+            "started_at_us": self._started_us,
+            "agent": self._own.agent,
+            "department": self._own.department,
+            "configuration_hash": now.configuration_hash,
+            "configuration_refusal": now.refusal,
+            "paused": now.paused,
+            "offer": {
+                "in_force": now.offered,
+                "newest": offer.revision,
+                "outcome": offer.outcome,
+                "reason": offer.reason,
+                "decided_at_us": offer.decided_at_us,
+            },
+            "uplink": {
+                "connected": uplink.connected,
+                "address": uplink.address,
+                "since_us": uplink.since_us,
+                "code": trouble.code if trouble else "",
+                "reason": trouble.reason if trouble else (uplink.waits if uplink.connected else "connecting"),
+                "remedy": trouble.remedy if trouble else "",
+            },
+            "certificate": {
+                "expires_at_us": now.renewal.expires_at_us,
+                "code": refusal.code if refusal else "",
+                "reason": refusal.reason if refusal else "",
+                "remedy": refusal.remedy if refusal else "",
+            },
+            "canaries": [plain(canary) for canary in now.canaries],
+            "outbox": plain(self._outbox_state()),
+            "streams": [
+                {
+                    **plain(state.to_proto()),
+                    "stream": str(state.name),
+                    "log_hours_left": state.log_hours_left,
+                    "log_kept": state.log_kept,
+                }
+                for state in self.states()
+            ],
+        }
+
+    def write(self) -> None:
+        try:
+            content = json.dumps(self.status(), ensure_ascii=False).encode()
+            durable.write(self._state / STATUS_FILE, content, mode=0o644, synced=False)
+        except OSError as error:
+            journal.warning("status cannot be written", reason=error.strerror or type(error).__name__)
+
+    def _outbox_state(self) -> control_pb2.OutboxState:
+        state = self._outbox.state()
+        return control_pb2.OutboxState(
+            batches=state.batches,
+            bytes=state.bytes,
+            cap_bytes=state.cap_bytes,
+            disk_free_bytes=state.disk_free_bytes,
+            full=state.full,
+        )
+
+
+def plain(message: Any) -> dict[str, Any]:
+    """A message's fields with their defaults; numbers as numbers."""
+    told = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return {name: int(value) if isinstance(value, str) and value.isdigit() else value for name, value in told.items()}
+
+
+def _told(trouble: Trouble | None) -> str:
+    return f"{trouble.code}: {trouble.reason}" if trouble is not None else ""
+
+
+def _offer(newest: Outcome) -> control_pb2.OfferState | None:
+    if not newest.outcome:
+        return None
+    return control_pb2.OfferState(
+        revision=newest.revision, outcome=newest.outcome, reason=newest.reason, decided_at_us=newest.decided_at_us
+    )

@@ -1,0 +1,61 @@
+"""A stream whose columns are selected otherwise than its rows were captured with: approved later or no more, configured
+otherwise, masked otherwise.
+
+    fewer columns                      the stream goes on; what is gone is captured no more
+    a column more, or another mask     the table is taken anew: rows that are in the platform already would keep NULL for the
+                                       column, or what the other mask left of it
+
+A checkpoint says which selection its rows were captured with (`selection`) and the schema of the last that were sealed
+(`schema`). Columns that the table itself was given while the selection stayed as it was are not looked at here: the
+modes follow those.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from forebay_agent import journal
+from forebay_agent.approval.approvals import listed, mask_of
+from forebay_agent.capture.captured import Checkpoint
+from forebay_agent.capture.table import START, selection_of
+from forebay_agent.config.model import TableConfig
+from forebay_agent.outbox import Outbox
+from forebay_agent.pipeline import checkpoint_of
+from forebay_wire.schema import TableSchema
+from forebay_wire.stream import StreamName
+
+
+def widened(outbox: Outbox, before: Checkpoint, table: TableConfig, now: TableSchema) -> list[str]:
+    """Columns of `now` that rows captured up to `before` lack, or have under another mask, because the selection was another
+    one then."""
+    if before.selection in ("", selection_of(table)) or before.phase == START:
+        return []
+    known = _columns(outbox, before.schema)
+    return [each.name for each in now.columns if known.get(each.name) != mask_of(each)]
+
+
+def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSchema) -> None:
+    """Before a polled table is captured: sets it back to its start, durably, where it has to be taken anew. Raises what
+    `Outbox.put` raises, Superseded too."""
+    record = outbox.stream(name)
+    before = checkpoint_of(record)
+    selection = selection_of(table)
+    if before.selection == selection or before.phase == START:
+        return
+    after = before.advanced(selection=selection)
+    added = widened(outbox, before, table, now)
+    if added:
+        journal.info("table is taken anew", stream=name, columns=listed(added))
+        after = after.advanced(phase=START, after=None, low=None, through=None)
+    outbox.put(record, [], after.to_json())
+
+
+def _columns(outbox: Outbox, fingerprint: str) -> dict[str, str]:
+    """Names and masks of a schema that the outbox keeps; none when it does not."""
+    if not fingerprint:
+        return {}
+    with closing(outbox.reader()) as reader:
+        serialized = reader.schema(bytes.fromhex(fingerprint))
+    if serialized is None:
+        return {}
+    return {each.name: mask_of(each) for each in TableSchema.parse(serialized, bytes.fromhex(fingerprint)).columns}

@@ -1,0 +1,62 @@
+"""The console within a process: its server, and the comparisons that people ask for on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from forebay_collector.archive import Archive
+from forebay_collector.console.app import make_app
+from forebay_collector.console.server import ConsoleServer
+from forebay_collector.ledger import Ledger
+from forebay_collector.platform.contract import Platform
+from forebay_collector.service.verification import Verifier
+from forebay_collector.settings import Settings
+from forebay_collector.workers import Died
+
+
+class Once:
+    """The platform, opened when somebody first asks for it, and then the same for everybody."""
+
+    def __init__(self, open_platform: Callable[[], Platform]) -> None:
+        self._open = open_platform
+        self._lock = threading.Lock()
+        self._opened: Platform | None = None
+
+    def __call__(self) -> Platform:
+        """Raises PlatformError."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+
+
+class ConsoleHost:
+    """Opens the console's address at once and serves from `start` to `stop`."""
+
+    def __init__(
+        self, settings: Settings, ledger: Ledger, archive: Archive, open_platform: Callable[[], Platform], died: Died
+    ) -> None:
+        """Raises AddressUnusable, ConfigurationError."""
+        self._server = ConsoleServer(settings, died)
+        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform, secure=self._server.secure)
+        self._verifier = Verifier(ledger, open_platform, on_death=died)
+
+    @property
+    def address(self) -> str:
+        """Where a browser on this machine finds it."""
+        return self._server.address
+
+    def start(self) -> None:
+        """Raises AddressUnusable."""
+        self._verifier.start()
+        self._server.start(self._app)
+
+    def stop(self) -> None:
+        self._verifier.stop()
+        self._server.stop()

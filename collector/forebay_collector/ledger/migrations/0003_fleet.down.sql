@@ -1,0 +1,15 @@
+DROP INDEX command_of_agent;
+DROP INDEX command_created;
+ALTER TABLE command DROP COLUMN sent_at;
+ALTER TABLE command DROP COLUMN effect;
+ALTER TABLE command DROP COLUMN why;
+DROP TABLE offer;
+DROP TABLE rollout;
+DROP TABLE health_sample;
+DROP TABLE canary;
+DROP TABLE agent_place;
+DROP TABLE agent_stream;
+ALTER TABLE agent DROP COLUMN two_places_at;
+ALTER TABLE agent DROP COLUMN heartbeat_ms;
+ALTER TABLE agent DROP COLUMN connected_since;
+ALTER TABLE agent ADD COLUMN streams TEXT NOT NULL DEFAULT '[]';

@@ -1,0 +1,11 @@
+DROP TABLE oidc_request;
+DROP TABLE login_attempt;
+DROP TABLE api_token;
+DROP TABLE login_link;
+DROP TABLE session;
+DROP TABLE account;
+DROP TABLE audit_head;
+DROP INDEX audit_department;
+ALTER TABLE audit DROP COLUMN digest;
+ALTER TABLE audit DROP COLUMN previous;
+ALTER TABLE audit DROP COLUMN department;
