@@ -5,7 +5,7 @@ followed up to now        -> goes on where it was
 not followed meanwhile    -> its next epoch, with a new snapshot: changes went by unseen
 parked                    -> stays so until it is taken anew
 the log no longer holds what was not captured (a gap) -> every stream that needed it is parked with the gap's bounds;
-                          those at their start begin at the log's end
+                          those of which nothing was sealed begin at the log's end
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Final
 
 from forebay_agent.capture.log import LogReader, LogSource, offers_log
 from forebay_agent.capture.plan import describe, mode_not_offered
-from forebay_agent.capture.snapshot import SNAPSHOT
 from forebay_agent.capture.source import Source
 from forebay_agent.capture.table import START, CapturedTable
 from forebay_agent.clock import Clock
@@ -30,7 +29,7 @@ from forebay_agent.errors import (
     StatementTimeout,
 )
 from forebay_agent.log.putting import AGENT
-from forebay_agent.log.stream import LOG, LogStream, parking
+from forebay_agent.log.stream import LogStream, parking
 from forebay_agent.outbox import LogRecord, NewEpoch, Outbox, StreamPut
 from forebay_agent.pipeline import checkpoint_of, refuse_unfit
 from forebay_agent.sealing import Sealing
@@ -115,13 +114,13 @@ class Opening:
         followed = [stream for stream in opened.streams if not stream.parked]
         if not followed:
             return
-        beginning = [stream for stream in followed if stream.checkpoint.phase == START]
+        beginning = [stream for stream in followed if _is_fresh(stream)]
         goes_on = log is not None and len(beginning) < len(followed)
         try:
             checkpoint = log.checkpoint if log is not None and goes_on else None
             opened.reader = source.open_log([stream.log_table for stream in followed], checkpoint)
         except LogGap as gap:
-            puts += [_parked(stream, gap) for stream in followed if stream.checkpoint.phase != START]
+            puts += [_parked(stream, gap) for stream in followed if not _is_fresh(stream)]
             if beginning:
                 opened.reader = source.open_log([stream.log_table for stream in beginning], None)
             else:
@@ -144,7 +143,7 @@ class Opening:
         why = ""
         if before.plan not in ("", checkpoint.plan) and record.next_seq > 1:
             why = "mode, key or cursor of the table's entry changed"
-        elif checkpoint.phase in (SNAPSHOT, LOG) and (log is None or name.table not in log.tables):
+        elif not _is_fresh(stream) and not stream.parked and (log is None or name.table not in log.tables):
             why = "the log went on while this table was not followed"
         if why:
             stream.checkpoint = checkpoint = captured.claim(type(checkpoint)())
@@ -153,6 +152,12 @@ class Opening:
             puts.append(StreamPut(record, after, (), (), (epoch,)))
             stream.record = after
         return stream
+
+
+def _is_fresh(stream: LogStream) -> bool:
+    """Whether nothing of the stream's epoch was sealed: its snapshot tells all, from wherever the log is read on. One that
+    waits for its snapshot may have told of changes already, and needs every later one of the same keys."""
+    return stream.checkpoint.phase == START and stream.record.next_seq == 1
 
 
 def _parked(stream: LogStream, gap: LogGap) -> StreamPut:
