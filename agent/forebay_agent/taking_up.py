@@ -1,7 +1,8 @@
 """A stream whose columns are selected otherwise than its rows were captured with: approved later or no more, configured
 otherwise, masked otherwise.
 
-    fewer columns                      the stream goes on; what is gone is captured no more
+    fewer columns, or another type     the stream's next epoch, with all of the table: within an epoch no column leaves, and none
+                                       changes its type
     a column more, or another mask     the table is taken anew: rows that are in the platform already would keep NULL for the
                                        column, or what the other mask left of it
 
@@ -14,11 +15,14 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import pyarrow as pa
+
 from forebay_agent import journal
 from forebay_agent.approval.approvals import listed, mask_of
 from forebay_agent.capture.captured import Checkpoint
 from forebay_agent.capture.table import START, selection_of
 from forebay_agent.config.model import TableConfig
+from forebay_agent.log.putting import AGENT
 from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import checkpoint_of
 from forebay_wire.schema import TableSchema
@@ -34,13 +38,25 @@ def widened(outbox: Outbox, before: Checkpoint, table: TableConfig, now: TableSc
     return [each.name for each in now.columns if known.get(each.name) != mask_of(each)]
 
 
+def left_out(outbox: Outbox, before: Checkpoint, now: TableSchema) -> list[str]:
+    """Columns of the rows sealed last in this epoch that `now` lacks, or has with another type."""
+    types = {each.name: each.type for each in now.columns}
+    return [each.name for each in _fields(outbox, before.schema) if types.get(each.name) != each.type]
+
+
 def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSchema) -> None:
     """Before a polled table is captured: sets it back to its start, durably, where it has to be taken anew. Raises what
     `Outbox.put` raises, Superseded too."""
     record = outbox.stream(name)
     before = checkpoint_of(record)
     selection = selection_of(table)
-    if before.selection == selection or before.phase == START:
+    if before.selection == selection or (before.phase == START and not before.schema):
+        return
+    gone = left_out(outbox, before, now)
+    if gone:
+        why = f"these columns are not captured any more, or as another type: {listed(gone)}"
+        journal.info("table is taken anew", stream=name, reason=why)
+        outbox.reset(name, who=AGENT, why=why)
         return
     after = before.advanced(selection=selection)
     added = widened(outbox, before, table, now)
@@ -52,10 +68,13 @@ def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSche
 
 def _columns(outbox: Outbox, fingerprint: str) -> dict[str, str]:
     """Names and masks of a schema that the outbox keeps; none when it does not."""
+    return {each.name: mask_of(each) for each in _fields(outbox, fingerprint)}
+
+
+def _fields(outbox: Outbox, fingerprint: str) -> list[pa.Field]:
+    """The table's columns in a schema that the outbox keeps; none when it does not."""
     if not fingerprint:
-        return {}
+        return []
     with closing(outbox.reader()) as reader:
         serialized = reader.schema(bytes.fromhex(fingerprint))
-    if serialized is None:
-        return {}
-    return {each.name: mask_of(each) for each in TableSchema.parse(serialized, bytes.fromhex(fingerprint)).columns}
+    return [] if serialized is None else TableSchema.parse(serialized, bytes.fromhex(fingerprint)).columns

@@ -82,7 +82,7 @@ class Mirrors:
 
 class Mirror:
     """Of one table, by its key, as far as whole transactions were read. rows: a value that was never told is not in its row.
-    events: in order. lost: why, when it is. One chunk is a snapshot of the whole table."""
+    events: in order. begun: how often it began anew. lost: why, when it is. One chunk is a snapshot of the whole table."""
 
     def __init__(self, mirrors: Mirrors, table: LogTable) -> None:
         self.mirrors = mirrors
@@ -91,6 +91,7 @@ class Mirror:
         self.shape: TableShape = table.shape
         self.rows: dict[Key, Row] = {}
         self.events: list[TableEvent] = []
+        self.begun = 0
         self.fresh = False  # a snapshot is in it
         self.chunk: dict[Key, Row] | None = None  # as read
         self.target = ""  # the log must have passed this
@@ -171,6 +172,8 @@ class Mirror:
             return
         assert event.shape is not None
         if event.kind is EventKind.GREW:
+            added = {column.name: None for column in event.shape.columns[len(self.shape.columns) :]}
+            self.rows = {key: row | added for key, row in self.rows.items()}
             self.shape, self.chunk = event.shape, None
         else:
             self._anew(event.shape)
@@ -178,6 +181,7 @@ class Mirror:
 
     def _anew(self, shape: TableShape) -> None:
         self.rows, self.fresh, self.chunk, self.shape, self.disagrees = {}, False, None, shape, None
+        self.begun += 1
 
     def _apply(self, part: LogRows) -> None:
         for row in part.rows.to_pylist():

@@ -78,7 +78,7 @@ class Log:
         self.reader.close()
         self.source.close()
         deadline = time.monotonic() + SECONDS
-        while self.harness.rows("SELECT FROM pg_replication_slots WHERE active AND database = current_database()"):
+        while self.harness.rows("SELECT 1 FROM pg_replication_slots WHERE active AND database = current_database()"):
             assert time.monotonic() < deadline, "the server keeps the slot in use"
             time.sleep(0.01)
 

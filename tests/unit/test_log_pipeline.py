@@ -211,3 +211,27 @@ def test_a_table_that_waits_for_its_snapshot_misses_no_change_over_a_restart(tmp
     database.commit(("t", "d", {"id": 50}))
     agent.drain()
     assert agent.mirror("t") == source_rows(database, "t")
+
+
+def test_a_stream_that_told_changes_and_waits_for_its_snapshot_misses_no_change_of_columns_or_rows(
+    tmp_path: Path,
+) -> None:
+    draw = random.Random(5)
+    database = database_of(5)
+    database.add_column("t", "spare", pa.int64(), 7)
+    agent = Agent(tmp_path, database, draw)
+    agent.pipeline._snapshots.step = lambda: None  # type: ignore[method-assign]
+    agent.pipeline.step()
+    for name in TABLES:
+        database.commit((name, "u", database.tables[name].rows[(10,)] | {"v": "told"}))
+    while any(agent.outbox.stream(StreamName("d", "s", name)).next_seq == 1 for name in TABLES):
+        agent.pipeline.step()
+    database.drop_column("t", "spare")
+    database.commit(("u", "d", {"id": 10}))
+    agent.kill()
+    agent.drain()
+    assert agent.mirror("t") == source_rows(database, "t")
+    assert agent.mirror("u") == source_rows(database, "u")
+    assert {row["_epoch"] for row in agent.rows("t") if "spare" in row} == {1}
+    assert agent.outbox.stream(StreamName("d", "s", "t")).epoch == 2
+    assert agent.outbox.stream(StreamName("d", "s", "u")).epoch == 1

@@ -1,12 +1,12 @@
 """Opening the log of a source: which streams can follow it, from where, and what becomes of those that cannot.
 
 never captured            -> start: a snapshot beside the log
-captured with fewer columns, or other masks -> its next epoch, with a new snapshot
+captured with other columns, or other masks -> its next epoch, with a new snapshot
 followed up to now        -> goes on where it was
 not followed meanwhile    -> its next epoch, with a new snapshot: changes went by unseen
 parked                    -> stays so until it is taken anew
 the log no longer holds what was not captured (a gap) -> every stream that needed it is parked with the gap's bounds;
-                          those at their start begin at the log's end
+                          those of which nothing was sealed begin at the log's end
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from forebay_agent.log.stream import LOG, RANGE, LogStream, parking
 from forebay_agent.outbox import LogRecord, NewEpoch, Outbox, StreamPut
 from forebay_agent.pipeline import checkpoint_of, refuse_unfit
 from forebay_agent.sealing import Sealing
-from forebay_agent.taking_up import widened
+from forebay_agent.taking_up import left_out, widened
 from forebay_agent.transform import Transform
 from forebay_wire.digest import DigestAlgorithm
 from forebay_wire.stream import StreamName
@@ -156,6 +156,8 @@ class Opening:
             added := widened(self._outbox, before, table, sealing.transform.schema)
         ):
             why = f"these columns were not captured before, or under another mask: {listed(added)}"
+        elif not stream.parked and (gone := left_out(self._outbox, before, sealing.transform.schema)):
+            why = f"these columns are not captured any more, or as another type: {listed(gone)}"
         if why:
             stream.checkpoint = checkpoint = captured.claim(type(checkpoint)())
             after = replace(record.next_epoch(), checkpoint=checkpoint.to_json())

@@ -19,7 +19,10 @@ GENERATED_VERSION: Final = 180_000
 _KINDS: Final = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
 _PERSISTENCE: Final = {"u": "an unlogged table", "t": "a temporary table"}
 _OTHER_MODE: Final = 'Capture it with mode = "trigger", "cursor" or "snapshot".'
-_SINGLE_PARTITIONS: Final = " Not seen: TRUNCATE, ATTACH and DETACH of a single partition."
+_SINGLE_PARTITIONS: Final = (
+    " A single partition that is attached, detached, dropped, emptied or rewritten is seen within a minute, and makes the table "
+    "be read anew."
+)
 FULL: Final = "f"
 
 

@@ -68,7 +68,7 @@ FROM used u JOIN pg_enum e ON e.enumtypid = u.type
 UNION ALL
 SELECT u.name::text, concat_ws(':', a.attrelid, a.attnum, a.atttypid, a.attisdropped), 0, a.attnum
 FROM used u JOIN pg_type t ON t.oid = u.type AND t.typtype = 'c' JOIN pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0
-ORDER BY 3, 4, 2
+ORDER BY 3, 4, 2, 1
 """
 
 

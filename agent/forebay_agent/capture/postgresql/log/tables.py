@@ -3,6 +3,7 @@ to a table."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -294,10 +295,12 @@ class Tables:
         told = parse(message, self._decode)
         self.waiting += followed.take(self._session)
         judgement = self._judged(followed, told, layout_of(self._session(), followed.oid))
-        if judgement.kind is EventKind.LOST:
-            self._scanner.register(message, None)  # older than the key; before any row of now, another one comes
-        else:
-            self._scanner.register(message, followed.decode(told, judgement.shape))
+        decoder = None
+        if judgement.kind is not EventKind.LOST:
+            with contextlib.suppress(LogUnfit):
+                decoder = followed.decode(told, judgement.shape)
+        # without one: older than the key, or than its identity; before any row of now, another message comes
+        self._scanner.register(message, decoder)
 
     def _told(self, followed: Followed, told: RelationMessage, lsn: int, position: str) -> list[TableEvent]:
         if lsn < followed.known.since:
