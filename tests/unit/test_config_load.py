@@ -368,7 +368,9 @@ def test_every_setting_stands_in_the_examples(write: Write) -> None:
     text = "".join(file.read_text("utf-8") for file in EXAMPLES.rglob("*.toml"))
     written = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
     sections = ("[agent]", "[collector]", "[outbox]", "[log]", "[seal]")
-    folder = write("".join(f"{section}\n0 = 1\n" for section in sections), source="0 = 1\n[canary]\n0 = 1\n[[table]]\n0 = 1\n")
+    folder = write(
+        "".join(f"{section}\n0 = 1\n" for section in sections), source="0 = 1\n[canary]\n0 = 1\n[[table]]\n0 = 1\n"
+    )
     with pytest.raises(ConfigurationError) as caught:
         load(folder)
     refused = [problem.remedy for problem in caught.value.problems if problem.args[0] == "unknown key"]

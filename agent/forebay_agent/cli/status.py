@@ -116,10 +116,10 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     if told["configuration_refusal"]:
         yield from problems.indented("REFUSED:", told["configuration_refusal"])
         yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
-    if "offer" in told:  # the file may be one that an older version left
-        yield from _offer(told["offer"])
-    yield from _certificate(told["certificate"])
-    for canary in told["canaries"]:
+    # the file may be one that an older version left
+    yield from _offer(told["offer"]) if "offer" in told else ()
+    yield from _certificate(told["certificate"]) if "certificate" in told else ()
+    for canary in told.get("canaries", ()):
         yield from _canary(canary, since)
     yield ""
     yield from _streams(told["streams"], since)
