@@ -6,13 +6,14 @@ DB ?= sqlite
 ROWS ?= 2000000
 ROUNDS ?= 20
 SECONDS ?=
+LIVE ?=
 SEED ?=
 ONLY ?=
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -23,8 +24,8 @@ setup-runtime:
 	@packaging/setup.sh $(DB)
 
 .PHONY: demo
-demo: setup-runtime ## three departments, a collector, a writer, kill -9 in the middle, an independent comparison; DB= chooses the servers
-	@$(BIN)/python -m tests.servers $(DB) -- $(BIN)/forebay-collector demo
+demo: setup-runtime ## three departments, a collector, a writer, kill -9 in the middle, an independent comparison; LIVE=1 goes on, with the console
+	@$(BIN)/python -m tests.servers $(DB) -- $(BIN)/forebay-collector demo $(if $(LIVE),--live)
 
 .PHONY: test
 test: setup lint ## every test that runs here: unit, contract, fidelity, integration and end to end, on real servers
@@ -37,6 +38,10 @@ lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated 
 	$(BIN)/lint-imports
 	cd proto && ../$(BIN)/buf lint
 	$(BIN)/python proto/generate.py --check
+
+.PHONY: test-browser
+test-browser: setup ## people's ways through the console in Chromium, and its screenshots in docs/images
+	$(BIN)/pytest -q tests/browser
 
 .PHONY: test-faults
 test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run

@@ -249,8 +249,8 @@ class SourceWorker:
         self._pulses.tick(self._pulse, patience.total_seconds() + _GRACE_SECONDS)
 
     def _step_canary(self) -> None:
-        if self.stopping:
-            return
+        if self.stopping or all(lane.paused for lane in self.lanes.values()):
+            return  # a source that is paused is neither read nor written
         followed = any(lane.table.mode == LOG and not lane.still for lane in self.lanes.values())
         try:
             self.canary.step(self.session, self._log if followed else None)

@@ -59,14 +59,14 @@ def put(number: int, column: str, value: object) -> Alteration:
     return run(f"UPDATE audit SET {column} = :value WHERE id = :number", value=value, number=number)
 
 
-def rewrite(number: int, why: str) -> Alteration:
+def rewrite(number: int, **values: object) -> Alteration:
     """Alters an entry and computes its digest anew, as somebody would who knows how."""
 
     def do(connection: Connection) -> None:
         row = connection.execute(text("SELECT * FROM audit WHERE id = :id"), {"id": number}).mappings().one()
-        digest = chain.digest_of({**row, "why": why}, row["previous"])
-        sql = "UPDATE audit SET why = :why, digest = :digest WHERE id = :id"
-        connection.execute(text(sql), {"why": why, "digest": digest, "id": number})
+        entry = {**row, **values}
+        changed = {**values, "digest": chain.digest_of(entry, entry["previous"])}
+        connection.execute(tables.audit.update().where(tables.audit.c.id == number).values(**changed))
 
     return do
 

@@ -32,7 +32,7 @@ OFF = CanaryConfig("off")
 
 
 class SourceStage:
-    """state outlives a restart."""
+    """state outlives a restart. paused: why a stream is, in words."""
 
     def __init__(
         self, harness: SourceHarness, state: Path, *tables: TableConfig, canary: CanaryConfig = OFF, **config: object
@@ -41,6 +41,7 @@ class SourceStage:
         self.state = state
         self.tables = tables
         self.config = {"poll_interval": timedelta(milliseconds=10), "linger": timedelta(0), "canary": canary, **config}
+        self.paused: Callable[[StreamName], str] = lambda _: ""
         state.mkdir(exist_ok=True)
         self.start()
 
@@ -60,6 +61,7 @@ class SourceStage:
             clock,
             approvals=self.approvals,
             proposals=self.proposals,
+            paused=lambda name: self.paused(name),
         )
 
     def stop(self) -> None:

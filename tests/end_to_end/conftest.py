@@ -68,8 +68,21 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.fixture
 def site_of(fleet: Fleet) -> Callable[[Department], Site]:
-    """Adds a site over a SQLite file."""
-    return lambda department: fleet.add(department, "sqlite", None, 7)
+    """Adds a site over a SQLite file, without a canary."""
+
+    def added(department: Department) -> Site:
+        site = fleet.add(department, "sqlite", None, 7)
+        canary(site, "off")
+        return site
+
+    return added
+
+
+def canary(site: Site, kind: str, every: str = "5m") -> None:
+    """What the source's file says of its canary."""
+    (file,) = (site.home / "sources.d").glob("*.toml")
+    text, _, _ = file.read_text("utf-8").partition("\n[canary]")
+    file.write_text(f'{text}\n[canary]\nkind = "{kind}"\nevery = "{every}"\n', "utf-8")
 
 
 def assert_equal(fleet: Fleet, seconds: float = 40) -> None:

@@ -23,6 +23,7 @@ from tests.end_to_end.conftest import (
     agent,
     agent_status,
     assert_equal,
+    canary,
     collector,
 )
 from tests.end_to_end.proxy import Proxy
@@ -189,6 +190,24 @@ def test_sql_and_verify_answer_while_loads_go_on(fleet: Fleet, site_of: SiteOf) 
     assert_equal(fleet)
     with contextlib.closing(sqlite3.connect(fleet.platform / "catalog.db")) as connection:
         assert connection.execute("SELECT count(*) FROM iceberg_tables").fetchone() == (2,)
+
+
+def test_a_canary_goes_the_whole_way_to_the_platform_and_is_no_table_to_verify(fleet: Fleet, site_of: SiteOf) -> None:
+    site = site_of(SMALL_LOW_INCOME)
+    canary(site, "read", "1s")
+    fleet.start()
+
+    def canaries() -> list[dict[str, Any]]:
+        return [dict(each) for each in agent_status(site).get("canaries", [])]
+
+    _wait_for(lambda: any(each["round_trip_us"] for each in canaries()))
+    told = collector(fleet, "sql", 'select id, kind from "民政局.dbk.forebay.canary"', "--format", "json")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout) == [{"id": "dbk", "kind": "read"}]
+    verified = collector(fleet, "verify", "--all", "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert [entry["stream"] for entry in json.loads(verified.stdout)] == ["民政局/dbk/main.low_income"]
+    assert_equal(fleet)
 
 
 def _state_of(site: Site, table: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 import tarfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from forebay_wire.canary import stream_of
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 from tests.daemon.agent import PEOPLE, AgentProcess
@@ -266,3 +268,19 @@ def test_a_paused_agent_says_so_and_a_second_pause_changes_its_reason(agent: Age
     assert agent.command("status").stdout.count("paused by the centre: two") >= 1
     centre.ask(resume=control_pb2.Resume())
     assert centre.until(lambda beat: not beat.paused)
+
+
+def test_the_canary_of_a_source_that_is_paused_as_a_whole_rests_too(
+    agent: AgentProcess, centre: Centre, script: Script
+) -> None:
+    """For a while the DBA has the database to themselves."""
+    file = agent.home / "sources.d" / "civil.toml"
+    file.write_text(re.sub(r"\[canary\]\n.*\n", '[canary]\nevery = "1s"\n', file.read_text()))
+    canary = stream_of(DEPARTMENT, "civil")
+    agent.until(lambda: len(script.seqs(canary)) > 2)
+    assert centre.ask(pause=control_pb2.Pause(scope=SOURCE, reason="the DBA works on it")).last.code == ""
+    sung, number = script.seqs(canary), centre.heartbeats[-1].number
+    centre.until(lambda beat: beat.number > number + 15)
+    assert len(script.seqs(canary)) <= len(sung) + 1, "it was on its way"
+    assert centre.ask(resume=control_pb2.Resume(scope=SOURCE)).last.code == ""
+    agent.until(lambda: len(script.seqs(canary)) > len(sung) + 2)

@@ -145,6 +145,29 @@ def test_a_withdrawal_stops_capture_at_once_and_keeps_what_was_not_sent(
     agent.until(lambda: agent.status()["outbox"]["batches"] == 0)
 
 
+def test_what_is_not_approved_is_not_read_for_a_command_either_and_keeps_none_waiting(
+    agent: AgentProcess, centre: Centre, script: Script
+) -> None:
+    centre.approvals = approved(PEOPLE)
+    agent.insert(1, 5)
+    agent.start()
+    agent.until(lambda: len(script.rows(PEOPLE)) >= 5)
+    digest = control_pb2.SourceDigest(stream=PEOPLE.to_proto())
+    assert centre.ask(source_digest=digest).last.rows == 5
+    script.answers = False
+    agent.insert(6, 5)
+    agent.until(lambda: len(script.rows(PEOPLE)) >= 10)
+    centre.approve(control_pb2.Approvals())
+    script.calls[-1].cancel()  # what was sent and not acknowledged would be sent again
+    agent.until(lambda: agent.stream()["code"] == "FB-NOT-APPROVED")
+    refused = centre.ask(source_digest=digest).last
+    assert (refused.code, refused.rows) == ("FB-NOT-APPROVED", 0)
+    began = time.monotonic()
+    drained = centre.ask(drain=control_pb2.Drain(timeout_seconds=30)).last
+    assert "streams in trouble" in drained.reason
+    assert time.monotonic() - began < 20
+
+
 def test_what_is_configured_otherwise_is_proposed_anew_and_all_of_it_when_it_is_asked_for(
     agent: AgentProcess, centre: Centre
 ) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
 
 from forebay_collector.errors import IdentityRefused
-from forebay_collector.ledger import Ledger
+from forebay_collector.ledger import Ledger, audit
 from forebay_collector.ledger.agents import put_certificate
 from forebay_collector.ledger.certificates import Ended
 from forebay_collector.ledger.migrate import migrate
@@ -50,6 +52,18 @@ def other(ledger: Ledger) -> Iterator[Ledger]:
     opened = Ledger.open(ledger.database.url.render_as_string(hide_password=False))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def overlapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transactions take long enough at their end for others to run into them."""
+    record = audit.record
+
+    def slowly(*arguments: Any, **more: Any) -> int:
+        time.sleep(0.05)
+        return record(*arguments, **more)
+
+    monkeypatch.setattr(audit, "record", slowly)
 
 
 def proposed(*columns: Column, stream: StreamName = STREAM, agent: str = "a1") -> ProposalRecord:
@@ -114,6 +128,7 @@ def test_what_changes_at_once_is_never_missed_by_who_asks_what_changed(ledger: L
     assert len(set(seen.values())) == len(streams)
 
 
+@pytest.mark.usefixtures("overlapping")
 def test_processes_that_decide_at_once_leave_one_decision(ledger: Ledger, other: Ledger) -> None:
     propose(ledger, proposed(ID, NAME))
     with ThreadPoolExecutor(8) as pool:
@@ -136,6 +151,7 @@ def test_what_was_received_before_is_approved_by_the_migration(ledger: Ledger) -
     migrate(ledger.database)
 
 
+@pytest.mark.usefixtures("overlapping")
 def test_one_certificate_is_in_force_whatever_comes_at_once(ledger: Ledger, other: Ledger) -> None:
     with ledger.database.write() as connection:
         put_certificate(connection, "a1", "d", "first", 2**62, 1, hostname="h", version="0")

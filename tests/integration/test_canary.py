@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from forebay_agent.check.canaries import check_canary
 from forebay_agent.config.model import CanaryConfig, TableConfig
 from forebay_agent.outbox import Hold
 from forebay_wire import canary
@@ -215,3 +216,24 @@ def test_without_rights_in_mode_log_the_log_has_to_come_to_its_end_of_then(mysql
         assert len(made(stage)) == 1
         log.reached = reached  # type: ignore[method-assign]
         stage.until(lambda: len(made(stage)) == 2)
+
+
+# ---- check
+
+
+def test_check_says_whether_the_canary_can_be_made_and_writes_nothing(harness: SourceHarness) -> None:
+    def checked(config: CanaryConfig) -> tuple[str, str, str]:
+        (found,) = check_canary(harness.config(canary=config), harness.open())
+        return found.severity, found.key, found.message
+
+    assert checked(CanaryConfig("auto"))[0] == "ok"
+    assert checked(CanaryConfig("off"))[0] == "note"
+    assert checked(CanaryConfig("row", table="alive"))[:2] == ("error", "canary.table")
+    harness.execute("CREATE TABLE alive (id VARCHAR(255) PRIMARY KEY, at BIGINT NOT NULL)")
+    severity, key, message = checked(CanaryConfig("row", table="alive"))
+    assert (severity, key) == ("error", "canary.table")
+    assert "made_at" in message
+    harness.execute("DROP TABLE alive", "CREATE TABLE alive (id VARCHAR(255) PRIMARY KEY, made_at BIGINT NOT NULL)")
+    assert checked(CanaryConfig("row", table="alive"))[0] == "ok"
+    assert harness.rows("SELECT * FROM alive") == []
+    assert checked(CanaryConfig("message"))[0] == ("ok" if harness.kind == "postgresql" else "error")

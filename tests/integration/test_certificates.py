@@ -7,36 +7,42 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from forebay_collector.founding import init
 from forebay_collector.identity import alarms, handshakes
-from forebay_collector.identity.authority import Authority, key_pem, new_key, pem
-from forebay_collector.identity.names import Identity, subject
-from forebay_collector.identity.token import Token, make_token
+from forebay_collector.identity.authority import Authority
 from forebay_collector.ledger import AuditRecord
 from forebay_collector.ledger import refusals as bounded
 from forebay_collector.service import identity as service
-from forebay_collector.service.actor import Actor
 from forebay_collector.settings import ControlSettings
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc, upload_pb2
+from forebay_wire.v1 import upload_pb2
 from tests.loading.control import HandAgent
 from tests.receiving.batches import DEPARTMENT, chained
 from tests.receiving.collector import InProcess, enrolled
+from tests.receiving.identities import (
+    AGENT,
+    OPERATOR,
+    UNAUTHENTICATED,
+    alarm,
+    comes_in,
+    confirm,
+    enroll,
+    no_alarms,
+    refused,
+    renew,
+    signed,
+    token_for,
+)
 from tests.receiving.sender import Credentials, Sender
 
-AGENT = "scjg-01"
-OPERATOR = Actor.local("li")
 HEARTBEAT = timedelta(seconds=2)
-UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
@@ -53,88 +59,10 @@ def authority(collector: InProcess) -> Authority:
     return Authority.load(collector.settings.data.identity)
 
 
-def alarm(collector: InProcess, action: str, seconds: float = 10) -> AuditRecord:
-    """The one entry with this action; the service derives an alarm from it."""
-    deadline = time.monotonic() + seconds
-    while not (entries := collector.ledger.audit.listing(action=action)):
-        assert time.monotonic() < deadline, [entry.action for entry in collector.ledger.audit.listing()]
-        time.sleep(0.02)
-    (entry,) = entries
-    derived = [view for view in service.alarms(collector.ledger, OPERATOR, 0) if view.id == entry.id]
-    assert [(view.action, bool(view.meaning), bool(view.remedy)) for view in derived] == [(action, True, True)]
-    return entry
-
-
-def no_alarms(collector: InProcess) -> None:
-    assert service.alarms(collector.ledger, OPERATOR, 0) == []
-
-
-def refused(collector: InProcess, credentials: Credentials) -> grpc.StatusCode:
-    """Both services refuse the certificate, with the same code."""
-    with Sender(collector.address, credentials) as sender:
-        upload: grpc.StatusCode = sender.failure().code()
-    agent = HandAgent(collector.address, credentials)
-    with pytest.raises(grpc.RpcError) as control:
-        agent.hello(AGENT)
-    agent.cut()
-    assert control.value.code() is upload
-    return upload
-
-
 def without_a_call(collector: InProcess, monkeypatch: pytest.MonkeyPatch) -> AuditRecord:
     monkeypatch.setattr(handshakes, "GRACE_S", 0.0)
     collector.pipeline.handshakes.settle()
     return alarm(collector, alarms.NO_CALL)
-
-
-def signing_request() -> tuple[bytes, bytes]:
-    """A PKCS#10 request and its key, PEM."""
-    key = new_key()
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "anybody")])
-    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.DER), key_pem(key)
-
-
-def renew(collector: InProcess, credentials: Credentials) -> Credentials:
-    request, key = signing_request()
-    with credentials.channel(collector.address) as channel:
-        response = enroll_pb2_grpc.EnrollServiceStub(channel).Renew(
-            enroll_pb2.RenewRequest(signing_request=request), timeout=10
-        )
-    return Credentials(response.authority, response.certificate, key)
-
-
-def confirm(collector: InProcess, credentials: Credentials) -> None:
-    with credentials.channel(collector.address) as channel:
-        enroll_pb2_grpc.EnrollServiceStub(channel).Confirm(enroll_pb2.ConfirmRequest(), timeout=10)
-
-
-def enroll(collector: InProcess, token: Token) -> Credentials:
-    request, key = signing_request()
-    bootstrap = Credentials(token.authority.encode(), token.certificate.encode(), token.key.encode())
-    with bootstrap.channel(collector.address) as channel:
-        response = enroll_pb2_grpc.EnrollServiceStub(channel).Enroll(
-            enroll_pb2.EnrollRequest(secret=token.secret, signing_request=request), timeout=10
-        )
-    return Credentials(response.authority, response.certificate, key)
-
-
-def token_for(collector: InProcess, authority: Authority, agent: str = AGENT) -> Token:
-    return make_token(
-        collector.ledger, authority, agent=agent, department=DEPARTMENT, addresses=[collector.address], who="root"
-    )
-
-
-def signed(authority: Authority, agent: str, department: str, ours: Credentials) -> Credentials:
-    """A certificate of this authority that no ledger knows."""
-    key = new_key()
-    certificate = authority._client(subject(agent, department), key.public_key(), datetime.now(UTC) + timedelta(days=1))
-    return Credentials(ours.authority, pem(certificate), key_pem(key))
-
-
-def comes_in(collector: InProcess, credentials: Credentials) -> None:
-    with Sender(collector.address, credentials) as sender:
-        sender.hello()
 
 
 # what TLS refuses
@@ -318,87 +246,6 @@ def test_of_many_that_use_one_token_at_once_one_gets_in_and_it_is_an_alarm(
     (winner,) = got
     comes_in(collector, winner)
     alarm(collector, alarms.SPENT_TWICE)
-
-
-# renewal
-
-
-def test_a_renewed_certificate_is_good_once_it_is_confirmed_and_from_then_on_the_old_one_is_refused(
-    collector: InProcess,
-) -> None:
-    old = enrolled(collector.settings, collector.ledger, AGENT)
-    with Sender(collector.address, old) as uploading:
-        uploading.hello()
-        new = renew(collector, old)
-        serial = Identity.of(x509.load_pem_x509_certificate(new.certificate)).serial
-        comes_in(collector, old)
-        assert refused(collector, new) is UNAUTHENTICATED, "before it is confirmed it opens nothing else"
-        no_alarms(collector)
-        confirm(collector, new)
-        assert uploading.failure().code() is UNAUTHENTICATED
-    no_alarms(collector)
-    agent = collector.ledger.agents.get(AGENT)
-    assert agent is not None
-    assert agent.serial == serial
-    comes_in(collector, new)
-    confirm(collector, new)  # its answer may have been lost
-    no_alarms(collector)
-    assert refused(collector, old) is UNAUTHENTICATED
-    alarm(collector, alarms.REPLACED)
-    for call in (renew, confirm):
-        with pytest.raises(grpc.RpcError) as error:
-            call(collector, old)
-        assert error.value.code() is UNAUTHENTICATED
-    assert [entry.action for entry in collector.ledger.audit.listing(subject=AGENT) if entry.who == AGENT][::-1][
-        :3
-    ] == [
-        "renew",
-        alarms.UNCONFIRMED,
-        "confirm",
-    ]
-    ended = {one.serial: one.ended_by for one in service.certificates(collector.ledger, OPERATOR, AGENT)}
-    assert sorted(ended.values()) == ["", "renewal"]
-    assert ended[serial] == ""
-
-
-def test_a_renewal_whose_answer_was_lost_is_done_again_and_the_lost_certificate_is_good_for_nothing(
-    collector: InProcess,
-) -> None:
-    old = enrolled(collector.settings, collector.ledger, AGENT)
-    lost = renew(collector, old)
-    new = renew(collector, old)
-    with pytest.raises(grpc.RpcError):
-        confirm(collector, lost)
-    alarm(collector, alarms.REPLACED)
-    comes_in(collector, old)
-    confirm(collector, new)
-    comes_in(collector, new)
-
-
-def test_a_certificate_that_was_renewed_and_not_confirmed_is_ended_by_a_new_enrolment_and_by_revocation(
-    collector: InProcess, authority: Authority
-) -> None:
-    first = renew(collector, enrolled(collector.settings, collector.ledger, AGENT))
-    own = enroll(collector, token_for(collector, authority))
-    with pytest.raises(grpc.RpcError):
-        confirm(collector, first)
-    second = renew(collector, own)
-    service.revoke(collector.ledger, OPERATOR, AGENT, "stolen")
-    with pytest.raises(grpc.RpcError):
-        confirm(collector, second)
-    alarm(collector, alarms.REVOKED)
-
-
-def test_a_signing_request_that_is_none_renews_nothing(collector: InProcess) -> None:
-    own = enrolled(collector.settings, collector.ledger, AGENT)
-    with own.channel(collector.address) as channel:
-        stub = enroll_pb2_grpc.EnrollServiceStub(channel)
-        for request in (b"", b"nothing", b"x" * (20 << 10)):
-            with pytest.raises(grpc.RpcError) as error:
-                stub.Renew(enroll_pb2.RenewRequest(signing_request=request), timeout=10)
-            assert error.value.code() is UNAUTHENTICATED
-    comes_in(collector, own)
-    assert len(collector.ledger.certificates.listing(AGENT)) == 1
 
 
 # one identity in two places

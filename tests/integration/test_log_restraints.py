@@ -13,8 +13,11 @@ import pytest
 
 from forebay_agent.config.model import AgentConfig, MaskConfig, TableConfig
 from forebay_agent.config.offer import Offer, laid_over
-from forebay_agent.control.commands import Commands
+from forebay_agent.control.commands import Commands, Handler
+from forebay_agent.control.pausing import Pausing
 from forebay_agent.control.retaking import Retaking
+from forebay_agent.pauses import Pauses, why_paused
+from forebay_agent.source_worker import SourceWorker
 from forebay_wire.v1 import control_pb2
 from tests.capturing.source_stage import SourceStage, drop_slots
 
@@ -123,8 +126,18 @@ class Asking:
 
     def __init__(self, stage: SourceStage) -> None:
         self._stage = stage
-        workers = lambda: [stage.worker]  # noqa: E731
-        more = {"take_snapshot": Retaking(stage.outbox, workers)}
+        pauses = Pauses(stage.state)
+        stage.paused = lambda name: why_paused(pauses, (), name)
+
+        def workers() -> list[SourceWorker]:
+            return [stage.worker]
+
+        pausing = Pausing(pauses, workers, stage.outbox, lambda: 1)
+        more: dict[str, Handler] = {
+            "take_snapshot": Retaking(stage.outbox, workers),
+            "pause": pausing.pause,
+            "resume": pausing.resume,
+        }
         self._commands = Commands(stage.outbox, stage.board, workers, more)
 
     def __call__(self, **kind: Any) -> control_pb2.CommandResult:
@@ -137,6 +150,52 @@ class Asking:
             assert time.monotonic() < deadline, "it is not answered"
             self._stage.worker.step()
         return parts[-1]
+
+
+def test_a_pause_says_what_becomes_of_the_changes_meanwhile_and_keeps_it(
+    log_harness: Any, tables: tuple[TableConfig, TableConfig], tmp_path: Path
+) -> None:
+    t, u = tables
+    with SourceStage(log_harness, tmp_path / "s", t, u) as stage:
+        stage.approve_all()
+        stage.until(lambda: all(len(stage.mirror(table.name)) == 2 for table in tables))
+        ask = Asking(stage)
+        one = control_pb2.Scope(stream=stage.stream(t.name).to_proto())
+        answer = ask(pause=control_pb2.Pause(scope=one, reason="x"))
+        assert f"goes on for its other tables: {t.name} will be taken anew" in answer.effect
+        log_harness.execute("DELETE FROM t WHERE id = 1", "DELETE FROM u WHERE id = 1")
+        stage.until(lambda: sorted(stage.mirror(u.name)) == [2])
+        assert sorted(stage.mirror(t.name)) == [1, 2]
+        assert "is resumed" in ask(resume=control_pb2.Resume(scope=one)).effect
+        stage.until(lambda: sorted(stage.mirror(t.name)) == [2])
+        assert epochs(stage) == [2, 1]
+        answer = ask(pause=control_pb2.Pause(scope=control_pb2.Scope(source="source")))
+        assert "waits where it was captured to: the database must keep it" in answer.effect
+        log_harness.execute("DELETE FROM t WHERE id = 2", "DELETE FROM u WHERE id = 2")
+        stage.rest()
+        assert all(sorted(stage.mirror(table.name)) == [2] for table in tables)
+        ask(resume=control_pb2.Resume(scope=control_pb2.Scope(source="source")))
+        stage.until(lambda: all(stage.mirror(table.name) == {} for table in tables))
+        assert epochs(stage) == [2, 1]
+
+
+def test_a_column_that_is_approved_without_its_mask_waits_and_never_leaves_unmasked(
+    log_harness: Any, tables: tuple[TableConfig, TableConfig], tmp_path: Path
+) -> None:
+    (t, _), table = tables, tables[0].name
+    approved = table.replace(".", "_")
+    with SourceStage(log_harness, tmp_path / "s", t) as stage:
+        stage.approve(**{approved: ["id", "mobile", "note"]})
+        stage.until(lambda: len(stage.mirror(table)) == 2)
+        sealed = len(stage.batches(table))
+        stage.restart(replace(t, masks=(MaskConfig("mobile", "mobile"),)))
+        log_harness.execute("INSERT INTO t VALUES (3, '13712345678', 'x3')")
+        stage.until(lambda: 3 in stage.mirror(table))
+        assert stage.state_of(table).columns_waiting == ("mobile",)
+        assert all("mobile" not in {c.name for c in schema.columns} for _, schema in stage.batches(table)[sealed:])
+        stage.approve(**{approved: {"id": "", "mobile": "mobile", "note": ""}})
+        stage.until(lambda: stage.mirror(table).get(1, {}).get("mobile") == "139****5678")
+        assert stage.state_of(table).columns_waiting == ()
 
 
 def test_a_range_of_keys_is_taken_anew_on_command(

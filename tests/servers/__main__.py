@@ -5,6 +5,7 @@ The command gets `--dialect`, `--port`, `--user` and `--password-file` at its en
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
         return 2
     dialect, command = arguments[0], arguments[2:]
     if dialect == "sqlite":
-        return subprocess.call([*command, "--dialect", dialect])
+        return _run([*command, "--dialect", dialect])
     with tempfile.TemporaryDirectory(prefix="forebay-server-") as folder:
         start = MariaDB.start if dialect == "mariadb" else PostgreSQL.start
         with start(Path(folder) / "server") as server:
@@ -28,7 +29,14 @@ def main(arguments: list[str]) -> int:
             password.touch(0o600)
             password.write_text(server.password, "utf-8")
             access = ["--port", str(server.port), "--user", server.user, "--password-file", str(password)]
-            return subprocess.call([*command, "--dialect", dialect, *access])
+            return _run([*command, "--dialect", dialect, *access])
+
+
+def _run(command: list[str]) -> int:
+    """The command's exit code. Ctrl-C is the command's own matter: it ends what it began, and so do we then."""
+    with subprocess.Popen(command) as process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return process.wait()
 
 
 if __name__ == "__main__":

@@ -101,6 +101,14 @@ def test_moving_a_character_from_one_field_to_the_next_is_found(whole: Ledger) -
     assert verdict.first_bad_id == 3
 
 
+def test_no_other_cut_of_the_same_characters_has_the_same_digest() -> None:
+    entry = {"id": 1, "at": 12, "subject": "", "why": "", "detail": "{}", "department": "", "who": "", "action": ""}
+    cuts = [("1", "2t3"), ("1t2", "3"), ("1t2t3", ""), ("", "1t2t3"), ("1", "2\0t3"), ("1\0", "2t3")]
+    digests = {chain.digest_of({**entry, "who": who, "action": action}, GENESIS) for who, action in cuts}
+    digests |= {chain.digest_of({**entry, "at": at, "id": number}, GENESIS) for number, at in ((1, 12), (11, 2))}
+    assert len(digests) == len(cuts) + 2
+
+
 @pytest.mark.parametrize("number", range(1, ENTRIES + 1))
 def test_a_removed_entry_is_named(whole: Ledger, number: int) -> None:
     verdict = altered(whole, run("DELETE FROM audit WHERE id = :n", n=number))
@@ -181,8 +189,13 @@ def test_two_entries_that_changed_places_are_found(whole: Ledger, one: int, othe
 
 @pytest.mark.parametrize("number", range(1, ENTRIES + 1))
 def test_an_entry_altered_together_with_its_digest_is_named(whole: Ledger, number: int) -> None:
-    verdict = altered(whole, rewrite(number, "nothing happened"))
-    assert (verdict.ok, verdict.first_bad_id) == (False, number)
+    for values in (
+        {"why": "nothing happened"},
+        {"previous": bytes(range(32))},
+        {"at": 1, "previous": bytes(range(32))},
+    ):
+        verdict = altered(whole, rewrite(number, **values))
+        assert (verdict.ok, verdict.first_bad_id) == (False, number), values
 
 
 def test_a_chain_that_was_computed_anew_is_found_by_who_noted_a_head(whole: Ledger) -> None:

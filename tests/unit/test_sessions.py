@@ -180,7 +180,7 @@ def test_an_api_token_gives_away_nothing_that_its_account_has_not(ledger: Ledger
     program = tokens.actor_of_token(ledger, small)
     assert program is not None
     with pytest.raises(NotPermitted):
-        tokens.make_token(ledger, program, "x", roles=["approver"])
+        tokens.make_token(ledger, program, "x", roles=["approver"], departments=["市监局"])
     with pytest.raises(NotPermitted):
         tokens.make_token(ledger, program, "x", roles=["operator"])
     with pytest.raises(NotPermitted):

@@ -233,6 +233,8 @@ def test_disabling_ends_sessions_links_and_tokens(ledger: Ledger) -> None:
     users.disable(ledger, ROOT, "zhang", "has left")
     assert sessions.session_of(ledger, session) is None
     assert tokens.actor_of_token(ledger, token) is None
+    late = sessions.open_session(ledger, zhang)
+    assert sessions.session_of(ledger, late) is None, "who logged in just before does not stay"
     assert users.account(ledger, ROOT, "zhang").state == "disabled"
     users.enable(ledger, ROOT, "zhang", "is back")
     assert sessions.session_of(ledger, session) is None, "what ended does not come back"

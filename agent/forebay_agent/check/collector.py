@@ -53,5 +53,8 @@ def _certificate(own: Identity, now: datetime) -> Checked:
     )
     if left >= RENEW_BEFORE:
         return Checked.fine(_PLACE, "certificate", message)
-    remedy = "Ask the centre for a token and run `forebay-agent enroll TOKENFILE` before that day."
+    remedy = (
+        "It should have been renewed by itself: `forebay-agent status` says why it was not. If that cannot be mended, ask the "
+        "centre for a token and run `forebay-agent enroll TOKENFILE` before that day."
+    )
     return Checked(_PLACE, Severity.WARNING, "certificate", message, remedy)

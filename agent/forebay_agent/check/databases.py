@@ -13,6 +13,7 @@ from forebay_agent.capture.plan import describe, mode_not_offered, open_capture
 from forebay_agent.capture.source import Severity, Source, TableShape
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
+from forebay_agent.check.canaries import check_canary
 from forebay_agent.check.checked import Checked
 from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import (
@@ -60,6 +61,7 @@ def check_source(config: SourceConfig, *, now: Callable[[], float] = time.time) 
         for table in config.tables:
             yield from check_table(config, source, table)
         yield from _log(config, source)
+        yield from check_canary(config, source)
     finally:
         source.close()
 

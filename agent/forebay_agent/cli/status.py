@@ -38,6 +38,14 @@ STALE_SECONDS: Final = 30.0
 
 _COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "behind", "kept", "waiting", "code")
 
+_NOT_WRITTEN_BEFORE: Final[dict[str, Any]] = {
+    "paused": "",
+    "offer": {"in_force": 0, "newest": 0, "outcome": "", "reason": "", "decided_at_us": 0},
+    "certificate": {"expires_at_us": 0, "code": "", "reason": "", "remedy": ""},
+    "canaries": [],
+}
+"""what the status of an agent that was not restarted since it was brought up to date does not hold"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--troubled", action="store_true", help="only streams that do not go on")
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     now_us = time.time_ns() // 1000
     told["running"], told["why_not"] = _is_running(told, now_us)
     if options.troubled:
-        told["streams"] = [stream for stream in told["streams"] if stream["code"] or stream["columns_waiting"]]
+        told["streams"] = [stream for stream in told["streams"] if stream["code"] or stream.get("columns_waiting")]
     if options.json:
         listing.print_json(told, sys.stdout)
     else:
@@ -66,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        told: dict[str, Any] = json.loads(file.read_bytes())
+        told: dict[str, Any] = {**_NOT_WRITTEN_BEFORE, **json.loads(file.read_bytes())}
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -99,7 +107,7 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     else:
         yield f"agent {told['agent']} of {told['department']} DOES NOT RUN: {told['why_not']}"
         yield f"  what follows stood {since(told['written_at_us'])} ago; remedy: systemctl start forebay-agent"
-    if told["paused"]:
+    if told.get("paused"):
         yield f"PAUSED     {problems.visible(told['paused'])}"
     yield from _uplink(told["uplink"], since)
     outbox = told["outbox"]
@@ -110,9 +118,10 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
     if told["configuration_refusal"]:
         yield from problems.indented("REFUSED:", told["configuration_refusal"])
         yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
-    yield from _offer(told["offer"])
-    yield from _certificate(told["certificate"])
-    for canary in told["canaries"]:
+    # the file may be one that an older version left
+    yield from _offer(told["offer"]) if "offer" in told else ()
+    yield from _certificate(told["certificate"]) if "certificate" in told else ()
+    for canary in told.get("canaries", ()):
         yield from _canary(canary, since)
     yield ""
     yield from _streams(told["streams"], since)
@@ -185,7 +194,7 @@ def _streams(streams: list[dict[str, Any]], since: Any) -> Iterator[str]:
             yield from problems.indented("why:", stream.get("log_kept", ""))
             yield "  remedy: restore the way to the collector or free the outbox, or have the DBA keep the log for longer"
     for stream in streams:
-        if stream["columns_waiting"]:
+        if stream.get("columns_waiting"):
             names = ", ".join(problems.visible(name) for name in stream["columns_waiting"])
             yield ""
             yield f"{stream['stream']}: columns wait: {names} ({NotApproved.code})"

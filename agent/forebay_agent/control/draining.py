@@ -10,7 +10,7 @@ from typing import Final
 
 from forebay_agent.control.addressing import Workers, find
 from forebay_agent.control.reading import Emit
-from forebay_agent.errors import AgentError, CommandTimeout, StreamPaused
+from forebay_agent.errors import AgentError, CommandTimeout, NotApproved, StreamPaused
 from forebay_agent.outbox import Outbox
 from forebay_agent.stream_state import Board
 from forebay_wire.stream import StreamName
@@ -80,5 +80,6 @@ class Draining:
             )
 
     def _held(self, name: StreamName) -> bool:
+        """Whether what waits goes on only when a person did something."""
         sending = self._board.of(name).sending
-        return sending is not None and sending.held
+        return sending is not None and (sending.held or sending.code == NotApproved.code)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from forebay_agent.capture.plan import describe
 from forebay_agent.capture.source import RowRange
 from forebay_agent.capture.table import CapturedTable
-from forebay_agent.errors import AgentError, KeyMissing
+from forebay_agent.errors import AgentError, KeyMissing, NotApproved
 from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
 from forebay_agent.source_worker import SourceWorker
@@ -70,7 +70,9 @@ def source_keys(
 
 
 def _pieces(worker: SourceWorker, lane: Lane) -> Iterator[tuple[list[bytes], list[pa.Array], list[bytes]]]:
-    """The table in pieces: key digests, key columns, row digests."""
+    """The table in pieces: key digests, key columns, row digests. Raises NotApproved: digests tell of rows, too."""
+    if lane.unapproved:
+        raise NotApproved(f"{lane.name} is not read: {lane.unapproved}")
     source = worker.session()
     shape = describe(source, lane.table)
     table = CapturedTable(source, shape, lambda: shape, lane.table, worker.config.batch_rows, time.monotonic)

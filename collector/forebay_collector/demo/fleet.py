@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,18 @@ class Fleet:
     def stop(self) -> None:
         for daemon in self.daemons:
             daemon.stop()
+
+    @property
+    def console(self) -> str:
+        """The address of the console."""
+        return f"http://127.0.0.1:{self.console_port}/"
+
+    def one_time_link(self, name: str, roles: Sequence[str], departments: Sequence[str] = ()) -> str:
+        """Makes an account, and a link that logs in as it once. departments: all of them when empty."""
+        rights = [part for role in roles for part in ("--role", role)]
+        rights += [part for one in departments for part in ("--department", one)] or ["--all-departments"]
+        told = run([*self.command, "users", "add", name, *rights, "--link"], self.log)
+        return next(word for word in told.split() if "/login/link?" in word)
 
     @property
     def daemons(self) -> list[Daemon]:

@@ -41,6 +41,17 @@ def free_port() -> int:
         return port
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class Daemon:
     """A long-running process that can be killed and started again; its output goes to one log file."""
 
@@ -52,7 +63,10 @@ class Daemon:
 
     def start(self) -> None:
         with self.log.open("ab") as file:
-            self.process = subprocess.Popen(self.arguments, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+            # a session of its own: Ctrl-C in the terminal is for whoever runs us, who then stops this process in order
+            self.process = subprocess.Popen(
+                self.arguments, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
+            )
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

@@ -1,12 +1,14 @@
 """The demo from beginning to end: set up, fill, run, kill, heal, stop, compare, one last line.
 
 The last line is `demo ok: rows=… changes=… missing=0 extra=0 different=0 seconds=…` (exit 0) or `demo FAILED: …` (1).
+With --live everything then goes on, more calmly, until Ctrl-C, and the console can be looked at.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -16,14 +18,19 @@ from forebay_collector.demo.compare import Difference
 from forebay_collector.demo.database import Server
 from forebay_collector.demo.departments import DEPARTMENTS
 from forebay_collector.demo.fleet import Fleet
-from forebay_collector.demo.processes import DemoFailed
+from forebay_collector.demo.processes import DemoFailed, is_free
+from forebay_collector.demo.writer import CALM
 
 CATCH_UP_SECONDS = 60
+CONSOLE_PORT = 7480
+PEOPLE = {"ops": ("operator", "approver", "administrator"), "auditor": ("auditor",)}
+"""Who may look at the console of a demo that goes on, and what they may."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=30, help="how long the writers change rows (default 30)")
     parser.add_argument("--seed", type=int, default=450800, help="seed of the synthetic rows and changes")
+    parser.add_argument("--live", action="store_true", help="then go on until Ctrl-C, with the console to look at")
     parser.add_argument("--folder", type=Path, help="keep everything here (default: a temporary folder, removed)")
     parser.add_argument("--dialect", choices=("sqlite", "mariadb", "postgresql"), default="sqlite")
     parser.add_argument("--port", type=int, help="port of the server on 127.0.0.1 (not for sqlite)")
@@ -34,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="forebay-demo-"))
     try:
-        print(_play(arguments, folder.resolve()))
+        _play(arguments, folder.resolve())
     except DemoFailed as failure:
         print(f"everything is kept in {folder}", file=sys.stderr)
         print(f"demo FAILED: {failure}")
@@ -44,11 +51,12 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _play(arguments: argparse.Namespace, folder: Path) -> str:
+def _play(arguments: argparse.Namespace, folder: Path) -> None:
+    """Prints the verdict. Raises DemoFailed."""
     began = time.monotonic()
     progress = Progress()
     progress.say(f"setting up a collector and three departments over {arguments.dialect}")
-    fleet = Fleet(folder)
+    fleet = Fleet(folder, console_port=CONSOLE_PORT if arguments.live and is_free(CONSOLE_PORT) else 0)
     server = _server(arguments)
     for place, department in enumerate(DEPARTMENTS):
         fleet.add(department, arguments.dialect, server, arguments.seed + place)
@@ -61,9 +69,33 @@ def _play(arguments: argparse.Namespace, folder: Path) -> str:
             site.writer.stop()
         progress.say("writers stopped; comparing source and platform independently")
         differences = fleet.settle(CATCH_UP_SECONDS)
+        if arguments.live:
+            print(_verdict(fleet, differences, time.monotonic() - began), flush=True)
+            _live(fleet)
     finally:
         fleet.stop()
-    return _verdict(fleet, differences, time.monotonic() - began)
+    if not arguments.live:
+        print(_verdict(fleet, differences, time.monotonic() - began))
+
+
+def _live(fleet: Fleet) -> None:
+    """Goes on writing, and says where the console is and how to get in, until Ctrl-C."""
+    for site in fleet.sites:
+        site.writer = site.writer.successor(CALM)
+        site.writer.start()
+    print(f"\nthe console: {fleet.console}")
+    for name, roles in PEOPLE.items():
+        print(f"  log in once as {name} ({', '.join(roles)}): {fleet.one_time_link(name, roles)}")
+    print("Ctrl-C ends everything", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        print("\nending", flush=True)
+    for site in fleet.sites:
+        site.writer.stop()
 
 
 def _server(arguments: argparse.Namespace) -> Server | None:

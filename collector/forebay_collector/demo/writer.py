@@ -6,20 +6,35 @@ import contextlib
 import threading
 import time
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Final
 
 from forebay_collector.demo.database import Database
 from forebay_collector.demo.departments import Department
 from forebay_collector.demo.people import People
 
+BUSY: Final = (0.005, 0.05)
+CALM: Final = (0.5, 3.0)
+
 
 class Writer(threading.Thread):
     """Changes one department's table until told to stop. `changes` counts rows changed in committed transactions."""
 
-    def __init__(self, department: Department, database: Database, seed: int, *, patient: bool = False) -> None:
-        """`patient`: a database that goes away is waited for, and what it then holds is what counts."""
+    def __init__(
+        self,
+        department: Department,
+        database: Database,
+        seed: int,
+        *,
+        patient: bool = False,
+        pause_s: tuple[float, float] = BUSY,
+    ) -> None:
+        """`patient`: a database that goes away is waited for, and what it then holds is what counts.
+
+        pause_s: between two transactions, from … to.
+        """
         super().__init__(name=f"writer {department.name}", daemon=True)
         self.patient = patient
+        self.pause_s = pause_s
         self.department = department
         self.database = database
         self.people = People(seed)
@@ -38,9 +53,10 @@ class Writer(threading.Thread):
             rows = [self._row(old=True) for _ in range(self.department.rows)]
             self._insert(cursor, rows)
 
-    def successor(self) -> Writer:
-        """A writer, not yet started, that goes on where this one ended."""
-        writer = Writer(self.department, self.database, 0, patient=self.patient)
+    def successor(self, pause_s: tuple[float, float] | None = None) -> Writer:
+        """A writer, not yet started, that goes on where this one ended; at its pace, or with these pauses."""
+        pause_s = pause_s or self.pause_s
+        writer = Writer(self.department, self.database, 0, patient=self.patient, pause_s=pause_s)
         writer.people, writer.changes, writer._number = self.people, self.changes, self._number
         return writer
 
@@ -57,7 +73,7 @@ class Writer(threading.Thread):
                     self.keys = self._present(connection)
                     while not self._stop_now.is_set():
                         self._transaction(connection)
-                        time.sleep(self.people.random.uniform(0.005, 0.05))
+                        self._stop_now.wait(self.people.random.uniform(*self.pause_s))
             except Exception as error:
                 if not self.patient:
                     self.failure = error

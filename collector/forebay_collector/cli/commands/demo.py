@@ -4,6 +4,7 @@ programs that are killed on the way; then compare source and platform.
 examples:
   forebay-collector demo
   forebay-collector demo --seconds 60
+  forebay-collector demo --live
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE, NOT_SO, UNREACHABLE, problem_of
 from forebay_collector.errors import CollectorError
 from forebay_collector.platform.contract import PlatformError
+from forebay_wire.canary import is_canary_stream
 from forebay_wire.stream import StreamName
 
 
@@ -42,7 +43,8 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
         if arguments.json:
             print_json(entry, office.out)
         return code
-    streams = [stream.name for stream in office.ledger().streams.listing()]
+    known = [stream.name for stream in office.ledger().streams.listing()]
+    streams = [name for name in known if not is_canary_stream(name)]  # of those there is no table at a source
     results = [_attempt(stream, arguments, office) for stream in streams]
     if arguments.json:
         print_json([entry for _, entry in results], office.out)
