@@ -158,6 +158,17 @@ def keep_next(state: Path, own: Identity, *, key: bytes, certificate: bytes, aut
         raise StateFolderUnusable(f"{folder}: {error.strerror}") from None
 
 
+def discard_next(state: Path) -> None:
+    """The renewed identity is good for nothing. Raises StateFolderUnusable."""
+    try:
+        with _alone(state):
+            if (state / NEXT_FOLDER).exists():
+                shutil.rmtree(state / NEXT_FOLDER)
+                durable.sync_folder(state)
+    except OSError as error:
+        raise StateFolderUnusable(f"{state / NEXT_FOLDER}: {error.strerror}") from None
+
+
 def promote(state: Path) -> Identity:
     """Puts the renewed identity in the place of the one in force. Raises StateFolderUnusable."""
     try:

@@ -5,8 +5,8 @@
     confirmed: it takes the place of the old one               uplink and control connect with it
 
 The old one stays until the new one has been seen to work, and whatever ends the process in between, one that works is
-there: until Confirm has reached a collector that is the old one, from then on the new one, and both are tried. A failure
-is shown and tried again.
+there: until Confirm has reached a collector that is the old one, from then on the new one; which of them it is, is settled
+before anything else comes in (`entrance.py`). A failure is shown and tried again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from forebay_agent.backoff import Backoff
 from forebay_agent.channel import open_channel
 from forebay_agent.config.model import CollectorConfig
 from forebay_agent.diagnosis import explain
+from forebay_agent.entrance import Entrance
 from forebay_agent.errors import AgentError, CertificateRefused, CollectorUnreachable, StateFolderUnusable
 from forebay_agent.identity import Identity
 from forebay_agent.pulse import Pulses
@@ -44,6 +45,7 @@ _CALL_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 30.0
 _BACKOFF: Final = (1.0, 600.0)
 _PULSE_SECONDS: Final = 600.0
+_OF_IDENTITY: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Renewal:
         self,
         state_folder: Path,
         config: CollectorConfig,
+        entrance: Entrance,
         pulses: Pulses,
         renewed: Callable[[], None],
         *,
@@ -69,6 +72,7 @@ class Renewal:
         self.state = RenewalState()
         self.config = config
         self._folder = state_folder
+        self._entrance = entrance
         self._pulses = pulses
         self._renewed = renewed
         self._now = now
@@ -124,8 +128,9 @@ class Renewal:
             if following is not None:
                 try:
                     return self._confirm(following)
-                except CertificateRefused:
-                    journal.info("a renewed certificate that was kept is of no use; asking for another")
+                except _Refused:
+                    journal.info("a renewed certificate that was kept is good for nothing; asking for another")
+                    identity.discard_next(self._folder)
             return self._confirm(self._ask(own))
         except AgentError as error:
             trouble = Trouble.of(error)
@@ -152,9 +157,12 @@ class Renewal:
         )
 
     def _confirm(self, following: Identity) -> Identity:
-        """Puts it in force once a collector has taken it."""
-        self._call(following, lambda stub: stub.Confirm(enroll_pb2.ConfirmRequest(), timeout=_CALL_SECONDS))
-        own = identity.promote(self._folder)
+        """Puts it in force once a collector has taken it. Raises _Refused when it never will."""
+        if following.expires_at <= self._now():
+            raise _Refused(f"the renewed certificate expired at {following.expires_at:%Y-%m-%d %H:%M} UTC")
+        with self._entrance.closed():
+            self._call(following, lambda stub: stub.Confirm(enroll_pb2.ConfirmRequest(), timeout=_CALL_SECONDS))
+            own = identity.promote(self._folder)
         journal.info("certificate renewed", agent=own.agent, until=f"{own.expires_at:%Y-%m-%d}")
         self._show(own, None)
         self._renewed()
@@ -169,14 +177,18 @@ class Renewal:
                 return ask(enroll_pb2_grpc.EnrollServiceStub(channel))
             except grpc.RpcError as error:
                 failure = explain(error, address, by.authority, by)
-                if isinstance(failure, CertificateRefused):
-                    raise failure from None
+                if isinstance(error, grpc.Call) and error.code() in _OF_IDENTITY:
+                    raise _Refused(str(failure), remedy=failure.remedy) from None
             finally:
                 channel.close()
         raise failure
 
     def _show(self, own: Identity, trouble: Trouble | None) -> None:
         self.state = RenewalState(int(own.expires_at.timestamp() * 1_000_000), trouble)
+
+
+class _Refused(CertificateRefused):
+    """A collector has looked at the certificate and does not let it in; not merely: no collector could be asked."""
 
 
 def _check(certificate: bytes, own: Identity, key: ec.EllipticCurvePrivateKey) -> None:

@@ -30,6 +30,7 @@ from forebay_agent.control import Control
 from forebay_agent.control.beats import Beats
 from forebay_agent.control.commands import Commands
 from forebay_agent.control.handlers import handlers
+from forebay_agent.entrance import Entrance
 from forebay_agent.errors import AgentError, ConfigurationError, OfferRefused, StateFolderUnusable
 from forebay_agent.memory import keep_small
 from forebay_agent.outbox import Outbox
@@ -95,7 +96,8 @@ class Supervisor:
         self._threads: dict[str, threading.Thread] = {}
         self._folder = folder
         self._watcher = ConfigurationWatcher(folder, self._apply, self._refused, known=files.hash)
-        self._renewal = Renewal(files.state, self._config.collector, self._pulses, self._reconnect)
+        self._entrance = Entrance(files.state)
+        self._renewal = Renewal(files.state, self._config.collector, self._entrance, self._pulses, self._reconnect)
         self._uplink = self._make_uplink()
         self._control = self._make_control()
 
@@ -189,6 +191,7 @@ class Supervisor:
             self._pulses,
             self._clock,
             approvals=self._approvals,
+            entrance=self._entrance,
             priority_of=self._priority_of,
         )
 
@@ -196,7 +199,7 @@ class Supervisor:
         commands = Commands(self._outbox, self._board, self.workers, handlers(self, self._outbox, self._clock))
         beats = Beats(self._report.frame, self._report.states)
         return Control(
-            self._config.state,
+            self._entrance,
             self._config.collector,
             commands,
             beats,
@@ -226,8 +229,12 @@ class Supervisor:
 
         def taken() -> AgentConfig:
             config = laid_over(self.files, offer)
-            self.offers.accept(offer, self._clock.now_us())
-            self._take(config)
+            undo = self.offers.accept(offer, self._clock.now_us())
+            try:
+                self._take(config)
+            except BaseException:
+                undo()
+                raise
             return config
 
         return self._ask(taken)

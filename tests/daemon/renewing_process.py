@@ -15,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from forebay_agent import durable, identity, renewal
+from forebay_agent import durable, entrance, identity, renewal
 from forebay_agent.config.model import CollectorConfig
+from forebay_agent.entrance import Entrance
 from forebay_agent.pulse import Pulses
 
-TRACED: Final = {module.__file__ for module in (durable, identity, renewal, shutil)}
+TRACED: Final = {module.__file__ for module in (durable, entrance, identity, renewal, shutil)}
 
 
 def main(state: Path) -> None:
@@ -48,7 +49,7 @@ def _renew(state: Path, lines: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         return trace
 
-    renewing = renewal.Renewal(state, CollectorConfig(), Pulses(lambda: 0.0), lambda: None)
+    renewing = renewal.Renewal(state, CollectorConfig(), Entrance(state), Pulses(lambda: 0.0), lambda: None)
     sys.settrace(trace)
     renewing.rotate()
 

@@ -185,9 +185,10 @@ def test_a_reload_reads_the_files_at_once_and_says_what_is_wrong(
     good = centre.heartbeats[-1].configuration_hash
     file = agent.home / "sources.d" / "civil.toml"
     content = file.read_text()
-    file.write_text(content.replace('name = "houses"', 'name = "houses"\nnonsense = 1'))
+    file.write_text(content.replace('name = "houses"', 'name = "houses"\nnonsense = 1\npriority = 0'))
     answer = centre.ask(reload=control_pb2.Reload()).last
-    assert (answer.code, "nonsense" in answer.reason) == ("FB-CONFIG", True)
+    assert answer.code == "FB-CONFIG"
+    assert ("nonsense" in answer.reason, "priority" in answer.reason) == (True, True), "not all of it is told"
     assert centre.until(lambda beat: "nonsense" in beat.configuration_refusal).configuration_hash == good
     file.write_text(content + "# mended\n")
     answer = centre.ask(reload=control_pb2.Reload()).last

@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 
 from forebay_agent import identity
+from forebay_agent.config.model import CollectorConfig
+from forebay_agent.entrance import Entrance
 from forebay_agent.outbox import OutboxReader
+from forebay_agent.pulse import Pulses
+from forebay_agent.renewal import Renewal
 from forebay_collector.founding import init
+from forebay_collector.identity import alarms
 from forebay_wire import canary
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
@@ -260,6 +265,7 @@ def test_the_certificate_is_renewed_under_way_and_no_row_is_lost_or_doubled(tmp_
             assert received() in (400, 401)  # a row of the snapshot's bound comes once more with the first window
             agent.until(lambda: agent.status()["uplink"]["connected"])
             assert agent.status()["certificate"]["code"] == ""
+            assert running.ledger.audit.listing(action=alarms.REPLACED) == [], "it came in with the one that had ended"
             with Sender(
                 running.address, Credentials(real.first.authority, real.first.certificate, real.first.key)
             ) as old:
@@ -267,3 +273,21 @@ def test_the_certificate_is_renewed_under_way_and_no_row_is_lost_or_doubled(tmp_
             log = agent.log.read_text()
             assert "certificate renewed" in log
             assert "BEGIN" not in log
+
+
+def test_a_renewal_that_a_crash_left_unsettled_is_settled_before_anything_else_comes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"], "auto")) as running:
+        real = _RealCollector(running, timedelta(days=398))
+        with AgentProcess(tmp_path / "agent", real) as agent:  # type: ignore[arg-type]
+            renewing = Renewal(agent.state, CollectorConfig(), Entrance(agent.state), Pulses(lambda: 0.0), lambda: None)
+            monkeypatch.setattr(identity, "promote", lambda _: 1 / 0)  # dies when Confirm has been answered
+            with pytest.raises(ZeroDivisionError):
+                renewing.rotate()
+            monkeypatch.undo()
+            agent.insert(1, 20)
+            agent.start()
+            agent.until(lambda: sum(batch.rows for batch in running.ledger.batches.listing(stream=PEOPLE)) >= 20)
+            assert identity.load_next(agent.state) is None
+            assert running.ledger.audit.listing(action=alarms.REPLACED) == [], "it came in with the one that had ended"

@@ -85,7 +85,7 @@ def test_one_walk_through_proposing_approving_rejecting_and_withdrawing(ledger: 
     approvals.approve(ledger, ADA, STREAM, ["name"])
     found = ledger.approvals.get(STREAM)
     assert found is not None
-    assert set(found.may_leave) == {("id", ""), ("name", "")}
+    assert set(found.may_leave) == {("id", ""), ("name", ""), ("name", "name")}
     approvals.withdraw(ledger, ADA, STREAM, why="ended")
     assert approvals.proposal(ledger, ADA, STREAM).state is State.WITHDRAWN
     propose(ledger, proposed(ID, stream=StreamName("d", "s", "a.b")), automatic=True)

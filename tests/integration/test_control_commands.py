@@ -148,6 +148,11 @@ def test_a_command_waits_for_its_agent_as_long_as_it_may(control: Controlled) ->
     late = commands.send(control.ledger, OPS, "mzj-01", control_pb2.Command(reload=control_pb2.Reload()), "why", short)
     with pytest.raises(AgentUnreachable):
         commands.wait(control.ledger, OPS, late, WAITS)
+    impatient = commands.reload(control.ledger, OPS, "mzj-01", "why")
+    with pytest.raises(AgentUnreachable):
+        commands.wait(control.ledger, OPS, impatient, timedelta(0))
+    assert commands.outcome(control.ledger, OPS, impatient).state == "cancelled"
+    assert control.connect("mzj-01").quiet(0.6), "what nobody waits for any more is not sent"
 
 
 def test_a_file_comes_in_parts_and_is_whole(control: Controlled) -> None:
@@ -216,7 +221,7 @@ def test_the_command_line_saves_a_file_and_never_overwrites_one(control: Control
     assert "remedy:" in err
     assert agent.quiet(0.6), "nothing was asked for that there is no place for"
     late = tmp_path / "late.tar.zst"
-    assert run("command", "diagnostics", AGENT, "--out", str(late), "--timeout", "200ms")[0] == 1
+    assert run("command", "diagnostics", AGENT, "--out", str(late), "--timeout", "2s")[0] == 1
     assert not late.exists()
 
 

@@ -95,6 +95,19 @@ def test_one_agent_tries_it_and_the_rest_get_it_when_that_one_stayed_healthy(con
     assert (view.revision, view.settings) == (1, SETTINGS)
 
 
+def test_the_configuration_in_force_comes_with_the_answer_and_is_kept(control: Controlled) -> None:
+    agent = control.connect()
+    number = offer(control, AGENT)
+    command = agent.next().command
+    told_so = json.dumps({"collector": {"bandwidth": "1MiB/s"}, "sources": ["登记库"]}, ensure_ascii=False).encode()
+    for piece in (told_so[:20], told_so[20:]):
+        agent.say(result=control_pb2.CommandResult(command_id=command.command_id, data=piece))
+    agent.say(result=control_pb2.CommandResult(command_id=command.command_id, done=True, effect="in force"))
+    until(lambda: standing(control, number)[0] == "done")
+    view = configuration.effective(control.ledger, OPS, AGENT)
+    assert view.configuration == {"collector": {"bandwidth": "1MiB/s"}, "sources": ["登记库"]}
+
+
 def test_a_refusal_stops_it_and_the_rest_never_get_it(control: Controlled) -> None:
     first, second = Beating(control.connect()), control.connect(B)
     first()

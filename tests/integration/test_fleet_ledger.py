@@ -286,14 +286,14 @@ def test_a_newer_offer_takes_the_place_of_one_that_is_open_and_not_of_one_that_w
     assert states(ledger, second) == {A: "applied"}
 
 
-def test_what_the_agent_says_in_a_heartbeat_settles_its_offer_once(ledger: Ledger) -> None:
+def test_what_the_agent_says_of_its_offer_counts_and_is_audited_when_it_is_news(ledger: Ledger) -> None:
     number = made(ledger, {A: 0, B: 0})
-    ledger.heartbeats.write([beat(A, 1, told=OfferTold(A, 1, "FAILED", "poll: widens"))])
-    ledger.heartbeats.write([beat(A, 2, told=OfferTold(A, 1, "APPLIED", ""))])
+    for at, outcome in enumerate(["APPLIED", "APPLIED", "FAILED", "FAILED"]):
+        ledger.heartbeats.write([beat(A, at, told=OfferTold(A, 1, outcome, "the file has a mask of its own now"))])
     assert states(ledger, number) == {A: "failed", B: "released"}
+    assert len(ledger.audit.listing(action="offer applied")) == 1
     (entry,) = ledger.audit.listing(action="offer failed")
-    assert (entry.who, entry.subject, entry.why) == (A, A, "poll: widens")
-    assert ledger.audit.listing(action="offer applied") == []
+    assert (entry.who, entry.subject, entry.why) == (A, A, "the file has a mask of its own now")
 
 
 def test_an_agent_that_lost_its_offer_gets_the_newest_that_was_in_force_again(ledger: Ledger) -> None:

@@ -323,6 +323,8 @@ def test_a_protocol_of_another_version_is_refused(collector: InProcess, credenti
     with Sender(collector.address, credentials) as sending:
         sending.put(Request(hello=upload_pb2.UploadHello(protocol=99)))
         assert sending.failure().code() is grpc.StatusCode.FAILED_PRECONDITION
+    (entry,) = collector.ledger.audit.listing(action="call refused")
+    assert "protocol 99" in entry.why
 
 
 def test_a_ledger_that_another_process_moved_costs_one_refusal_and_no_batch(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from cryptography.hazmat.primitives import serialization
 
 from forebay_agent import identity
 from forebay_agent.config.model import CollectorConfig
-from forebay_agent.errors import CertificateRefused, CollectorUnreachable
+from forebay_agent.entrance import Entrance
+from forebay_agent.errors import AgentError, CertificateRefused, CollectorUnreachable
 from forebay_agent.identity import Identity
 from forebay_agent.pulse import Pulses
 from forebay_agent.renewal import Renewal
@@ -41,7 +43,7 @@ class Site:
     reconnected: int = 0
 
     def renewal(self, **more: Any) -> Renewal:
-        return Renewal(self.state, CollectorConfig(), Pulses(lambda: 0.0), self._renewed, **more)
+        return Renewal(self.state, CollectorConfig(), Entrance(self.state), Pulses(lambda: 0.0), self._renewed, **more)
 
     def _renewed(self) -> None:
         self.reconnected += 1
@@ -151,6 +153,56 @@ def test_a_lost_answer_to_confirm_leaves_one_that_works(site: Site, monkeypatch:
     assert is_let_in(site.own)
 
 
+def test_while_it_is_not_settled_which_one_is_in_force_nobody_comes_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to(monkeypatch, "Confirm", after=True)
+    with pytest.raises(CollectorUnreachable):
+        site.renewal().rotate()
+    monkeypatch.undo()
+    entrance = Entrance(site.state)  # the agent was killed and starts again
+    with pytest.raises(CollectorUnreachable, match="confirmed by a collector first"):
+        entrance.come()
+    renewing = site.renewal()
+    renewing.step()
+    coming = entrance.come()
+    assert is_let_in(coming.own)
+    coming.over()
+    coming.over()
+
+
+def test_a_renewal_waits_until_who_is_on_the_way_in_has_come_in(site: Site) -> None:
+    renewing = site.renewal()
+    coming = renewing._entrance.come()
+    thread = threading.Thread(target=renewing.rotate)
+    thread.start()
+    until(lambda: identity.load_next(site.state) is not None)
+    time.sleep(0.3)
+    assert is_let_in(coming.own), "its certificate ended while it was on its way in"
+    with pytest.raises(CollectorUnreachable):
+        renewing._entrance.come()
+    coming.over()
+    thread.join(20)
+    assert is_let_in(renewing._entrance.come().own)
+
+
+def test_what_cannot_be_reached_is_not_taken_for_a_refusal(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another server answers under the collector's address, with a certificate of its own."""
+    refuse_to(monkeypatch, "Confirm", after=True)
+    with pytest.raises(CollectorUnreachable):
+        site.renewal().rotate()
+    monkeypatch.undo()
+    following = identity.load_next(site.state)
+    with InProcess(init(site.state.parent / "another", ["127.0.0.1:0"], "auto")) as another:
+        renewing = site.renewal()
+        renewing.config = CollectorConfig(addresses=(another.address,))
+        with pytest.raises(AgentError):
+            renewing.step()
+    assert identity.load_next(site.state) == following
+    site.renewal().step()
+    assert is_let_in(site.own)
+
+
 def test_one_that_was_kept_and_is_good_for_nothing_any_more_is_replaced(site: Site) -> None:
     before = site.own
     other = Identity(AGENT, DEPARTMENT, before.addresses, before.key, before.certificate, before.authority, site.state)
@@ -225,6 +277,13 @@ def test_kill_9_before_any_line_of_a_renewal_leaves_one_that_works(site: Site) -
     assert is_let_in(site.own)
 
 
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not come to hold"
+        time.sleep(0.02)
+
+
 def refuse_to(monkeypatch: pytest.MonkeyPatch, method: str, *, after: bool = False) -> None:
     """The call fails as when the collector went away: before it was made, or after (its answer is lost)."""
     call = Renewal._call
@@ -264,9 +323,7 @@ def test_the_thread_tries_again_by_itself(site: Site, monkeypatch: pytest.Monkey
     renewing = site.renewal()
     thread = threading.Thread(target=renewing.run)
     thread.start()
-    deadline = datetime.now(UTC) + timedelta(seconds=20)
-    while site.own == before:
-        assert datetime.now(UTC) < deadline
+    until(lambda: site.own != before)
     renewing.stop()
     thread.join(40)
     assert failures == [0]

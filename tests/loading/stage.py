@@ -37,13 +37,13 @@ class Stage:
         self.platform = IcebergPlatform(data.platform)
         self.told: list[tuple[StreamName, int, int]] = []
 
-    def receive(self, batches: Sequence[SealedBatch], schema: TableSchema = SCHEMA) -> None:
+    def receive(self, batches: Sequence[SealedBatch], schema: TableSchema = SCHEMA, agent: str = AGENT) -> None:
         """Makes the batches durable, as the receiving side does."""
         for batch in batches:
-            self.ledger.schemas.put_schema(batch.stream, schema.fingerprint, schema.serialized, agent=AGENT)
+            self.ledger.schemas.put_schema(batch.stream, schema.fingerprint, schema.serialized, agent=agent)
             self.archive.write(batch)
         self.archive.sync()
-        self.ledger.batches.receive([Arrival(AGENT, batch.stream, batch) for batch in batches])
+        self.ledger.batches.receive([Arrival(agent, batch.stream, batch) for batch in batches])
 
     def loader(
         self,

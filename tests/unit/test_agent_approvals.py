@@ -64,6 +64,16 @@ def test_a_column_may_leave_under_the_mask_that_it_is_approved_with(tmp_path: Pa
     assert (approvals.why_not(PEOPLE, CLEAR), approvals.why_not(PEOPLE, MASKED)) == ("not approved: name", "")
 
 
+def test_one_that_is_approved_under_two_masks_may_leave_under_both(tmp_path: Path) -> None:
+    """Batches that were sealed before a mask was changed still wait."""
+    approvals = Approvals(tmp_path)
+    message = said(PEOPLE)
+    message.approvals[0].columns.add(name="name", mask="name")
+    approvals.take(message)
+    assert [approvals.why_not(PEOPLE, each) for each in (CLEAR, MASKED)] == ["", ""]
+    assert [Approvals(tmp_path).why_not(PEOPLE, each) for each in (CLEAR, MASKED)] == ["", ""]
+
+
 def test_automatic_approves_whatever_there_is(tmp_path: Path) -> None:
     approvals = Approvals(tmp_path)
     approvals.take(said(automatic=True))

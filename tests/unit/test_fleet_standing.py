@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -56,7 +57,7 @@ SAID: Final = {
 }
 STREAM: Final = StreamRecord(7, NAME, "scjg-01", epoch=1, durable_seq=8, loaded_epoch=1, loaded_seq=8)
 CANARY: Final = CanaryRecord("scjg-01", "登记库", "row", NOW - 60 * SECOND, NOW - 58 * SECOND, 2 * SECOND, "", "")
-OFFER: Final = OfferRecord("scjg-01", 3, 1, True, APPLIED, "", (), "c", NOW, NOW)
+OFFER: Final = OfferRecord("scjg-01", 3, 1, True, APPLIED, "", (), "c", NOW, NOW, "")
 WELL: Final = AgentFacts(RECORD, [SAID], {str(NAME): STREAM}, {}, [CANARY], OFFER)
 
 
@@ -130,6 +131,10 @@ CASES: Final[dict[str, tuple[AgentFacts, Colour, list[str]]]] = {
     "a paused stream": (said(paused=True, state="waiting"), Colour.GREEN, []),
     "revoked": (recorded(revoked_at=NOW), Colour.REVOKED, ["FB-AGENT-REVOKED"]),
 }
+
+
+OF_OTHERS: Final = {"FB-LOAD-NO", "FB-X", "FB-DB", "FB-CANARY"}
+"""codes of these cases that a loader, a capture or a canary would say"""
 
 
 def codes(view: AgentView) -> list[str]:
@@ -206,3 +211,10 @@ def test_the_canarys_round_trip_is_the_figure_of_liveness() -> None:
     assert (shown.round_trip_us, shown.late_s) == (2 * SECOND, 0.0)
     (late,) = agent_view(canary(made_at=NOW - 400 * SECOND, loaded_at=0), NOW).canaries
     assert (late.round_trip_us, late.late_s) == (2 * SECOND, 400.0)
+
+
+def test_every_code_is_documented() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text("utf-8")
+    own = {code for _, _, expected in CASES.values() for code in expected if code not in OF_OTHERS}
+    assert len(own) > 15
+    assert {code for code in own if f"`{code}`" not in told} == set()

@@ -1,4 +1,4 @@
-"""What the centre approved: per stream, which columns may leave, each under which mask. Kept in `<state>/approvals.json`.
+"""What the centre approved: per stream, which columns may leave, each under which masks. Kept in `<state>/approvals.json`.
 
 Nothing is approved as long as the centre has never said anything. What it said last holds over restarts and while it
 cannot be reached. A column whose mask is another one now than it was approved with is not approved.
@@ -23,8 +23,8 @@ from forebay_wire.v1 import control_pb2
 FILE_NAME: Final = "approvals.json"
 UNHEARD: Final = "the centre has not said yet what it approves"
 
-Columns = Mapping[str, str]
-"""Names of columns -> the kind of their mask, empty when they are not masked."""
+Columns = Mapping[str, frozenset[str]]
+"""Names of columns -> the masks under which they may leave, each by its kind; empty: unmasked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Approved:
     def lacking(self, stream: StreamName, columns: Iterable[tuple[str, str]]) -> list[str]:
         """The columns, of these (name, mask), that may not leave."""
         approved = self.of(stream)
-        return [] if approved is None else [name for name, mask in columns if approved.get(name) != mask]
+        return [] if approved is None else [name for name, mask in columns if mask not in approved.get(name, ())]
 
     @classmethod
     def from_proto(cls, message: control_pb2.Approvals) -> Self:
@@ -55,16 +55,25 @@ class Approved:
             except WireError as error:
                 journal.warning("an approval names no stream", reason=error)
                 continue
-            streams[name] = {column.name: column.mask for column in each.columns}
+            masks: dict[str, set[str]] = {}
+            for column in each.columns:
+                masks.setdefault(column.name, set()).add(column.mask)
+            streams[name] = {column: frozenset(several) for column, several in masks.items()}
         return cls(True, message.automatic, message.revision, streams)
 
     @classmethod
     def from_kept(cls, content: Mapping[str, Any]) -> Self:
-        streams = {StreamName.parse(name): dict(columns) for name, columns in content["streams"].items()}
+        streams = {
+            StreamName.parse(name): {column: frozenset(masks) for column, masks in columns.items()}
+            for name, columns in content["streams"].items()
+        }
         return cls(True, bool(content["automatic"]), int(content["revision"]), streams)
 
     def to_kept(self) -> dict[str, Any]:
-        streams = {str(name): dict(columns) for name, columns in sorted(self.streams.items())}
+        streams = {
+            str(name): {column: sorted(masks) for column, masks in columns.items()}
+            for name, columns in sorted(self.streams.items())
+        }
         return {"automatic": self.automatic, "revision": self.revision, "streams": streams}
 
 

@@ -132,7 +132,7 @@ class Gate:
 def narrowed(table: TableConfig, approved: Columns) -> TableConfig:
     """The table's entry with what is approved of it, whatever the table holds besides."""
     masks = {mask.column: mask.kind for mask in table.masks}
-    columns = frozenset(name for name, mask in approved.items() if masks.get(name, "") == mask)
+    columns = frozenset(name for name, several in approved.items() if masks.get(name, "") in several)
     return replace(table, approved=columns, masks=tuple(mask for mask in table.masks if mask.column in columns))
 
 

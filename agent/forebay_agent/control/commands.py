@@ -17,7 +17,7 @@ from forebay_agent.control import reading
 from forebay_agent.control.addressing import Workers, find
 from forebay_agent.control.draining import Draining
 from forebay_agent.control.reading import Emit
-from forebay_agent.errors import AgentError, CommandUnknown, StreamPaused
+from forebay_agent.errors import AgentError, CommandUnknown, ConfigurationError, StreamPaused
 from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
 from forebay_agent.policy import remedy_of
@@ -93,4 +93,6 @@ class Commands:
 
 
 def _failure(error: AgentError) -> control_pb2.CommandResult:
-    return control_pb2.CommandResult(code=error.code, reason=str(error), effect=f"failed. {remedy_of(error)}")
+    problems = error.problems if isinstance(error, ConfigurationError) else (error,)
+    reason = "\n".join(str(problem) for problem in problems)
+    return control_pb2.CommandResult(code=error.code, reason=reason, effect=f"failed. {remedy_of(error)}")

@@ -7,12 +7,11 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 import grpc
 
-from forebay_agent import __version__, identity, journal
+from forebay_agent import __version__, journal
 from forebay_agent.approval.approvals import Approvals
 from forebay_agent.approval.exchange import Exchange
 from forebay_agent.approval.proposals import Proposals
@@ -23,6 +22,7 @@ from forebay_agent.config.model import CollectorConfig
 from forebay_agent.control.beats import Beats
 from forebay_agent.control.commands import Commands
 from forebay_agent.diagnosis import explain
+from forebay_agent.entrance import Coming, Entrance
 from forebay_agent.errors import AgentError, CollectorUnreachable, StateFolderUnusable
 from forebay_agent.identity import Identity
 from forebay_agent.pulse import Pulses
@@ -45,7 +45,7 @@ class Control:
 
     def __init__(
         self,
-        state_folder: Path,
+        entrance: Entrance,
         config: CollectorConfig,
         commands: Commands,
         beats: Beats,
@@ -57,7 +57,7 @@ class Control:
         self._approvals = approvals
         self._proposals = proposals
         self._reconnect_at = float("inf")
-        self._folder = state_folder
+        self._entrance = entrance
         self._config = config
         self._commands = commands
         self._beats = beats
@@ -77,13 +77,8 @@ class Control:
                 self._tick()
                 try:
                     self._reconnect_at = float("inf")
-                    own = identity.load(self._folder)
-                    own.check_dates()
-                    addresses = self._config.addresses or own.addresses
-                    if not addresses:
-                        raise CollectorUnreachable("no address of a collector is known")
                     turn += 1
-                    self._connect(addresses[turn % len(addresses)], own, backoff)
+                    self._come_in(turn, backoff)
                 except StateFolderUnusable:
                     raise
                 except AgentError as error:
@@ -112,8 +107,20 @@ class Control:
         self._beats.tell_all()
         self._at_once.set()
 
-    def _connect(self, address: str, own: Identity, backoff: Backoff) -> None:
-        """One connection, until stopped. Raises why it ended before."""
+    def _come_in(self, turn: int, backoff: Backoff) -> None:
+        """One connection to the address whose turn it is. Raises why it could not be, or ended."""
+        coming = self._entrance.come()
+        try:
+            addresses = self._config.addresses or coming.own.addresses
+            if not addresses:
+                raise CollectorUnreachable("no address of a collector is known")
+            self._connect(addresses[turn % len(addresses)], coming, backoff)
+        finally:
+            coming.over()
+
+    def _connect(self, address: str, coming: Coming, backoff: Backoff) -> None:
+        """Until stopped. Raises why it ended before."""
+        own = coming.own
         channel = open_channel(address, authority=own.authority, certificate=own.certificate, key=own.key)
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         outgoing: queue.SimpleQueue[control_pb2.ControlRequest | None] = queue.SimpleQueue()
@@ -122,7 +129,7 @@ class Control:
         listener = threading.Thread(target=_listen, args=(call, events), name="control-answers", daemon=True)
         listener.start()
         try:
-            error = self._talk(events, outgoing, own, backoff)
+            error = self._talk(events, outgoing, coming, backoff)
             if error is not None:
                 raise explain(error, address, own.authority, own)
         finally:
@@ -135,12 +142,12 @@ class Control:
         self,
         events: queue.SimpleQueue[_Event],
         outgoing: queue.SimpleQueue[control_pb2.ControlRequest | None],
-        own: Identity,
+        coming: Coming,
         backoff: Backoff,
     ) -> grpc.RpcError | None:
         """-> the call's end, None when stopped or when it is to be made anew."""
         asked = float("inf")  # by the collector, seconds between heartbeats at most
-        expires = int(own.expires_at.timestamp() * 1_000_000)
+        expires = int(coming.own.expires_at.timestamp() * 1_000_000)
         self._beats.begin()
         exchange = Exchange(self._approvals, self._proposals, self._clock)
         due: float | None = None  # no heartbeat before the welcome
@@ -168,6 +175,7 @@ class Control:
                 return event
             kind = event.WhichOneof("kind")
             if kind == "welcome":
+                coming.over()
                 backoff.succeeded()
                 asked = event.welcome.heartbeat_interval_ms / 1000 or asked
                 due = now

@@ -64,8 +64,8 @@ class Offering:
         try:
             offer = Offer.of(revision, command.offer.settings)
             self._refuse_older(offer)
-            after = laid_over(self._office.files, offer)
-            self._refuse_what_tables_cannot(after)
+            files = self._office.files
+            self._refuse_what_tables_cannot(files, laid_over(files, offer))
             waiting = self._outbox.state().batches
             config = self._office.take_offer(offer).result()
         except OfferRefused as error:
@@ -73,7 +73,7 @@ class Offering:
         told = json.dumps(shown(config), ensure_ascii=False).encode()
         for start in range(0, len(told), PART_BYTES):
             emit(control_pb2.CommandResult(data=told[start : start + PART_BYTES]))
-        return control_pb2.CommandResult(effect=_effect(offer, self._office.files, config, waiting))
+        return control_pb2.CommandResult(effect=_effect(offer, files, config, waiting))
 
     def _refused(self, offer: Offer, error: OfferRefused) -> control_pb2.CommandResult:
         if offer.revision >= max(1, self._newest):
@@ -100,10 +100,10 @@ class Offering:
             reason = f"revision {offer.revision} was given to this agent with other settings"
             raise refused([Refusal("", reason, "Offer it under a new revision.")])
 
-    def _refuse_what_tables_cannot(self, after: AgentConfig) -> None:
+    def _refuse_what_tables_cannot(self, files: AgentConfig, after: AgentConfig) -> None:
         """Looks at the tables whose columns or masks are not as in the files. Raises OfferRefused."""
         refusals = []
-        own = {(source.name, table.name): table for source in self._office.files.sources for table in source.tables}
+        own = {(source.name, table.name): table for source in files.sources for table in source.tables}
         workers = {worker.config.name: worker for worker in self._workers()}
         for source in after.sources:
             for table in source.tables:
@@ -112,6 +112,8 @@ class Offering:
                     continue
                 key = f'source.{source.name}.table."{table.name}"'
                 try:
+                    if source.name not in workers:
+                        raise AgentError(f"source {source.name} is being started", remedy="Offer it again in a moment.")
                     _fits(workers[source.name], before, table)
                 except AgentError as error:
                     refusals.append(Refusal(key, str(error.args[0]), remedy_of(error)))
@@ -168,7 +170,7 @@ def _effect(offer: Offer, files: AgentConfig, config: AgentConfig, waiting: int)
         f"{source.name}/{table.name}"
         for source in config.sources
         for table in source.tables
-        if _selects_otherwise(own[source.name, table.name], table)
+        if _selects_otherwise(own.get((source.name, table.name), table), table)
     ]
     if narrowed:
         told.append(

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from forebay_agent import identity, journal
+from forebay_agent import journal
 from forebay_agent.approval.approvals import Approvals
 from forebay_agent.backoff import Backoff
 from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
 from forebay_agent.config.model import CollectorConfig
 from forebay_agent.diagnosis import explain
+from forebay_agent.entrance import Coming, Entrance
 from forebay_agent.errors import AgentError, CollectorUnreachable, OutboxDamaged, StateFolderUnusable
-from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Board, Trouble
@@ -56,11 +56,12 @@ class Uplink:
         clock: Clock,
         *,
         approvals: Approvals | None = None,
+        entrance: Entrance | None = None,
         priority_of: Callable[[StreamName], int] = lambda _: 5,
     ) -> None:
-        """approvals: what may leave; None: everything."""
+        """approvals: what may leave; None: everything. entrance: shared with who else comes in; None: nobody does."""
         self.state = UplinkState(since_us=clock.now_us())
-        self._folder = state_folder
+        self._entrance = entrance or Entrance(state_folder)
         self._config = config
         self._outbox = outbox
         self._verdicts = Verdicts(outbox, board, clock)
@@ -72,6 +73,7 @@ class Uplink:
         self._hours = Hours(config.windows)
         self._stopped = threading.Event()
         self._anew = threading.Event()
+        self._roused = threading.Event()
         self._session: Session | None = None
 
     def run(self) -> None:
@@ -89,7 +91,8 @@ class Uplink:
                 if progress:
                     backoff.succeeded()
                 if not tried or turn % tried == 0:
-                    self._stopped.wait(backoff.next())
+                    self._roused.wait(backoff.next())
+                    self._roused.clear()
         finally:
             self._outbox.on_arrival = None
             self._pulses.end(PULSE)
@@ -97,6 +100,7 @@ class Uplink:
     def reconnect(self) -> None:
         """Ends the connection that there is, and makes the next one with the identity that is in force then. From any thread."""
         self._anew.set()
+        self._roused.set()
         session = self._session
         if session is not None:
             session.wake()
@@ -104,6 +108,7 @@ class Uplink:
     def stop(self) -> None:
         """Asks the thread to end; what is not acknowledged stays in the outbox."""
         self._stopped.set()
+        self._roused.set()
         session = self._session
         if session is not None:
             session.wake()
@@ -127,19 +132,22 @@ class Uplink:
         """One connection. -> whether the collector answered, why it ended, and how many addresses there are."""
         self._anew.clear()
         try:
-            own = identity.load(self._folder)
-            own.check_dates()
-            addresses = self._config.addresses or own.addresses
-            if not addresses:
-                raise CollectorUnreachable("no address of a collector is known")
+            coming = self._entrance.come()
         except StateFolderUnusable:
             raise
         except AgentError as error:
             return False, error, 0
-        progress, failure = self._connect(addresses[turn % len(addresses)], own)
+        addresses = self._config.addresses or coming.own.addresses
+        try:
+            if not addresses:
+                return False, CollectorUnreachable("no address of a collector is known"), 0
+            progress, failure = self._connect(addresses[turn % len(addresses)], coming)
+        finally:
+            coming.over()
         return progress, failure, len(addresses)
 
-    def _connect(self, address: str, own: Identity) -> tuple[bool, AgentError | None]:
+    def _connect(self, address: str, coming: Coming) -> tuple[bool, AgentError | None]:
+        own = coming.own
         channel = open_channel(address, authority=own.authority, certificate=own.certificate, key=own.key)
         session = Session(
             channel,
@@ -151,7 +159,7 @@ class Uplink:
             hours=self._hours,
             permission=self._permission,
             priority_of=self._priority_of,
-            tick=lambda: self._look(address),
+            tick=lambda: self._look(address, coming),
         )
         self._session = session
         self._outbox.on_arrival = session.wake
@@ -168,9 +176,11 @@ class Uplink:
             self._session = None
             channel.close()
 
-    def _look(self, address: str) -> None:
+    def _look(self, address: str, coming: Coming) -> None:
         self._tick()
         session = self._session
+        if session is not None and session.progress:
+            coming.over()
         if session is not None and session.progress and not self.state.connected:
             self.state = UplinkState(True, address, self._clock.now_us())
             journal.info("uplink connected", collector=address)

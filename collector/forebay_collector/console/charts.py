@@ -8,6 +8,7 @@ rest: lines, areas and bars by their class names, in light and in dark.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,9 @@ from xml.etree import ElementTree as ET
 
 import pygal
 from markupsafe import Markup
+
+# pygal puts a finder of its plug-ins, of a kind that Python will soon know no more, before every import of the program
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _KEPT: Final = frozenset(

@@ -79,12 +79,13 @@ class Endpoints:
         """everybody: also for whoever is not logged in."""
 
         async def endpoint(request: Request) -> Response:
-            visit = await run_in_threadpool(self._visit, request, FormData())
+            looks_on = "text/event-stream" in request.headers.get("accept", "")
+            visit = await run_in_threadpool(self._visit, request, FormData(), keeps_alive=not looks_on)
             if isinstance(visit, Response):
                 return visit
             if not everybody and (elsewhere := _must_log_in(visit)) is not None:
                 return elsewhere
-            if "text/event-stream" in request.headers.get("accept", ""):
+            if looks_on:
                 return self._streams.answer(lambda: self._look(request, show), request.query_params.get(LIVE, ""))
             return await run_in_threadpool(self._shown, visit, show)
 

@@ -24,6 +24,7 @@ from forebay_wire.v1 import control_pb2
 
 TAKES: Final = timedelta(hours=1)
 _AT_ONCE: Final = 100
+_CONFIGURATION_BYTES: Final = 4 << 20
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -63,13 +64,14 @@ class Rollouts:
         command = self._ledger.commands.get(one.command_id)
         if command is not None and command.state in commands.OPEN:
             return
-        state, reason = offers.RELEASED, ""
+        state, reason, configuration = offers.RELEASED, "", ""
         if command is not None and command.state == commands.DONE:
             state, reason = offers.APPLIED, command.effect
+            configuration = _json(self._ledger.commands.data(command.id, _CONFIGURATION_BYTES))
         elif command is not None and command.state == commands.FAILED and command.code != AgentUnreachable.code:
             state, reason = offers.FAILED, f"{command.code}: {command.reason}"
         with self._ledger.database.write() as connection:
-            offers.answered(connection, self._ledger.database.clock(), one, state, reason)
+            offers.answered(connection, self._ledger.database.clock(), one, state, reason, configuration)
 
     # judging
 
@@ -123,3 +125,11 @@ class Rollouts:
 
 def _in_groups(released: Sequence[OfferRecord]) -> list[Sequence[OfferRecord]]:
     return [released[first : first + _AT_ONCE] for first in range(0, len(released), _AT_ONCE)]
+
+
+def _json(told: bytes) -> str:
+    """What the agent told of its configuration, when it is JSON."""
+    try:
+        return json.dumps(json.loads(told), ensure_ascii=False)
+    except ValueError:
+        return ""

@@ -147,12 +147,29 @@ class Commands:
             ).all()
         return [(row.part, control_pb2.CommandResult.FromString(row.content)) for row in rows]
 
+    def data(self, number: str, most: int) -> bytes:
+        """The file that the answer holds, empty when it is longer than `most`."""
+        pieces, after, size = [], 0, 0
+        while found := self.parts(number, after):
+            after = found[-1][0]
+            pieces += [part.data for _, part in found]
+            size += sum(len(part.data) for _, part in found)
+            if size > most:
+                return b""
+        return b"".join(pieces)
+
     def forget(self, number: str) -> None:
         """Whoever asked needs no more of it: an open command is cancelled, the parts are deleted."""
         with self._database.write() as connection:
             chosen = (command.c.id == number) & command.c.state.in_(OPEN)
             _end(connection, self._database.clock(), chosen, CANCELLED, "", "whoever asked went away")
             connection.execute(delete(command_part).where(command_part.c.command_id == number))
+
+    def withdraw(self, number: str, reason: str) -> bool:
+        """Cancels a command that nobody took yet; whether it was so."""
+        with self._database.write() as connection:
+            chosen = (command.c.id == number) & (command.c.state == WAITING)
+            return _end(connection, self._database.clock(), chosen, CANCELLED, "", reason) > 0
 
     def waiting(self) -> set[str]:
         """The agents that a command waits for. Only reads."""
@@ -242,8 +259,8 @@ def _end(
     effect: str = "",
     *,
     who: str = COLLECTOR,
-) -> None:
-    """Ends the chosen commands, and says so in the audit."""
+) -> int:
+    """Ends the chosen commands, and says so in the audit; -> how many."""
     code, reason, effect = code[:64], reason[:LONGEST_TEXT], effect[:LONGEST_TEXT]
     rows: Sequence[Any] = connection.execute(
         select(command.c.id, command.c.agent, command.c.kind, command.c.parameters).where(chosen)
@@ -256,8 +273,9 @@ def _end(
             .where(command.c.id == row.id)
             .values(state=state, code=code, reason=reason, effect=effect, ended_at=at, parameters=kept)
         )
-        detail = {"id": row.id, "kind": row.kind, "code": code}
-        audit.record(connection, at, who, f"command {state}", row.agent, effect or reason, detail)
+        detail = {"id": row.id, "kind": row.kind, "code": code} | ({"effect": effect} if code and effect else {})
+        audit.record(connection, at, who, f"command {state}", row.agent, reason if code else effect or reason, detail)
+    return len(rows)
 
 
 def _to_record(row: Any) -> CommandRecord:

@@ -8,6 +8,7 @@ A roll-out offers the same settings to some agents. Staged, the first of them is
 
     offer     waiting -> released -> sent -> applied
                                           -> failed        the agent refused it; its reason says what
+              applied -> failed                            its files changed, and it does not fit them any more
               waiting, released, sent     -> superseded    the agent got a newer offer
               waiting, released           -> cancelled     the roll-out ended first
 
@@ -51,7 +52,8 @@ _NOT_ENDED: Final[ColumnElement[bool]] = literal_column("rollout.ended_at = 0", 
 
 @dataclass(frozen=True, slots=True)
 class OfferRecord:
-    """troubles: codes that the agent had when its offer was released; only of the first of a roll-out."""
+    """troubles: codes that the agent had when its offer was released; only of the first of a roll-out. configuration: what
+    was in force when it applied the offer, JSON, empty where it did not say."""
 
     agent: str
     revision: int
@@ -63,6 +65,7 @@ class OfferRecord:
     command_id: str
     sent_at: int
     decided_at: int
+    configuration: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ def make(
                 command_id="",
                 sent_at=0,
                 decided_at=0,
+                configuration="",
             )
         )
     return rollout_id
@@ -145,8 +149,9 @@ def told(connection: Connection, at: int, said: Collection[OfferTold]) -> None:
         state = _OUTCOMES.get(one.outcome)
         if state is None:
             continue
-        this = (_OFFER.agent == one.agent) & (_OFFER.revision == one.revision) & _OFFER.state.in_((RELEASED, SENT))
-        _decide(connection, this, state, at, one.reason)
+        this = (_OFFER.agent == one.agent) & (_OFFER.revision == one.revision)
+        news = _OFFER.state.in_((RELEASED, SENT, APPLIED, FAILED)) & (_OFFER.state != state)
+        _decide(connection, this & news, state, at, one.reason)
 
 
 def recall(connection: Connection, agent: str, revision: int) -> None:
@@ -214,9 +219,14 @@ def leave_out(connection: Connection, at: int, record: OfferRecord, reason: str)
     _settle(connection, this, CANCELLED, at, reason)
 
 
-def answered(connection: Connection, at: int, record: OfferRecord, state: str, reason: str) -> None:
+def answered(
+    connection: Connection, at: int, record: OfferRecord, state: str, reason: str, configuration: str = ""
+) -> None:
     """How the command ended that carried the offer. state: APPLIED, FAILED, or RELEASED when it did not get there."""
-    this = (_OFFER.agent == record.agent) & (_OFFER.revision == record.revision) & (_OFFER.state == SENT)
+    this = (_OFFER.agent == record.agent) & (_OFFER.revision == record.revision)
+    if configuration:
+        connection.execute(update(tables.offer).where(this).values(configuration=configuration))
+    this &= _OFFER.state == SENT
     if state == RELEASED:
         connection.execute(update(tables.offer).where(this).values(state=RELEASED, command_id=""))
     else:

@@ -142,16 +142,18 @@ class ProposalRecord:
 
     @property
     def may_leave(self) -> list[tuple[str, str]]:
-        """(column, mask) that may leave, under the masks that are proposed now; nothing while a key column may not.
+        """(column, mask) that may leave: as proposed now, and as approved before, for batches that wait in the agent's outbox.
 
-        Columns that are approved and not proposed any more are among them.
+        So a column may stand here under several masks, and one that is not proposed any more, too. Nothing while a key column
+        may not leave.
         """
         if self.decided.closed is not None or set(self.key) - set(self.names(State.APPROVED)):
             return []
-        proposed = [column for column in self.columns if self.decision(column).state is State.APPROVED]
-        named = {column.name for column in self.columns}
-        before = [(name, mask) for name, masks in self.decided.approved.items() if name not in named for mask in masks]
-        return [(column.name, column.mask) for column in proposed] + before
+        proposed = [
+            (column.name, column.mask) for column in self.columns if self.decision(column).state is State.APPROVED
+        ]
+        before = [(name, mask) for name, masks in self.decided.approved.items() for mask in masks]
+        return [pair for pair in before if pair not in proposed] + proposed
 
 
 def covers(approved: str, mask: str) -> bool:

@@ -286,6 +286,7 @@ offer: Final = _table(
     _text("command_id"),
     _number("sent_at"),
     _number("decided_at"),
+    _text("configuration"),
 )
 
 verification: Final = _table(

@@ -16,6 +16,7 @@ from typing import Any, Final
 import grpc
 
 from forebay_collector.errors import CollectorError
+from forebay_collector.identity import alarms
 from forebay_collector.identity.admission import host_of_peer, keep_admitted
 from forebay_collector.ledger import AgentRecord, Arrival, Ledger
 from forebay_collector.receive.answers import Answers
@@ -130,15 +131,22 @@ class Connection:
     async def _read_all(self) -> None:
         message = await self._context.read()
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "hello":
-            await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, "an upload opens with UploadHello")
+            await self._turn_away(grpc.StatusCode.INVALID_ARGUMENT, "an upload opens with UploadHello")
         if message.hello.protocol != PROTOCOL:
             reason = f"protocol {message.hello.protocol}; this collector speaks {PROTOCOL}"
-            await self._context.abort(grpc.StatusCode.FAILED_PRECONDITION, reason)
+            await self._turn_away(grpc.StatusCode.FAILED_PRECONDITION, reason)
         while message is not grpc.aio.EOF:
             await self._take(message)
             await self._answers.has_room()
             message = await self._context.read()
             self._read_at = self._loop.time()
+
+    async def _turn_away(self, status: grpc.StatusCode, reason: str) -> None:
+        """Ends a call that does not keep to the protocol; the audit has it."""
+        who, detail = self._agent.name, {"department": self._agent.department}
+        note, peer = self._reception.ledger.refusals.note, host_of_peer(self._context)
+        await asyncio.to_thread(note, who, alarms.REFUSED, who, reason, detail, peer=peer, same=reason)
+        await self._context.abort(status, reason)
 
     async def _keep_flowing(self) -> None:
         """Ends a call in which a batch is begun and not gone on with: it takes memory from all the others."""
@@ -161,7 +169,7 @@ class Connection:
             case "more":
                 await self._take_hello(message.more)
             case _:
-                await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a message of no kind that is known")
+                await self._turn_away(grpc.StatusCode.INVALID_ARGUMENT, "a message of no kind that is known")
 
     async def _take_hello(self, hello: upload_pb2.UploadHello) -> None:
         wanted: list[StreamName] = []

@@ -133,7 +133,7 @@ def wait(
     """The command when it has ended.
 
     Raises:
-        AgentUnreachable: the agent does not come for it, or went away.
+        AgentUnreachable: the agent does not come for it, which ends it, or went away.
         CommandFailed: the agent says why not, or takes longer than `takes`; the command then goes on.
     """
     until = time.monotonic() + takes.total_seconds()
@@ -143,12 +143,15 @@ def wait(
             raise NotKnown(f"command {id} is not in the ledger")
         late = time.monotonic() > until
         expired = record.state == WAITING and ledger.database.clock() > record.expires_at
-        if record.state not in OPEN or expired or late:
+        if record.state == WAITING and (expired or late):
+            ledger.commands.withdraw(id, "the agent did not come for it in time")
+            continue
+        if record.state not in OPEN or late:
             break
         say("waiting for the agent to come" if record.state == WAITING else "waiting for the agent's answer")
         time.sleep(_LOOK_S)
     what = f"agent {record.agent}: {record.kind}"
-    if record.state == CANCELLED or record.state == WAITING:
+    if record.state == CANCELLED:
         raise AgentUnreachable(f"{what}: the agent is not connected: it did not come for the command")
     if record.code == AgentUnreachable.code:
         raise AgentUnreachable(f"{what}: {record.reason}")

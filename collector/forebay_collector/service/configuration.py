@@ -47,7 +47,8 @@ class EffectiveView:
     """What is in force at an agent, as it says. settings: of the offer that it applied; None: the ledger has no such offer.
 
     revision: of that offer, 0: none. hash: of files and offer together. refusal: why its newest files are not in force.
-    newest: the newest offer made to it, and what became of it.
+    newest: the newest offer made to it, and what became of it. configuration: all that was in force when it applied an
+    offer last, files and offer together, without secrets; None: it never told.
     """
 
     agent: str
@@ -56,6 +57,7 @@ class EffectiveView:
     hash: str
     refusal: str
     newest: OfferRecord | None
+    configuration: Mapping[str, Any] | None
 
 
 def offer(
@@ -138,6 +140,7 @@ def effective(ledger: Ledger, actor: Actor, agent: str) -> EffectiveView:
         hash=str(record.health.get("configuration_hash", "")),
         refusal=str(record.health.get("configuration_refusal", "")),
         newest=next(iter(made), None),
+        configuration=next((json.loads(one.configuration) for one in made if one.configuration), None),
     )
 
 

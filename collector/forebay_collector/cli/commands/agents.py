@@ -108,6 +108,7 @@ def _show(arguments: argparse.Namespace, office: Office) -> int:
     row = _row(view, ledger.database.clock())
     effective = configuration.effective(ledger, actor, arguments.name)
     row["settings_offered"] = None if effective.settings is None else dict(effective.settings)
+    row["configuration"] = effective.configuration
     if arguments.json:
         print_json(row | {"stream_states": [_stream(one) for one in view.streams]}, out)
         return FINE

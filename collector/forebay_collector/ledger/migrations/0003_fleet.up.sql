@@ -70,6 +70,7 @@ CREATE TABLE rollout (
 CREATE INDEX rollout_open ON rollout (id) WHERE ended_at = 0;
 
 -- state: waiting, released, sent, applied, failed, cancelled, superseded. troubles: codes that the agent had before, JSON.
+-- configuration: all that was in force at the agent when it applied the offer, as it told, JSON without secrets.
 CREATE TABLE offer (
     agent TEXT NOT NULL REFERENCES agent (name),
     revision BIGINT NOT NULL,
@@ -81,6 +82,7 @@ CREATE TABLE offer (
     command_id TEXT NOT NULL,
     sent_at BIGINT NOT NULL,
     decided_at BIGINT NOT NULL,
+    configuration TEXT NOT NULL,
     PRIMARY KEY (agent, revision)
 );
 

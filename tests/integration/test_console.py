@@ -1,0 +1,502 @@
+"""The console over HTTP, the real application behind its real server: who gets in, what is refused, what is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from forebay_collector.console.protection import HEADERS, MOST_BYTES
+from forebay_collector.console.rendering import batch_path, stream_path
+from forebay_collector.ledger import BatchState
+from forebay_collector.ledger.agents import put_certificate
+from forebay_collector.platform.contract import PlatformError
+from forebay_collector.service import sessions, verification
+from forebay_wire.stream import StreamName
+from tests.consoling.console import Served
+from tests.consoling.people import PASSWORD, ROOT, Person, account
+from tests.loading.stage import AGENT, Moody, Stage
+from tests.receiving.batches import DEPARTMENT, STREAM, chained
+from tests.receiving.collector import enrolled
+
+HELD = StreamName(DEPARTMENT, "db", "main.permit")
+OTHER = StreamName("民政局", "救助库", "public.低保")
+REFUSAL = "column amount: 'ten' is not a number"
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    opened = Stage(tmp_path / "collector")
+    enrolled(opened.settings, opened.ledger, AGENT)
+    opened.receive(chained(3))
+    opened.receive(chained(3, HELD))
+    opened.receive(chained(2, OTHER), agent="mzj-01")
+    opened.loader().load_step(STREAM)
+    refuses = PlatformError(REFUSAL, code="FB-TEST-REFUSES", permanent=True)
+    opened.loader(Moody(opened.platform, lambda batch: refuses if batch.seq == 2 else None)).load_step(HELD)
+    with opened.ledger.database.write() as connection:
+        put_certificate(connection, "mzj-01", OTHER.department, "1f", 2**55, 1, hostname="m", version="0")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def served(stage: Stage) -> Iterator[Served]:
+    for name, roles, departments in (
+        ("ops", ["operator", "approver"], None),
+        ("seer", ["viewer"], None),
+        ("admin", ["administrator"], None),
+        ("auditor", ["auditor"], None),
+        ("mz", ["operator"], ["民政局"]),
+    ):
+        account(stage.ledger, name, roles, departments)
+    with Served(stage) as running:
+        yield running
+
+
+def pages(stage: Stage) -> list[str]:
+    """Every page that is a GET, with something on it."""
+    number = verification.start(stage.ledger, ROOT, [STREAM], "to look at")[0]
+    return [
+        *("/", "/?view=list", "/?state=red", "/find?q=1", f"/agents/{AGENT}", "/streams", stream_path(STREAM)),
+        *(stream_path(HELD), f"/sample{stream_path(STREAM).removeprefix('/streams')}", "/batches"),
+        *(batch_path(HELD, 1, 2), "/quarantine", "/approvals", "/approvals?state=all", "/offers", "/verification"),
+        *(f"/verification/{number}", "/audit", "/users", "/identity", "/account", "/login", "/login/link?token=x"),
+    ]
+
+
+def test_every_answer_forbids_whatever_does_not_come_from_here(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "admin")
+        wanted = [*pages(stage), "/static/console.js", "/static/tokens.css", "/nowhere", "/static/nothing.js"]
+        for path in wanted:
+            answer = person.http.get(path)
+            assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS, path
+            assert answer.headers["cache-control"], path
+            assert "server" not in answer.headers, path
+        refused = person.http.post("/quarantine", data={})
+        assert refused.headers["content-security-policy"] == HEADERS["content-security-policy"]
+        assert person.http.put("/quarantine").headers["x-frame-options"] == "DENY"
+        assert person.http.post("/login", content=b"x" * (MOST_BYTES + 1)).status_code == 413
+
+
+def test_pages_hold_nothing_inline_and_nothing_from_elsewhere(stage: Stage, served: Served) -> None:
+    for who in ("admin", "ops", "auditor"):
+        with Person(served.address) as person:
+            person.enter(served.ledger, who)
+            for path in pages(stage):
+                html = person.http.get(path).text
+                assert not re.search(r"<script(?![^>]* src=\"/static/)|<style|\sstyle=|\son\w+=|javascript:", html), (
+                    path
+                )
+                assert not re.search(r"""(?:src|href|action)=["'](?!/|\?|#)""", html), path
+
+
+def test_whoever_is_not_logged_in_sees_the_log_in_and_nothing_else(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        for path in pages(stage):
+            answer = person.http.get(path)
+            if path.startswith("/login"):
+                assert answer.status_code == 200
+            else:
+                assert (answer.status_code, answer.headers["location"], answer.text) == (303, "/login", "")
+        person.get("/login")
+        answer = person.post("/quarantine", {"batch": "x", "why": "y"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        assert person.http.get("/", headers={"accept": "text/event-stream"}).status_code == 303
+
+
+def test_a_session_begins_with_the_log_in_and_ends_with_the_log_out(served: Served) -> None:
+    with Person(served.address) as person:
+        assert "Fleet" in person.log_in("ops").text
+        cookie = next(cookie for cookie in person.http.cookies.jar if cookie.name == "forebay_session")
+        assert cookie.has_nonstandard_attr("HttpOnly")
+        assert cookie.get_nonstandard_attr("SameSite") == "strict"
+        assert not cookie.secure
+        token = str(cookie.value)
+        assert token not in person.page
+        assert person.post("/logout", {}).headers["location"] == "/login"
+        person.http.cookies.set("forebay_session", token)
+        assert person.http.get("/").headers["location"] == "/login"
+
+
+def test_a_wrong_password_says_what_to_do_and_not_which_part_was_wrong(served: Served) -> None:
+    with Person(served.address) as person:
+        wrong = person.log_in("ops", "not it, certainly not").text
+        unknown = person.log_in("nobody", "not it, certainly not").text
+    for html in (wrong, unknown):
+        assert "FB-LOGIN" in html
+    assert _message(wrong) == _message(unknown)
+
+
+def test_many_wrong_passwords_lock_the_account_out_for_a_while(served: Served) -> None:
+    with Person(served.address) as person:
+        for _ in range(6):
+            html = person.log_in("ops", "not it, certainly not").text
+        assert "FB-LOGIN-LOCKED" in html
+        assert "FB-LOGIN-LOCKED" in person.log_in("ops").text
+
+
+def test_forms_of_a_stranger_are_slowed_down(served: Served) -> None:
+    with Person(served.address) as person:
+        person.get("/login")
+        answers = [person.post("/login", {"name": "", "password": ""}, token="0").status_code for _ in range(40)]
+    assert answers.count(429) >= 5
+    assert answers[0] == 403
+
+
+def test_a_form_without_its_token_or_with_anothers_is_refused(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person, Person(served.address) as other:
+        person.enter(served.ledger, "ops")
+        other.enter(served.ledger, "ops")
+        person.get("/quarantine")
+        form: dict[str, str | list[str]] = {"batch": f"1/2 {HELD}", "why": "why", "action": "replay"}
+        for token in ("", "0" * 64, other.form_token, person.form_token[:-1] + "x"):
+            assert person.post("/quarantine", form, token=token).status_code == 403
+        for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}, {"origin": "null"}):
+            answer = person.http.post("/quarantine", data={"form_token": person.form_token} | form, headers=headers)
+            assert answer.status_code == 403
+            assert "FB-FORM" in answer.text
+        assert stage.states(HELD)[2] is BatchState.QUARANTINED
+        assert person.post("/quarantine", form).status_code == 303
+        assert stage.states(HELD)[2] is BatchState.DURABLE
+
+
+def test_what_is_held_is_replayed_with_a_reason_that_the_audit_keeps(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        html = person.get("/quarantine").text
+        assert REFUSAL.replace("'", "&#39;") in html
+        told = person.follow(person.post("/quarantine", {"batch": f"1/2 {HELD}", "why": " ", "action": "replay"})).text
+        assert "no reason was given" in told
+        told = person.follow(person.post("/quarantine", {"batch": f"1/1 {HELD}", "why": "x", "action": "replay"})).text
+        assert "is held by batch 1/2 now" in told
+        done = person.post("/quarantine", {"batch": f"1/2 {HELD}", "why": "the column was widened", "action": "replay"})
+        assert "1 batch is released" in person.follow(done).text
+        assert "1 batch is released" not in person.get("/quarantine").text
+    (entry,) = stage.ledger.audit.listing(action="replay")
+    assert (entry.who, entry.why, entry.subject) == ("ops", "the column was widened", f"{HELD} 1/2")
+    assert entry.detail["via"] == "console"
+    assert entry.department == DEPARTMENT
+
+
+def test_many_are_decided_at_once_and_one_that_cannot_be_stops_none(stage: Stage, served: Served) -> None:
+    refuses = PlatformError("no", code="FB-TEST-REFUSES", permanent=True)
+    stage.loader(Moody(stage.platform, lambda _: refuses)).load_step(OTHER)
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        person.get("/quarantine")
+        chosen = [f"1/2 {HELD}", f"1/1 {OTHER}", f"1/1 {STREAM}"]
+        html = person.follow(person.post("/quarantine", {"batch": chosen, "why": "all of it", "action": "replay"})).text
+    assert "2 batches are released" in html
+    assert f"stream {STREAM} is not held" in html
+    assert (stage.states(HELD)[2], stage.states(OTHER)[1]) == (BatchState.DURABLE, BatchState.DURABLE)
+
+
+def test_a_batch_is_discarded_only_by_someone_who_says_that_they_know(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        person.get("/quarantine")
+        form: dict[str, str | list[str]] = {"batch": f"1/2 {HELD}", "why": "test rows", "action": "discard"}
+        assert "never reaches the platform" in person.follow(person.post("/quarantine", form)).text
+        assert stage.states(HELD)[2] is BatchState.QUARANTINED
+        assert "discarded" in person.follow(person.post("/quarantine", form | {"sure": "yes"})).text
+    assert stage.states(HELD)[2] is BatchState.DISCARDED
+
+
+def test_a_viewer_has_no_button_and_is_refused_without_one(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "seer")
+        html = person.get("/quarantine").text
+        assert str(HELD.table) in html
+        assert 'name="batch"' not in html
+        assert 'value="replay"' not in html
+        for path, form in _deeds().items():
+            answer = person.post(path, form)
+            assert answer.status_code == 403, path
+            assert "FB-PERMISSION" in answer.text
+        for path in ("/audit", "/audit/export", "/users", "/identity"):
+            assert person.get(path).status_code == 403, path
+            assert f'href="{path}"' not in html
+        assert stage.states(HELD)[2] is BatchState.QUARANTINED
+
+
+def test_what_belongs_to_another_department_does_not_exist(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "mz")
+        for path in (
+            "/",
+            "/?view=list",
+            "/streams",
+            "/batches",
+            "/quarantine",
+            "/verification",
+            "/approvals",
+            "/offers",
+        ):
+            html = person.get(path).text
+            assert DEPARTMENT not in html, path
+            assert AGENT not in html, path
+        assert OTHER.table in person.get("/streams").text
+        for path in (f"/agents/{AGENT}", stream_path(HELD), batch_path(HELD, 1, 2)):
+            answer = person.get(path)
+            assert answer.status_code == 404, path
+            # word for word what is said of something that is nowhere
+            nowhere = person.get(path.replace(AGENT, "nowhere").replace("permit", "nowhere"))
+            said = _trouble(answer.text).replace(AGENT, "nowhere").replace("permit", "nowhere")
+            assert said == _trouble(nowhere.text)
+        outcome = person.follow(person.post("/quarantine", {"batch": f"1/2 {HELD}", "why": "x", "action": "replay"}))
+        assert "is not in the ledger" in outcome.text
+        assert stage.states(HELD)[2] is BatchState.QUARANTINED
+
+
+def test_markup_in_names_and_reasons_is_text(stage: Stage, served: Served) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    name = StreamName(f"局{evil.replace('/', '')}", "s\"'&", "main.<script>alert(2)<|script>")
+    stage.receive(chained(2, name))
+    refuses = PlatformError(f"because {evil}", code="FB-<b>", permanent=True)
+    stage.loader(Moody(stage.platform, lambda _: refuses)).load_step(name)
+    with stage.ledger.database.write() as connection:
+        put_certificate(connection, evil, name.department, "2e", 2**55, 1, hostname=evil, version=evil)
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        person.get("/quarantine")
+        person.follow(person.post("/quarantine", {"batch": f"1/1 {name}", "why": evil, "action": "replay"}))
+        stage.loader(Moody(stage.platform, lambda _: refuses)).load_step(name)
+        shown = ("/", "/?view=list", "/streams", stream_path(name), "/batches", batch_path(name, 1, 1), "/quarantine")
+        for path in (*shown, f"/find?q={evil}", f"/?q={evil}&department={evil}", f"/batches?agent={evil}", f"/{evil}"):
+            html = person.get(path).text
+            assert "<img src=x" not in html, path
+            assert "<script>alert" not in html, path
+            assert "<b>" not in html.replace("<b>", "", html.count("</b>")), path
+        assert "&lt;img src=x" in person.page
+        flashed = person.follow(person.post("/quarantine", {"batch": f"1/9 {name}", "why": "x", "action": "replay"}))
+        assert "<img src=x" not in flashed.text
+        assert "&lt;img src=x" in flashed.text
+    with Person(served.address) as auditor:
+        auditor.enter(served.ledger, "auditor")
+        html = auditor.get("/audit?action=replay").text
+        assert "&lt;img src=x" in html
+        assert "<img src=x" not in html
+
+
+def test_no_page_shows_a_secret(stage: Stage, served: Served) -> None:
+    kept = [(stage.settings.data.identity / name).read_text() for name in ("authority.key", "server.pem")]
+    secrets = [line for text in kept for line in text.splitlines() if len(line) > 40 and "CERT" not in line]
+    shown = []
+    for who in ("admin", "ops", "auditor"):
+        with Person(served.address) as person:
+            person.enter(served.ledger, who)
+            token = person.http.cookies["forebay_session"]
+            made = ""
+            if who == "admin":
+                person.get("/identity")
+                answer = person.post("/identity/tokens", {"agent": "new-01", "department": DEPARTMENT, "hours": "1"})
+                made = re.search(r"fbt1\.[\w-]+", answer.text)[0]  # type: ignore[index]
+            for path in pages(stage):
+                html = person.http.get(path).text
+                shown.append(html)
+                assert token not in html, path
+                assert not made or made not in html, path
+                assert "argon2" not in html, path
+    everything = "\n".join(shown)
+    assert not [secret for secret in [*secrets, PASSWORD] if secret in everything]
+
+
+def test_a_first_password_must_be_changed_before_anything_else(stage: Stage, served: Served) -> None:
+    from forebay_collector.service import users
+
+    users.create(stage.ledger, ROOT, "new", ["viewer"], password="the first one, to be changed")
+    with Person(served.address) as person:
+        assert "Choose a password of your own first" in person.log_in("new", "the first one, to be changed").text
+        for path in ("/", "/batches", "/quarantine", stream_path(STREAM)):
+            assert person.http.get(path).headers["location"] == "/account"
+        form: dict[str, str | list[str]] = {"old": "the first one, to be changed", "new": PASSWORD, "again": PASSWORD}
+        twice = person.follow(person.post("/account/password", form | {"again": "another one altogether"}))
+        assert "typed in two ways" in twice.text
+        assert person.post("/account/password", form).headers["location"] == "/login"
+        assert "Fleet" in person.log_in("new").text
+
+
+def test_a_one_time_link_logs_in_once_and_a_look_at_it_spends_nothing(stage: Stage, served: Served) -> None:
+    from forebay_collector.service import users
+
+    users.create(stage.ledger, ROOT, "linked", ["viewer"])
+    token = users.one_time_login(stage.ledger, ROOT, "linked")
+    with Person(served.address) as person:
+        person.get(f"/login/link?token={token}")
+        person.get(f"/login/link?token={token}")
+        assert "Fleet" in person.follow(person.post("/login/link", {"token": token})).text
+    with Person(served.address) as person:
+        person.get(f"/login/link?token={token}")
+        assert "FB-LOGIN" in person.follow(person.post("/login/link", {"token": token})).text
+
+
+def test_an_ended_session_is_over_everywhere_at_once(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        sessions.close_sessions(stage.ledger, ROOT, "ops", "left the room")
+        assert person.http.get("/").headers["location"] == "/login"
+        assert person.http.post("/quarantine", data={"form_token": person.form_token}).status_code in (303, 403)
+
+
+def test_a_session_ends_by_itself_and_looking_on_keeps_none_alive(stage: Stage, served: Served) -> None:
+    idle_us = int(stage.settings.accounts.idle.total_seconds() * 1_000_000)
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        served.clock.ahead_us += idle_us * 3 // 4
+        with person.http.stream("GET", "/", headers={"accept": "text/event-stream"}) as events:
+            assert events.status_code == 200
+            lines = events.iter_lines()
+            assert next(lines) == "retry: 3000"
+            served.clock.ahead_us += idle_us // 2
+            assert any(line == "event: left" for line in lines)
+        assert person.http.get("/").headers["location"] == "/login"
+
+
+def test_an_open_page_gets_just_the_parts_that_changed(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        shown = re.search(r'data-shown="(\w+)"', person.get("/quarantine").text)[1]  # type: ignore[index]
+        address = f"/quarantine?_live={shown}"
+        with person.http.stream("GET", address, headers={"accept": "text/event-stream"}) as events:
+            assert events.headers["content-type"].startswith("text/event-stream")
+            lines = events.iter_lines()
+            assert next(lines) == "retry: 3000"
+            stage.ledger.quarantine.release(HELD, who="x", why="y")
+            data = next(line for line in lines if line.startswith("data: {"))
+    assert '"quarantine"' in data
+    assert "Nothing is held" in data
+    assert "<html" not in data
+
+
+def test_the_page_goes_back_only_to_itself(served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        for back in (
+            "https://evil.example/",
+            "//evil.example/",
+            "/\\evil.example",
+            "javascript:alert(1)",
+            "",
+            "/\t/evil",
+        ):
+            answer = person.post("/preferences", {"language": "en", "back": back})
+            assert answer.headers["location"] == "/", back
+        assert (
+            person.post("/preferences", {"theme": "dark", "back": "/batches?x=1"}).headers["location"] == "/batches?x=1"
+        )
+        assert 'data-theme="dark"' in person.get("/").text
+        person.post("/preferences", {"language": "zh-CN"})
+        assert '<html lang="zh-CN"' in person.get("/").text
+
+
+def test_the_audit_is_exported_whole_and_the_export_is_in_it(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "auditor")
+        answer = person.http.get("/audit/export?form=csv")
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert "attachment" in answer.headers["content-disposition"]
+        assert answer.text.startswith("id,at,who,action")
+        assert "quarantine" in answer.text
+        assert person.http.get("/audit/export?form=jsonl").text.count("\n") == len(answer.text.splitlines())
+        person.get("/audit")
+        assert "The chain holds" in person.follow(person.post("/audit/verify", {})).text
+    assert len(stage.ledger.audit.listing(action="audit export")) == 2
+
+
+def test_a_look_at_rows_is_in_the_audit(stage: Stage, served: Served) -> None:
+    with Person(served.address) as person:
+        person.enter(served.ledger, "seer")
+        html = person.get(f"/sample{stream_path(STREAM).removeprefix('/streams')}").text
+        assert html.count("<tr>") == 10
+        assert "_seq" not in html
+    (entry,) = stage.ledger.audit.listing(action="sample")
+    assert (entry.who, entry.subject) == ("seer", str(STREAM))
+
+
+def test_one_batchs_custody_is_shown_and_its_bytes_are_checked(stage: Stage, served: Served) -> None:
+    chain = stage.archive.read(HELD, 1, 1).chain.hex()
+    with Person(served.address) as person:
+        person.enter(served.ledger, "seer")
+        html = person.get(batch_path(HELD, 1, 2)).text.replace("<wbr>", "")
+        assert "The archive holds it byte for byte" in html
+        assert "It continues the very batch before it" in html
+        assert chain in html
+        assert "SM3" in html
+        path = stage.archive._path(HELD, 1, 3)
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        html = person.get(batch_path(HELD, 1, 3)).text
+        assert "The archive&#39;s copy is damaged" in html
+        assert "FB-ARCHIVE-DAMAGED" in html
+        stage.archive.delete(HELD, 1, 1)
+        assert "The archive does not hold it" in person.get(batch_path(HELD, 1, 1)).text
+
+
+def test_an_account_is_made_changed_and_shut_out_on_the_page(stage: Stage, served: Served) -> None:
+    with Person(served.address) as admin, Person(served.address) as person:
+        admin.enter(served.ledger, "admin")
+        admin.get("/users")
+        made = admin.post("/users", {"action": "create", "name": "li", "role": "viewer", "all_departments": "yes"})
+        link = re.search(r"http://[^<]*/login/link\?token=([\w-]+)", made.text)
+        assert link is not None
+        assert link[1] not in admin.get("/users").text
+        person.get(f"/login/link?token={link[1]}")
+        assert "Fleet" in person.follow(person.post("/login/link", {"token": link[1]})).text
+        roles: dict[str, str | list[str]] = {"action": "roles", "name": "li", "role": ["viewer", "operator"]}
+        assert "no department is named" in admin.follow(admin.post("/users", roles)).text
+        admin.follow(admin.post("/users", roles | {"department": "民政局", "more_departments": "教育局，水利局"}))
+        listing = admin.page
+        assert "教育局, 民政局, 水利局" in listing
+        assert DEPARTMENT not in person.get("/streams").text
+        admin.follow(admin.post("/users", {"action": "disable", "name": "li", "why": "has left"}))
+        assert person.http.get("/").headers["location"] == "/login"
+        own = admin.post("/users", {"action": "disable", "name": "admin", "why": "oops"})
+        assert own.status_code == 403
+    assert [entry.why for entry in stage.ledger.audit.listing(action="account disabled")] == ["has left"]
+
+
+def test_over_tls_cookies_are_secure_and_browsers_are_told_to_stay(stage: Stage) -> None:
+    account(stage.ledger, "ops", ["operator"])
+    server = stage.settings.data.identity / "server.pem"
+    (stage.settings.folder / "key.pem").write_bytes(server.read_bytes())
+    console = replace(stage.settings.console, listen="127.0.0.1:0", certificate="identity/server.pem", key="key.pem")
+    with Served(stage, replace(stage.settings, console=console)) as running:
+        assert running.address.startswith("https://")
+        with httpx.Client(base_url=running.address, verify=False) as http:
+            answer = http.get("/login")
+            assert answer.headers["strict-transport-security"]
+            assert "; Secure" in answer.headers["set-cookie"]
+
+
+def _message(html: str) -> str:
+    found = re.search(r'<div class="message bad".*?</dl>', html, re.DOTALL)
+    assert found is not None
+    return found[0]
+
+
+def _trouble(html: str) -> str:
+    found = re.search(r'<dl class="trouble">.*?</dl>', html, re.DOTALL)
+    assert found is not None
+    return found[0]
+
+
+def _deeds() -> dict[str, dict[str, str | list[str]]]:
+    """A deed of every kind that a viewer may not do."""
+    return {
+        "/quarantine": {"batch": f"1/2 {HELD}", "why": "x", "action": "replay"},
+        f"/agents/{AGENT}/command": {"kind": "reload", "why": "x"},
+        "/approvals": {"action": "approve_many", "stream": str(HELD)},
+        "/offers": {"agent": AGENT, "settings": 'bandwidth = "1MiB"', "why": "x"},
+        "/verification": {"stream": str(STREAM)},
+        "/audit/verify": {},
+        "/users": {"action": "create", "name": "x", "role": "viewer", "all_departments": "yes"},
+        "/identity/tokens": {"agent": "x", "department": DEPARTMENT},
+        "/identity/revoke": {"agent": AGENT, "why": "x"},
+    }
