@@ -206,8 +206,10 @@ class Mirror:
         self.chunk, self.target, self.told = chunk, self.log.source.log_end(), set()
 
     def _finish(self, chunk: dict[Key, Row]) -> None:
-        """What was told before the chunk was read, and is not in it, leaves; what was told after is newer than the chunk."""
-        told = {key: row for key, row in self.rows.items() if key in self.told}
-        self.rows = {key: row for key, row in chunk.items() if key not in self.told}
-        self.rows |= {key: chunk.get(key, {}) | row for key, row in told.items()}
+        """What was told after the chunk was read is newer than the chunk, what was told before is older."""
+        for key, row in chunk.items():
+            if key not in self.told:
+                self.rows[key] = row
+            elif key in self.rows:
+                self.rows[key] = row | self.rows[key]
         self.fresh, self.chunk = True, None

@@ -13,6 +13,7 @@ import pytest
 from forebay_agent import errors
 from forebay_agent.capture.postgresql.log import slot
 from forebay_agent.capture.postgresql.log.checkpoint import LogCheckpoint, lsn_of
+from forebay_agent.capture.source import TableName
 from forebay_agent.policy import Reaction, policy_of
 from tests.contract.sources.postgresql import PostgreSQLHarness
 from tests.integration.log_of_postgresql import SECONDS, Log
@@ -25,7 +26,14 @@ from tests.integration.log_slots import (
     lost_while_reading,
     slot_of,
 )
+from tests.integration.log_tables import log_table
 from tests.servers.postgresql import binary
+
+
+def open_again(log: Log) -> None:
+    """Although the slot is in use."""
+    with contextlib.closing(log.harness.open(**log.config)) as source:
+        source.open_log([log_table(source, TableName("public", "t"))], log.checkpoint).close()
 
 
 def drop_slot(log: Log) -> None:
@@ -125,7 +133,7 @@ def test_a_slot_in_use_is_told_with_who_uses_it_and_waited_for(
         log.close()
         with held(log) as pid:
             with pytest.raises(errors.SourceError, match=f"in use by pid {pid} user .* intruder") as raised:
-                log.again()
+                open_again(log)
             assert policy_of(raised.value).reaction is Reaction.RETRY
             assert "only one agent" in raised.value.remedy
         postgresql_harness.execute("INSERT INTO t VALUES (1, 'a')")
@@ -153,7 +161,7 @@ def test_what_someone_else_read_from_the_slot_while_it_was_waited_for_is_a_gap(
         began.wait(10)
         try:
             with pytest.raises(errors.LogGap, match=GAP):
-                log.again()
+                open_again(log)
         finally:
             intruder.join()
 

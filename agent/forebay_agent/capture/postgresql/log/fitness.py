@@ -81,8 +81,12 @@ def _columns_unfit(layout: Layout, table: LogTable, *, publishes_generated: bool
 
 
 def _identity_unfit(layout: Layout, shape: TableShape) -> LogUnfit | None:
-    if layout.kind == "p" and not layout.leaves:
-        return None  # a partition made later has what the root's primary key gives it
+    if layout.kind == "p" and not layout.primary:
+        # what a partition identifies its rows by is its own primary key, unless somebody says otherwise
+        return LogUnfit(
+            f"{layout.table} has no primary key: published, UPDATEs and DELETEs of partitions that are made later would fail",
+            remedy=f"Ask the DBA for a primary key. Without one: {_OTHER_MODE[0].lower()}{_OTHER_MODE[1:]}",
+        )
     for leaf in layout.leaves:
         if leaf.identity == FULL:
             continue

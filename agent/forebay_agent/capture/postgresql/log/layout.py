@@ -20,7 +20,8 @@ from forebay_agent.capture.source import Column, TableName
 
 _RELATION: Final = """
 SELECT c.relkind::text, c.relpersistence::text, n.nspname::text, c.relname::text, row_security_active(c.oid),
-       EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), c.relnatts::int
+       EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), c.relnatts::int,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 _LEAVES: Final = """
@@ -106,7 +107,7 @@ class Leaf:
 class Layout:
     """kind: `r` table, `p` partitioned table, others as pg_class has them. persistence: `p`, `u` unlogged, `t` temporary.
     hides_rows: row security hides rows from this user. inherited: other tables inherit from it, and are no partitions.
-    added: how many columns it ever had. texts: (column, what its values' text depends on), what may be added last."""
+    added: how many columns it ever had. primary: it has a primary key. texts: (column, what its values' text depends on), what may be added last."""
 
     oid: int
     table: TableName
@@ -115,6 +116,7 @@ class Layout:
     hides_rows: bool
     inherited: bool
     added: int
+    primary: bool
     columns: tuple[LayoutColumn, ...]
     leaves: tuple[Leaf, ...]
     texts: tuple[tuple[str, str], ...]
@@ -153,7 +155,7 @@ def layout_of(session: Session, oid: int) -> Layout | None:
     found = session.rows(_RELATION, (oid,))
     if not found:
         return None
-    kind, persistence, schema, name, hides_rows, has_children, added = found[0]
+    kind, persistence, schema, name, hides_rows, has_children, added, primary = found[0]
     version = session.server_version
     leaves_query = _LEAVES if version >= 110_000 else _LEAVES.replace("indnkeyatts", "indnatts")
     leaves = session.rows(leaves_query, (oid,))
@@ -171,6 +173,7 @@ def layout_of(session: Session, oid: int) -> Layout | None:
         hides_rows,
         kind == "r" and has_children,
         added,
+        primary,
         tuple(LayoutColumn(*column) for column in columns),
         tuple(_leaf(*leaf) for leaf in leaves),
         tuple((column, text) for column, text, *_ in session.rows(_TEXTS.format(ranges=ranges), (oid,))),

@@ -17,7 +17,7 @@ from forebay_agent.capture.postgresql.log.reader import PostgreSQLLogReader
 from forebay_agent.capture.postgresql.log.server import LogEnd
 from forebay_agent.capture.postgresql.log.stream import Stream
 from forebay_agent.capture.postgresql.log.streamed import Spilled
-from forebay_agent.capture.postgresql.log.visibility import snapshot_of
+from forebay_agent.capture.postgresql.log.visibility import open_xids
 from forebay_agent.capture.postgresql.session import Session
 from forebay_agent.capture.source import TableName
 from forebay_agent.config.model import SourceConfig
@@ -137,7 +137,7 @@ def _again(session: Session, names: Names, saved: LogCheckpoint) -> Publication:
 def _wait_for_older(session: Session, names: Names) -> None:
     """Until the transactions that are open now have ended: what they wrote may stand before the publication was made, and
     there the server would look for it in vain. (Making a slot waits for them too.) Raises SourceError."""
-    older = snapshot_of(session).open
+    older = open_xids(session)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while older:
         if time.monotonic() > deadline:
@@ -148,4 +148,4 @@ def _wait_for_older(session: Session, names: Names) -> None:
                 remedy="Wait for these transactions, or ask the DBA to end them; the agent tries again by itself.",
             )
         time.sleep(_LOOK_SECONDS)
-        older &= snapshot_of(session).open
+        older &= open_xids(session)

@@ -283,7 +283,7 @@ class Tables:
             raise problem or TableMissing(f"there is no table {table.name}")
         self._check_member(table, now, layout)
         followed.shape = now
-        followed.learn(self._seen(followed, layout), self._end.insert(), read_anew=True)
+        followed.learn(self._seen(followed, layout), self._end.insert(), read_anew=_covers(layout))
         return followed
 
     def _attach(self, followed: Followed) -> None:
@@ -322,7 +322,8 @@ class Tables:
                 self._doubt(followed, layout)
         elif layout is not None:
             unsure = 0 if judgement.sure or judgement.kind is None else self._end.insert()
-            followed.learn(self._seen(followed, layout), unsure, read_anew=judgement.kind is EventKind.ALTERED)
+            read_anew = judgement.kind is EventKind.ALTERED and _covers(layout)
+            followed.learn(self._seen(followed, layout), unsure, read_anew=read_anew)
         if judgement.kind is None:
             return []
         return [
@@ -366,6 +367,11 @@ class Tables:
 
 def lost(table: LogTable, position: str, error: AgentError) -> TableEvent:
     return TableEvent(table.name, EventKind.LOST, position, str(error)[:_REASON_CHARACTERS], error=error)
+
+
+def _covers(layout: Layout) -> bool:
+    """Whether a reading covers every row that was told before it: not where rows may leave with their partition untold."""
+    return layout.kind != "p"
 
 
 def _is_loss(part: LogRows | TableEvent) -> bool:

@@ -33,6 +33,9 @@ _SYNCHRONOUS: Final = "SELECT current_setting('synchronous_standby_names') <> ''
 _WAITING: Final = (
     "SELECT backend_xid::text FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_xid IS NOT NULL"
 )
+_OPEN: Final = """
+SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
+"""
 _MAY_SEE: Final = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
 
 
@@ -58,6 +61,12 @@ def snapshot_of(session: Session) -> Snapshot:
     return Snapshot(int(end) & _MASK, frozenset(int(xid) & _MASK for xid in open_ones.split(",") if xid))
 
 
+def open_xids(session: Session) -> frozenset[int]:
+    """Of all transactions that have written and not ended: each holds a lock on its own id. A snapshot lists none of those
+    that came after the last one that ended."""
+    return frozenset(int(xid) for (xid,) in session.rows(_OPEN))
+
+
 class HandedOn:
     """session: asked for snapshots when many transactions came."""
 
@@ -65,8 +74,7 @@ class HandedOn:
         self._session = session
         self._unseen = array("I")
         self._most = _MOST
-        now = snapshot_of(session())
-        self._open_at_start = now.open
+        self._open_at_start = array("I", open_xids(session()))
         ((self._synchronous,),) = session().rows(_SYNCHRONOUS)
         self._settled_at = time.monotonic() + _SETTLE_SECONDS
 
@@ -78,7 +86,7 @@ class HandedOn:
 
     def all_seen_by(self, snapshot: Snapshot) -> bool:
         """Whether everything that was handed on, ever, is visible in the snapshot."""
-        self._open_at_start &= snapshot.open
+        self._open_at_start = snapshot.unseen(self._open_at_start)
         if self._open_at_start and time.monotonic() >= self._settled_at:
             self._open_at_start = self._waiting()
         if self._open_at_start:
@@ -86,14 +94,15 @@ class HandedOn:
         self._forget(snapshot)
         return not self._unseen
 
-    def _waiting(self) -> frozenset[int]:
+    def _waiting(self) -> array[int]:
         """Those that were open at the start and may still be committing."""
         if not self._synchronous:
-            return frozenset()
+            return array("I")
         ((may_see,),) = self._session().rows(_MAY_SEE)
         if not may_see:
             return self._open_at_start
-        return self._open_at_start.intersection(int(xid) for (xid,) in self._session().rows(_WAITING))
+        waiting = {int(xid) for (xid,) in self._session().rows(_WAITING)}
+        return array("I", waiting.intersection(self._open_at_start))
 
     def _forget(self, snapshot: Snapshot) -> None:
         """What is visible once is visible for good."""
