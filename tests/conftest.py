@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.contract.harness import SourceHarness
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgresql import PostgreSQL
+
+# no test asserts a time: a busy machine draws examples slowly, and is right to
+settings.register_profile("forebay", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("forebay")
 
 DIALECTS = ("sqlite", "mysql", "postgresql")
 

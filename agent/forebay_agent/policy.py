@@ -116,7 +116,7 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
         Reaction.RETRY, 5, "Ask the centre to approve it (`forebay-collector approvals`); it then goes on by itself."
     ),
     errors.CommandUnknown: Policy(Reaction.HOLD, 1, "Install a newer forebay-agent."),
-    errors.CommandUnfit: Policy(Reaction.HOLD, 2, "Put the command as the reason says."),
+    errors.CommandUnfit: Policy(Reaction.HOLD, 1, "Put the command as the reason says."),
     errors.StreamPaused: Policy(
         Reaction.HOLD, 1, "Resume what is paused, or take `paused` out of the department's file; then ask again."
     ),

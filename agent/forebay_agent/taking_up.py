@@ -38,8 +38,11 @@ def widened(outbox: Outbox, before: Checkpoint, table: TableConfig, now: TableSc
     return [each.name for each in now.columns if known.get(each.name) != mask_of(each)]
 
 
-def left_out(outbox: Outbox, before: Checkpoint, now: TableSchema) -> list[str]:
-    """Columns of the rows sealed last in this epoch that `now` lacks, or has with another type."""
+def left_out(outbox: Outbox, before: Checkpoint, table: TableConfig, now: TableSchema) -> list[str]:
+    """Columns of the rows sealed last in this epoch that `now` lacks, or has with another type, because the selection was
+    another one then."""
+    if before.selection in ("", selection_of(table)):
+        return []
     types = {each.name: each.type for each in now.columns}
     return [each.name for each in _fields(outbox, before.schema) if types.get(each.name) != each.type]
 
@@ -52,7 +55,7 @@ def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSche
     selection = selection_of(table)
     if before.selection == selection or (before.phase == START and not before.schema):
         return
-    gone = left_out(outbox, before, now)
+    gone = left_out(outbox, before, table, now)
     if gone:
         why = f"these columns are not captured any more, or as another type: {listed(gone)}"
         journal.info("table is taken anew", stream=name, reason=why)

@@ -183,12 +183,13 @@ class CapturedTable:
 
 
 def selection_of(table: TableConfig) -> str:
-    """A digest of which columns of the table are captured, and under which masks."""
+    """A digest of which columns of the table are captured, as what, and under which masks."""
     told = (
         sorted(table.columns),
         sorted(table.exclude),
         sorted((mask.column, mask.kind) for mask in table.masks),
         None if table.approved is None else sorted(table.approved),
+        sorted(table.as_text),
     )
     text = json.dumps(told, ensure_ascii=False)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_SELECTION_BYTES).hexdigest()

@@ -156,7 +156,7 @@ class Opening:
             added := widened(self._outbox, before, table, sealing.transform.schema)
         ):
             why = f"these columns were not captured before, or under another mask: {listed(added)}"
-        elif not stream.parked and (gone := left_out(self._outbox, before, sealing.transform.schema)):
+        elif not stream.parked and (gone := left_out(self._outbox, before, table, sealing.transform.schema)):
             why = f"these columns are not captured any more, or as another type: {listed(gone)}"
         if why:
             stream.checkpoint = checkpoint = captured.claim(type(checkpoint)())
