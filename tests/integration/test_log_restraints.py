@@ -152,6 +152,21 @@ class Asking:
         return parts[-1]
 
 
+def test_a_column_that_is_captured_no_more_leaves_with_the_next_epoch(
+    log_harness: Any, tables: tuple[TableConfig, TableConfig], tmp_path: Path
+) -> None:
+    t, u = tables
+    with SourceStage(log_harness, tmp_path / "s", t, u) as stage:
+        stage.approve_all()
+        stage.until(lambda: all(len(stage.mirror(table.name)) == 2 for table in tables))
+        stage.restart(replace(t, exclude=("note",)), u)
+        stage.approve_all()
+        log_harness.execute("UPDATE t SET mobile = '13000000000' WHERE id = 1")
+        stage.until(lambda: stage.mirror(t.name)[1]["mobile"] == "13000000000")
+        assert "note" not in stage.rows(t.name)[-1]
+        assert epochs(stage) == [2, 1]
+
+
 def test_a_pause_says_what_becomes_of_the_changes_meanwhile_and_keeps_it(
     log_harness: Any, tables: tuple[TableConfig, TableConfig], tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from forebay_agent.config.model import TableConfig
 from forebay_agent.errors import ValueUnrepresentable
 from forebay_wire.key_range import KeyRange
 from forebay_wire.stream import StreamName
@@ -236,21 +235,3 @@ def test_a_stream_that_told_changes_and_waits_for_its_snapshot_misses_no_change_
     assert {row["_epoch"] for row in agent.rows("t") if "spare" in row} == {1}
     assert agent.outbox.stream(StreamName("d", "s", "t")).epoch == 2
     assert agent.outbox.stream(StreamName("d", "s", "u")).epoch == 1
-
-
-def test_columns_that_are_captured_no_more_leave_with_the_next_epoch(tmp_path: Path) -> None:
-    draw = random.Random(9)
-    database = database_of(5)
-    agent = Agent(tmp_path, database, draw)
-    agent.drain()
-    agent.tables = (TableConfig("t", mode="log", exclude=("large",)), TableConfig("u", mode="log"))
-    agent.kill()
-    agent.drain()
-    database.commit(("t", "u", database.tables["t"].rows[(10,)] | {"v": "narrow"}))
-    agent.drain()
-    told = agent.rows("t")
-    assert {row["_epoch"] for row in told if "large" in row} == {1}
-    assert {row["id"]: row["v"] for row in told if row["_epoch"] == 2 and row["_op"]} == {
-        key: row["v"] for (key,), row in source_rows(database, "t").items()
-    }
-    assert [agent.outbox.stream(StreamName("d", "s", name)).epoch for name in TABLES] == [2, 1]
