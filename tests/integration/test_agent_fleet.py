@@ -19,6 +19,8 @@ from forebay_agent.pulse import Pulses
 from forebay_agent.renewal import Renewal
 from forebay_collector.founding import init
 from forebay_collector.identity import alarms
+from forebay_collector.service import commands
+from forebay_collector.service.actor import Actor, Role
 from forebay_wire import canary
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
@@ -30,6 +32,7 @@ from tests.receiving.collector import InProcess, enrolled
 from tests.receiving.sender import Credentials, Sender
 
 HOUSES = StreamName(DEPARTMENT, "civil", "houses")
+OPS = Actor("ops", frozenset({Role.OPERATOR}))
 CANARY = canary.stream_of(DEPARTMENT, "civil")
 
 
@@ -291,3 +294,21 @@ def test_a_renewal_that_a_crash_left_unsettled_is_settled_before_anything_else_c
             agent.until(lambda: sum(batch.rows for batch in running.ledger.batches.listing(stream=PEOPLE)) >= 20)
             assert identity.load_next(agent.state) is None
             assert running.ledger.audit.listing(action=alarms.REPLACED) == [], "it came in with the one that had ended"
+
+
+def test_a_certificate_is_rotated_when_the_centre_asks_and_the_answer_arrives(tmp_path: Path) -> None:
+    with InProcess(init(tmp_path / "data", ["127.0.0.1:0"], "auto")) as running:
+        real = _RealCollector(running, timedelta(days=398))
+        with AgentProcess(tmp_path / "agent", real) as agent:  # type: ignore[arg-type]
+            agent.insert(1, 20)
+            agent.start()
+            agent.until(lambda: sum(batch.rows for batch in running.ledger.batches.listing(stream=PEOPLE)) >= 20)
+            number = commands.rotate(running.ledger, OPS, "scjg-01", "its disk went to the shop")
+            agent.until(lambda: commands.outcome(running.ledger, OPS, number).ended_at > 0)
+            view = commands.outcome(running.ledger, OPS, number)
+            assert (view.code, "renewed by a new key" in view.effect) == ("", True)
+            assert identity.load(agent.state).certificate != real.first.certificate
+            agent.insert(21, 20)
+            agent.until(lambda: sum(batch.rows for batch in running.ledger.batches.listing(stream=PEOPLE)) >= 40)
+            agent.until(lambda: agent.log.read_text().count("control connected") >= 2)
+            assert running.ledger.audit.listing(action=alarms.REPLACED) == []

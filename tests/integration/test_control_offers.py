@@ -96,14 +96,17 @@ def test_one_agent_tries_it_and_the_rest_get_it_when_that_one_stayed_healthy(con
 
 
 def test_the_configuration_in_force_comes_with_the_answer_and_is_kept(control: Controlled) -> None:
-    agent = control.connect()
+    beating = Beating(control.connect())
+    agent = beating.agent
     number = offer(control, AGENT)
     command = agent.next().command
+    beating(**told(1))
+    assert standing(control, number)[1] == {AGENT: "applied"}, "the heartbeat comes before the answer"
     told_so = json.dumps({"collector": {"bandwidth": "1MiB/s"}, "sources": ["登记库"]}, ensure_ascii=False).encode()
     for piece in (told_so[:20], told_so[20:]):
         agent.say(result=control_pb2.CommandResult(command_id=command.command_id, data=piece))
     agent.say(result=control_pb2.CommandResult(command_id=command.command_id, done=True, effect="in force"))
-    until(lambda: standing(control, number)[0] == "done")
+    until(lambda: configuration.effective(control.ledger, OPS, AGENT).configuration)
     view = configuration.effective(control.ledger, OPS, AGENT)
     assert view.configuration == {"collector": {"bandwidth": "1MiB/s"}, "sources": ["登记库"]}
 

@@ -329,7 +329,7 @@ def test_what_is_under_way_is_found_by_its_own_index(ledger: Ledger) -> None:
         pytest.skip("the planner of PostgreSQL reads a table of a few rows whole")
     plans = {
         "SELECT agent FROM command WHERE command.state IN ('waiting', 'sent') AND state = ? AND expires_at > ?": "command_open",
-        "SELECT agent FROM offer WHERE offer.state IN ('released', 'sent')": "offer_open",
+        "SELECT agent FROM offer WHERE (offer.state = 'released' OR offer.command_id <> '')": "offer_open",
         "SELECT id FROM rollout WHERE rollout.ended_at = 0": "rollout_open",
     }
     with ledger.database.read() as connection:

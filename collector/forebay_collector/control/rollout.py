@@ -39,7 +39,7 @@ class Rollouts:
         open_offers = [one for one in self._ledger.offers.open() if one.agent in agents]
         self._carry([one for one in open_offers if one.state == offers.RELEASED])
         for one in open_offers:
-            if one.state == offers.SENT:
+            if one.command_id:
                 self._follow(one)
 
     # carrying

@@ -46,13 +46,14 @@ _OUTCOMES: Final = {"APPLIED": APPLIED, "FAILED": FAILED}
 _OFFER: Final = tables.offer.c
 _ROLLOUT: Final = tables.rollout.c
 # written into the statements, not bound: a partial index is used only for literals
-_UNDER_WAY: Final[ColumnElement[bool]] = literal_column("offer.state IN ('released', 'sent')", Boolean)
+_UNDER_WAY: Final[ColumnElement[bool]] = literal_column("(offer.state = 'released' OR offer.command_id <> '')", Boolean)
 _NOT_ENDED: Final[ColumnElement[bool]] = literal_column("rollout.ended_at = 0", Boolean)
 
 
 @dataclass(frozen=True, slots=True)
 class OfferRecord:
-    """troubles: codes that the agent had when its offer was released; only of the first of a roll-out. configuration: what
+    """command_id: of the command that carries it, until that has ended. troubles: codes that the agent had when its offer was
+    released; only of the first of a roll-out. configuration: what
     was in force when it applied the offer, JSON, empty where it did not say."""
 
     agent: str
@@ -222,15 +223,15 @@ def leave_out(connection: Connection, at: int, record: OfferRecord, reason: str)
 def answered(
     connection: Connection, at: int, record: OfferRecord, state: str, reason: str, configuration: str = ""
 ) -> None:
-    """How the command ended that carried the offer. state: APPLIED, FAILED, or RELEASED when it did not get there."""
+    """The command that carried the offer has ended. state: APPLIED, FAILED, or RELEASED when it did not get there; a
+    heartbeat may have said so before."""
     this = (_OFFER.agent == record.agent) & (_OFFER.revision == record.revision)
-    if configuration:
-        connection.execute(update(tables.offer).where(this).values(configuration=configuration))
-    this &= _OFFER.state == SENT
+    values = {"command_id": ""} | ({"configuration": configuration} if configuration else {})
+    connection.execute(update(tables.offer).where(this).values(**values))
     if state == RELEASED:
-        connection.execute(update(tables.offer).where(this).values(state=RELEASED, command_id=""))
+        connection.execute(update(tables.offer).where(this, _OFFER.state == SENT).values(state=RELEASED))
     else:
-        _decide(connection, this, state, at, reason)
+        _decide(connection, this & (_OFFER.state == SENT), state, at, reason)
 
 
 class Offers:
@@ -257,7 +258,7 @@ class Offers:
         return self._listing(query.order_by(_OFFER.rollout_id, _OFFER.is_first.desc(), _OFFER.agent))
 
     def open(self) -> list[OfferRecord]:
-        """What is released to agents, or sent and not answered."""
+        """What is released to agents, and what was sent by a command that has not been followed to its end."""
         return self._listing(select(tables.offer).where(_UNDER_WAY))
 
     def newest(self, agents: Collection[str] | None = None) -> dict[str, OfferRecord]:

@@ -69,7 +69,7 @@ CREATE TABLE rollout (
 
 CREATE INDEX rollout_open ON rollout (id) WHERE ended_at = 0;
 
--- state: waiting, released, sent, applied, failed, cancelled, superseded. troubles: codes that the agent had before, JSON.
+-- state: waiting, released, sent, applied, failed, cancelled, superseded. command_id: until it has ended. troubles: codes that the agent had before, JSON.
 -- configuration: all that was in force at the agent when it applied the offer, as it told, JSON without secrets.
 CREATE TABLE offer (
     agent TEXT NOT NULL REFERENCES agent (name),
@@ -87,7 +87,7 @@ CREATE TABLE offer (
 );
 
 CREATE INDEX offer_of_rollout ON offer (rollout_id);
-CREATE INDEX offer_open ON offer (agent) WHERE state IN ('released', 'sent');
+CREATE INDEX offer_open ON offer (agent) WHERE state = 'released' OR command_id <> '';
 
 ALTER TABLE command ADD COLUMN why TEXT NOT NULL DEFAULT '';
 ALTER TABLE command ADD COLUMN effect TEXT NOT NULL DEFAULT '';
