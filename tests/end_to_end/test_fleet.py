@@ -102,8 +102,7 @@ def test_an_offer_is_tried_at_one_agent_then_given_to_the_rest_and_stopped_where
         site_of(department)
     settings(fleet, heartbeat="1s", trial="3s")
     fleet.start()
-    for agent in (FIRST, SECOND):
-        until(lambda agent=agent: state(fleet, agent) == "green")
+    until(lambda: [state(fleet, agent) for agent in (FIRST, SECOND)] == ["green", "green"])
     good = ["--set", "collector.bandwidth=1MiB/s", "--reason", "the line is shared by day"]
     made = in_json(fleet, "offer", "make", FIRST, SECOND, *good)
     assert [(one["agent"], one["first"]) for one in made["offers"]] == [(FIRST, True), (SECOND, False)]
