@@ -186,6 +186,22 @@ def test_a_connection_that_ended_is_known_to_have_ended(control: Controlled) -> 
     until(lambda: control.view().connected_since == 0)
 
 
+def test_a_call_that_ends_while_its_hello_is_recorded_leaves_no_agent_connected(control: Controlled) -> None:
+    control.connect().cut()
+    until(lambda: control.view().connected_since == 0)
+    for number in range(10):
+        hello = control_pb2.AgentHello(agent=AGENT, protocol=1, instance=f"i{number}")
+        channel = control._credentials[AGENT].channel(control.server.address)
+        requests = iter([control_pb2.ControlRequest(hello=hello)])
+        call = control_pb2_grpc.ControlServiceStub(channel).Control(_then_wait(requests))
+        time.sleep(0.03 * number)
+        call.cancel()
+        channel.close()
+    time.sleep(1)
+    assert control.view().connected_since == 0
+    assert control.server.servicer.connections == 0
+
+
 def test_a_revoked_agent_is_cut_off_within_a_heartbeat(control: Controlled) -> None:
     agent, other = control.connect(), control.connect("mzj-01")
     beats(agent, beat(1))

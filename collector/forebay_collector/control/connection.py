@@ -25,7 +25,7 @@ SEND_S: Final = 10.0
 _LOG: Final = logging.getLogger(__name__)
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-_ENDED: Final = (grpc.aio.BaseError, asyncio.InvalidStateError)
+ENDED: Final = (grpc.aio.BaseError, asyncio.InvalidStateError)
 """what gRPC raises in whoever ends a call, or writes to one that has ended"""
 
 
@@ -82,13 +82,13 @@ class Connection:
 
     async def refuse(self, error: CollectorError, ledger: Ledger, *, admitted: bool = True) -> None:
         """Ends the call from outside its handler, with the error's code and message. Never raises."""
-        with suppress(*_ENDED):
+        with suppress(*ENDED):
             await refuse(self._context, error, ledger, admitted=admitted)
 
     async def replace(self) -> None:
         """Ends the call because the agent came in again. Never raises."""
         _LOG.info("agent came in again, its older connection ends agent=%s", self.agent)
-        with suppress(*_ENDED):
+        with suppress(*ENDED):
             await self._context.abort(grpc.StatusCode.ABORTED, "a newer connection of this agent came in")
 
     # which heartbeats attach

@@ -15,10 +15,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-import grpc
-
 from forebay_collector.control.approving import Approving
-from forebay_collector.control.connection import Connection
+from forebay_collector.control.connection import ENDED, Connection
 from forebay_collector.control.rollout import Rollouts
 from forebay_collector.errors import AgentUnreachable, CollectorError, LedgerUnavailable
 from forebay_collector.identity.admission import RECHECK_S, find_agent
@@ -169,7 +167,7 @@ class Delivery:
     async def _tell(self, connection: Connection, message: control_pb2.ControlResponse) -> bool:
         try:
             await connection.send(message)
-        except (TimeoutError, grpc.aio.BaseError, asyncio.InvalidStateError) as error:
+        except (TimeoutError, *ENDED) as error:
             _LOG.info("not sent agent=%s reason=%s", connection.agent, type(error).__name__)
             return False
         return True

@@ -28,7 +28,7 @@ import grpc
 from forebay_collector import __version__
 from forebay_collector.control import heartbeat
 from forebay_collector.control.approving import Approving
-from forebay_collector.control.connection import Connection, Context, of_agent
+from forebay_collector.control.connection import ENDED, Connection, Context, of_agent
 from forebay_collector.control.delivery import Delivery
 from forebay_collector.control.recorder import Recorder
 from forebay_collector.errors import AgentUnreachable, CollectorError, CommandFailed, IdentityRefused
@@ -81,6 +81,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 await self._take(connection, request)
         except CollectorError as error:
             await refuse(context, error, self._ledger)
+        except ENDED as ended:
+            _LOG.debug("call ended agent=%s reason=%s", agent.name, type(ended).__name__)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the agent does not take what is sent to it")
         finally:
@@ -188,11 +190,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         await connection.send(control_pb2.ControlResponse(approvals=approvals))
 
     def _leave(self, connection: Connection) -> None:
-        if self._connections.get(connection.agent) is not connection:
-            return
-        del self._connections[connection.agent]
-        _LOG.info("agent disconnected agent=%s", connection.agent)
-        self._recorder.note(Leaving(connection.agent, connection.since, AgentUnreachable.code, LOST))
+        """Also of one whose hello was on its way into the ledger: nothing stays there as connected that is not."""
+        if self._connections.get(connection.agent) is connection:
+            del self._connections[connection.agent]
+            _LOG.info("agent disconnected agent=%s", connection.agent)
+        if connection.since:
+            self._recorder.note(Leaving(connection.agent, connection.since, AgentUnreachable.code, LOST))
 
     def _now(self) -> int:
         return self._ledger.database.clock()

@@ -147,6 +147,17 @@ class Commands:
             ).all()
         return [(row.part, control_pb2.CommandResult.FromString(row.content)) for row in rows]
 
+    def last(self, number: str) -> tuple[control_pb2.CommandResult, int]:
+        """The last part of the answer so far, an empty one where there is none, and the bytes of all parts."""
+        of_it = command_part.c.command_id == number
+        newest = select(command_part.c.content).where(of_it).order_by(command_part.c.part.desc()).limit(1)
+        with self._database.read() as connection:
+            content: bytes | None = connection.execute(newest).scalar_one_or_none()
+            size: int = connection.execute(
+                select(func.coalesce(func.sum(func.length(command_part.c.content)), 0)).where(of_it)
+            ).scalar_one()
+        return control_pb2.CommandResult.FromString(content or b""), size
+
     def data(self, number: str, most: int) -> bytes:
         """The file that the answer holds, empty when it is longer than `most`."""
         pieces, after, size = [], 0, 0

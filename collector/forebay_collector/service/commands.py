@@ -26,6 +26,8 @@ __all__ = ["CANCELLED", "DONE", "FAILED", "OPEN", "SENT", "WAITING", "CommandVie
 TAKES: Final = timedelta(minutes=1)
 """How long a command waits for its agent to come, unless it is told otherwise."""
 _LOOK_S: Final = 0.1
+_WITH_A_FILE: Final = ("collect_diagnostics", "offer")
+_NOTHING: Final = control_pb2.CommandResult()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class CommandView:
     """A command and what became of it. Times in microseconds, 0: not yet.
 
     state: waiting, sent, done, failed, cancelled. effect: what it did, in the agent's words. code, reason: why not. epoch,
-    seq, rows: what the answer says of the stream. data_bytes: of a file that it asked for, as long as it is kept.
+    seq, rows: what the answer says of the stream. data_bytes: of a file that it asked for, about, as long as it is kept.
     """
 
     id: str
@@ -100,7 +102,7 @@ def outcome(ledger: Ledger, actor: Actor, id: str) -> CommandView:  # noqa: A002
     agent = ledger.agents.get(record.agent) if record is not None else None
     if record is None or agent is None or not actor.sees(agent.department):
         raise NotKnown(f"command {id} is not in the ledger", remedy="List them with `forebay-collector command list`.")
-    return _view(record, agent.department, [part for _, part in _parts(ledger, id)])
+    return _view(record, agent.department, *ledger.commands.last(id))
 
 
 def listing(ledger: Ledger, actor: Actor, agent: str = "", limit: int = 100) -> list[CommandView]:
@@ -112,7 +114,7 @@ def listing(ledger: Ledger, actor: Actor, agent: str = "", limit: int = 100) -> 
         records = ledger.agents.listing(departments=actor.departments)
         departments = {record.name: record.department for record in records}
     names = None if not agent and actor.departments is None else departments
-    return [_view(one, departments.get(one.agent, ""), ()) for one in ledger.commands.listing(names, limit)]
+    return [_view(one, departments.get(one.agent, "")) for one in ledger.commands.listing(names, limit)]
 
 
 def data(ledger: Ledger, actor: Actor, id: str) -> Iterator[bytes]:  # noqa: A002
@@ -264,8 +266,9 @@ def _parts(ledger: Ledger, number: str) -> Iterator[tuple[int, control_pb2.Comma
         after = parts[-1][0]
 
 
-def _view(record: CommandRecord, department: str, parts: Sequence[control_pb2.CommandResult]) -> CommandView:
-    last = parts[-1] if parts else control_pb2.CommandResult()
+def _view(
+    record: CommandRecord, department: str, last: control_pb2.CommandResult = _NOTHING, size: int = 0
+) -> CommandView:
     return CommandView(
         id=record.id,
         agent=record.agent,
@@ -285,5 +288,5 @@ def _view(record: CommandRecord, department: str, parts: Sequence[control_pb2.Co
         epoch=last.epoch,
         seq=last.seq,
         rows=last.rows,
-        data_bytes=sum(len(part.data) for part in parts),
+        data_bytes=size if record.kind in _WITH_A_FILE else 0,
     )
