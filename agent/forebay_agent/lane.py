@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from forebay_agent.backoff import Backoff
 from forebay_agent.config.model import TableConfig
+from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import StreamPipeline
 from forebay_wire.stream import StreamName
 
@@ -37,3 +39,11 @@ class Lane:
     def still(self) -> bool:
         """Whether nothing of it is captured for now, though nothing is wrong."""
         return bool(self.paused or self.unapproved)
+
+
+def freed(lanes: Iterable[Lane], outbox: Outbox) -> list[Lane]:
+    """Those that were held and have been reset since: they are held no longer, and due at once."""
+    reset = [lane for lane in lanes if lane.held_in_epoch and outbox.stream(lane.name).epoch != lane.held_in_epoch]
+    for lane in reset:
+        lane.held_in_epoch, lane.due = 0, 0.0
+    return reset

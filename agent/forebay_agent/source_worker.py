@@ -34,7 +34,7 @@ from forebay_agent.errors import (
     StateFolderUnusable,
 )
 from forebay_agent.jobs import Jobs
-from forebay_agent.lane import BACKOFF, FULL_SECONDS, HELD_SECONDS, Lane
+from forebay_agent.lane import BACKOFF, FULL_SECONDS, HELD_SECONDS, Lane, freed
 from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.log.stream import LOG
 from forebay_agent.outbox import Outbox, Superseded
@@ -94,12 +94,12 @@ class SourceWorker:
         self._restraints = Restraints(config, list(self.lanes.values()), gate, board, clock, paused)
         self.canary = Canary(config, department, outbox, board, clock, algorithm)
         self._polled = [lane for lane in self.lanes.values() if lane.table.mode != LOG]
-        logged = self._logged()
         self._log: LogPipeline | None = None
         self._log_due = 0.0
         self._log_backoff = Backoff(*BACKOFF)
         self._log_stood_at: str | None = None  # as durable, when the log met the trouble that it is in
-        if logged:
+        self._elsewhere = False  # that trouble is that another server answers
+        if logged := self._logged():
             self._log = LogPipeline(
                 config,
                 department,
@@ -144,7 +144,8 @@ class SourceWorker:
         if self._restraints.due:
             self.heed_restraints()
         self._jobs.run()
-        self._free_lanes_that_were_reset()
+        if any(lane.table.mode == LOG for lane in freed(self.lanes.values(), self._outbox)):
+            self._log_due = 0.0
         now = self._clock.monotonic()
         if self._log is not None and self._log_due <= now and not self.stopping:
             self._poll_log(self._log)
@@ -154,9 +155,8 @@ class SourceWorker:
             if self._jobs:
                 return 0.0
         self._step_canary()
-        dues = [lane.due for lane in self._polled if not lane.still] + (
-            [self._log_due] if self._log is not None else []
-        )
+        dues = [lane.due for lane in self._polled if not lane.still]
+        dues += [self._log_due] if self._log is not None else []
         wait = min(dues, default=now + _LOOK_SECONDS) - self._clock.monotonic()
         return min(max(wait, 0.0), _LOOK_SECONDS)
 
@@ -259,8 +259,11 @@ class SourceWorker:
 
     def _poll_log(self, log: LogPipeline) -> None:
         """One round of the log. A trouble is shown, and waited for, here."""
+        if self._elsewhere:
+            self._close_session()  # one that was opened for something else meanwhile is with the wrong server still
         try:
             more = log.step()
+            self._elsewhere = False
             self._log_went_on(log, more=more)
         except (OutboxDamaged, StateFolderUnusable, MemoryError):
             raise
@@ -314,7 +317,7 @@ class SourceWorker:
         Tables in other modes go on: that the database cannot be reached they find out themselves."""
         if self.stopping:
             return
-        self._log_stood_at = log.durable
+        self._log_stood_at, self._elsewhere = log.durable, isinstance(error, SourceReplaced)
         held = policy_of(error).reaction is not Reaction.RETRY
         was_reset = False
         for lane in self.lanes.values():
@@ -383,14 +386,6 @@ class SourceWorker:
     def _show(self, lane: Lane, error: AgentError) -> None:
         if not (lane.still or self.stopping):
             self._board.capturing(lane.name, error)
-
-    def _free_lanes_that_were_reset(self) -> None:
-        for lane in self.lanes.values():
-            if lane.held_in_epoch and self._outbox.stream(lane.name).epoch != lane.held_in_epoch:
-                lane.held_in_epoch = 0
-                lane.due = 0.0
-                if lane.table.mode == LOG:
-                    self._log_due = 0.0
 
     def _logged(self) -> list[tuple[StreamName, TableConfig]]:
         return [(lane.name, lane.table) for lane in self.lanes.values() if lane.table.mode == LOG]

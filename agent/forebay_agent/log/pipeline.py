@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Final
 
-import pyarrow as pa
-
 from forebay_agent.capture.chunks import CHUNK_BYTES
 from forebay_agent.capture.log import EventKind, LogPiece, LogReader, LogRows, LogSource, TableEvent
 from forebay_agent.capture.pace import Pace
@@ -208,7 +206,7 @@ class LogPipeline:
     def park(self, work: Work, stream: LogStream, error: AgentError, where: str = "") -> None:
         """The log goes on without the stream. where: the place and what stands there, for people."""
         stream.leave_copy()
-        self._flush_carried(work, stream)
+        work.flush(stream)
         stream.checkpoint = parking(stream.checkpoint, error, where)
         work.add(stream)
         self.refollow()
@@ -216,7 +214,7 @@ class LogPipeline:
     def anew(self, work: Work, stream: LogStream, why: str, *, is_empty: bool = False) -> None:
         """The stream's next epoch: a new snapshot, or none where the table is known to be empty."""
         stream.leave_copy()
-        self._flush_carried(work, stream)
+        work.flush(stream)
         stream.disagrees = None
         stream.checkpoint = stream.captured.claim(type(stream.checkpoint)())
         work.add(stream, Anew(why))
@@ -284,35 +282,16 @@ class LogPipeline:
                 continue
             if isinstance(part, LogRows):
                 self._snapshots.saw(stream, part)
-                self._add_rows(work, stream, part)
+                work.take(stream, part, open_after=self.open)
             else:
                 self._take_event(work, stream, part)
         if not piece.open:
             for stream in self.streams.values():
-                self._flush_carried(work, stream)
+                work.flush(stream)
         now = self._clock.monotonic()
         if work.streams or was_open or now - self._handed_at >= _IDLE_SECONDS:
             self._handed_at = now
             self.hand(work)
-
-    def _add_rows(self, work: Work, stream: LogStream, part: LogRows) -> None:
-        """Of an open transaction the last row is kept back: whether it ends the transaction is not known yet."""
-        if stream.carried_shape is not None and stream.carried_shape != part.shape:
-            self._flush_carried(work, stream)
-        rows = part.rows
-        if stream.carried is not None:
-            rows = pa.concat_batches([stream.carried, rows])
-            stream.carried = stream.carried_shape = None
-        if self.open:
-            stream.carried, stream.carried_shape = rows.slice(rows.num_rows - 1), part.shape
-            rows = rows.slice(0, rows.num_rows - 1)
-        if rows.num_rows:
-            work.add(stream, Rows(part.shape, rows, ends_transaction=not self.open))
-
-    def _flush_carried(self, work: Work, stream: LogStream) -> None:
-        if stream.carried is not None and stream.carried_shape is not None:
-            work.add(stream, Rows(stream.carried_shape, stream.carried))
-            stream.carried = stream.carried_shape = None
 
     def _take_event(self, work: Work, stream: LogStream, event: TableEvent) -> None:
         if event.kind is EventKind.LOST:

@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 
 from forebay_agent.capture.captured import Checkpoint
+from forebay_agent.capture.log import LogRows
 from forebay_agent.capture.source import TableShape
 from forebay_agent.errors import AgentError
 from forebay_agent.log.stream import LOG, RANGE, LogStream, parking
@@ -77,6 +78,27 @@ class Work:
         work = self.of(stream)
         work.steps.extend(steps)
         work.checkpoint = stream.checkpoint
+
+    def take(self, stream: LogStream, part: LogRows, *, open_after: bool) -> None:
+        """Rows of the log. open_after: of the open transaction the last row is kept back, because whether it ends the
+        transaction is not known yet."""
+        if stream.carried_shape is not None and stream.carried_shape != part.shape:
+            self.flush(stream)
+        rows = part.rows
+        if stream.carried is not None:
+            rows = pa.concat_batches([stream.carried, rows])
+            stream.carried = stream.carried_shape = None
+        if open_after:
+            stream.carried, stream.carried_shape = rows.slice(rows.num_rows - 1), part.shape
+            rows = rows.slice(0, rows.num_rows - 1)
+        if rows.num_rows:
+            self.add(stream, Rows(part.shape, rows, ends_transaction=not open_after))
+
+    def flush(self, stream: LogStream) -> None:
+        """Adds the row that was kept back: it ends its transaction, or nothing of this shape follows."""
+        if stream.carried is not None and stream.carried_shape is not None:
+            self.add(stream, Rows(stream.carried_shape, stream.carried))
+            stream.carried = stream.carried_shape = None
 
 
 class LogSealer:
