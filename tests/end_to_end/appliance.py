@@ -63,7 +63,8 @@ class Centre:
         self.log = folder / "setup.log"
         self.command = [program("forebay-collector"), "--data", str(self.data)]
         self.port = free_port()
-        run([*self.command, "init", "--address", f"127.0.0.1:{self.port}"], self.log)
+        where = ["--address", f"127.0.0.1:{self.port}", "--console", "127.0.0.1:0"]
+        run([*self.command, "init", *where, "--approve", "auto"], self.log)
         self.collector = Daemon("collector", [*self.command, "serve"], folder / "collector.log")
         self.collector.start()
         self.collector.wait_for_port(self.port)
