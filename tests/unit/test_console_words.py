@@ -141,7 +141,8 @@ def test_a_code_that_nobody_translated_is_told_in_english() -> None:
 
 def test_every_kind_of_trouble_is_one_sentence_in_english() -> None:
     words = words_of("en")
-    for kind in (CollectorError, *_kinds(CollectorError)):
+    kinds: list[type[CollectorError]] = [CollectorError, *_kinds(CollectorError)]
+    for kind in kinds:
         assert words.trouble(kind.code).what.endswith("."), kind
 
 
