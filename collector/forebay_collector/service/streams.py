@@ -151,7 +151,7 @@ def history(ledger: Ledger, actor: Actor, name: StreamName, *, since_us: int, in
     """Received rows and lag over time, in at most so many stretches of equal length, empty ones included. Raises NotKnown."""
     record = need(ledger, actor, name)
     now = ledger.database.clock()
-    length = max(1_000_000, (now - since_us) // intervals)
+    length = max(1_000_000, -(-(now - since_us + 1) // intervals))
     batch = tables.batch.c
     changed = case((batch.last_committed_at > 0, batch.last_committed_at), else_=batch.captured_at)
     place = cast((batch.received_at - since_us) / length, Integer)
