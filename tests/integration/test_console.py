@@ -174,7 +174,7 @@ def test_what_is_held_is_replayed_with_a_reason_that_the_audit_keeps(stage: Stag
         told = person.follow(person.post("/quarantine", {"batch": f"1/2 {HELD}", "why": " ", "action": "replay"})).text
         assert "no reason was given" in told
         told = person.follow(person.post("/quarantine", {"batch": f"1/1 {HELD}", "why": "x", "action": "replay"})).text
-        assert "is held by batch 1/2 now" in told
+        assert "is held by batch 1/2, not by seq 1" in told
         done = person.post("/quarantine", {"batch": f"1/2 {HELD}", "why": "the column was widened", "action": "replay"})
         assert "1 batch is released" in person.follow(done).text
         assert "1 batch is released" not in person.get("/quarantine").text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -28,6 +29,18 @@ def control(tmp_path: Path) -> Iterator[Controlled]:
     opened = Controlled(tmp_path / "collector")
     yield opened
     opened.close()
+
+
+@contextmanager
+def locked(control: Controlled) -> Iterator[None]:
+    """Meanwhile another process writes into the ledger, and nobody else can."""
+    other = sqlite3.connect(control.stage.settings.data.ledger, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("COMMIT")
+        other.close()
 
 
 def test_only_what_changed_is_told_and_the_rest_stays_known(control: Controlled) -> None:
@@ -90,15 +103,10 @@ def test_heartbeats_that_come_together_are_one_commit_and_heard_within_a_second(
 def test_a_heartbeat_is_acknowledged_only_when_it_is_on_disk(control: Controlled) -> None:
     agent = control.connect()
     beats(agent, beat(1))
-    other = sqlite3.connect(control.stage.settings.data.ledger, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
+    with locked(control):
         agent.say(heartbeat=beat(2, {"a": "streaming"}, since=1))
         assert agent.quiet(1.5)
         assert control.streams() == {}
-    finally:
-        other.execute("COMMIT")
-        other.close()
     assert agent.next().heartbeat_ack.number == 2
     assert control.streams() == {"a": "streaming"}
 
@@ -189,16 +197,19 @@ def test_a_connection_that_ended_is_known_to_have_ended(control: Controlled) -> 
 def test_a_call_that_ends_while_its_hello_is_recorded_leaves_no_agent_connected(control: Controlled) -> None:
     control.connect().cut()
     until(lambda: control.view().connected_since == 0)
-    for number in range(10):
-        hello = control_pb2.AgentHello(agent=AGENT, protocol=1, instance=f"i{number}")
-        channel = control._credentials[AGENT].channel(control.server.address)
-        requests = iter([control_pb2.ControlRequest(hello=hello)])
-        call = control_pb2_grpc.ControlServiceStub(channel).Control(_then_wait(requests))
-        time.sleep(0.03 * number)
+    before = control.view().last_seen_at
+    hello = control_pb2.AgentHello(agent=AGENT, protocol=1, instance="i")
+    channel = control._credentials[AGENT].channel(control.server.address)
+    with locked(control):
+        call = control_pb2_grpc.ControlServiceStub(channel).Control(
+            _then_wait(iter([control_pb2.ControlRequest(hello=hello)]))
+        )
+        time.sleep(1)
         call.cancel()
-        channel.close()
-    time.sleep(1)
-    assert control.view().connected_since == 0
+        time.sleep(0.5)
+    channel.close()
+    until(lambda: control.view().last_seen_at > before)
+    until(lambda: control.view().connected_since == 0)
     assert control.server.servicer.connections == 0
 
 

@@ -24,6 +24,7 @@ from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import Arrival, BatchRecord, BatchState, StreamRecord
 from forebay_collector.ledger.streams import advance_loaded, find, need, need_id
+from forebay_wire import canary
 from forebay_wire.stream import StreamName
 
 # written into the statement, not bound: a partial index is used only for a literal
@@ -143,6 +144,7 @@ class Batches:
         agent: str = "",
         department: str = "",
         departments: frozenset[str] | None = None,
+        canaries: bool = True,
         state: BatchState | None = None,
         since: int = 0,
         until: int = 0,
@@ -150,7 +152,7 @@ class Batches:
         before: Place | None = None,
     ) -> list[BatchRecord]:
         """Newest first. since, until: received at or after, and before, microseconds. departments: only of these.
-        before: only what comes after the batch at this place in such a listing."""
+        canaries: the sources' canaries too. before: only what comes after the batch at this place in such a listing."""
         batch, of_stream = tables.batch.c, tables.stream.c
         query = _SELECT.where(batch.received_at >= since)
         if state is not None:
@@ -161,6 +163,8 @@ class Batches:
             query = query.where(of_stream.department == department)
         if departments is not None:
             query = query.where(of_stream.department.in_(sorted(departments)))
+        if not canaries:
+            query = query.where(of_stream.table_name != canary.TABLE)
         if until:
             query = query.where(batch.received_at < until)
         place = (batch.received_at, batch.stream_id, batch.epoch, batch.seq)

@@ -23,7 +23,7 @@ from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2
 
-MOST: Final = 1_000
+MOST: Final = 1_000_000
 _CODECS: Final = {
     batch_pb2.CODEC_ARROW_ZSTD: "arrow+zstd",
     batch_pb2.CODEC_FRAME_ZSTD: "zstd",
@@ -100,13 +100,15 @@ def batches(
     limit: int = 100,
     before: Place | None = None,
 ) -> list[BatchRecord]:
-    """Newest first, at most `limit`; `before`: the `place` of the last of the page before. Raises NotPermitted."""
+    """Newest first, at most `limit`; `before`: the `place` of the last of the page before. Canaries are told of only where
+    their stream is named. Raises NotPermitted."""
     actor.require(Permission.SEE, stream.department if stream else department)
     return ledger.batches.listing(
         stream=stream,
         agent=agent,
         department=department,
         departments=actor.departments,
+        canaries=stream is not None,
         state=state,
         since=since,
         until=until,

@@ -123,10 +123,9 @@ def _decide(
         try:
             record = need(ledger, actor, name)
             wanted = only.get(name)
-            if wanted is not None and record.hold is not None and wanted != (record.hold.epoch, record.hold.seq):
+            if wanted is not None and record.hold is not None and wanted[0] != record.hold.epoch:
                 raise NotPossible(
-                    f"stream {name} is held by batch {record.hold.epoch}/{record.hold.seq} now, "
-                    f"not by {wanted[0]}/{wanted[1]}",
+                    f"stream {name} is held by batch {record.hold.epoch}/{record.hold.seq}, not by {wanted[0]}/{wanted[1]}",
                     remedy="Look at the batch that holds it now, and decide about that one.",
                 )
             batch = decide(

@@ -19,6 +19,7 @@ from forebay_collector.load.backlog import Backlog, backlogs
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.platform.contract import Platform
 from forebay_collector.service.actor import Actor, Permission
+from forebay_wire.canary import is_canary_stream
 from forebay_wire.columns import CHANGE_NAMES
 from forebay_wire.schema import CARRIED, MASK, ORIGIN, TableSchema
 from forebay_wire.stream import StreamName
@@ -115,13 +116,14 @@ class Sample:
 def streams(
     ledger: Ledger, actor: Actor, *, agent: str = "", department: str = "", held: bool | None = None
 ) -> list[StreamView]:
-    """By name. `held`: only those that are held by a batch here, or that are not."""
+    """By name; of the sources' canaries only those that are held. `held`: only those that are held by a batch here, or
+    that are not."""
     actor.require(Permission.SEE, department)
     now = ledger.database.clock()
     records = [
         record
         for record in ledger.streams.listing(agent=agent, department=department, held=held)
-        if actor.sees(record.name.department)
+        if actor.sees(record.name.department) and not (is_canary_stream(record.name) and record.hold is None)
     ]
     said = _said(ledger, {record.agent for record in records})
     behind = backlogs(ledger)
@@ -149,7 +151,7 @@ def history(ledger: Ledger, actor: Actor, name: StreamName, *, since_us: int, in
     """Received rows and lag over time, in at most so many stretches of equal length, empty ones included. Raises NotKnown."""
     record = need(ledger, actor, name)
     now = ledger.database.clock()
-    length = max(1_000_000, (now - since_us) // intervals)
+    length = max(1_000_000, -(-(now - since_us + 1) // intervals))
     batch = tables.batch.c
     changed = case((batch.last_committed_at > 0, batch.last_committed_at), else_=batch.captured_at)
     place = cast((batch.received_at - since_us) / length, Integer)

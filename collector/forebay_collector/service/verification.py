@@ -22,6 +22,7 @@ from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.policy import remedy_of
 from forebay_collector.service.actor import Actor, Permission
 from forebay_collector.service.streams import need
+from forebay_collector.verify.compare import Comparison
 from forebay_collector.verify.report import to_json
 from forebay_collector.verify.verify import Patience, verify
 from forebay_wire.stream import StreamName
@@ -35,6 +36,9 @@ _LEDGER_PAUSE_S: Final = 2.0
 _log = logging.getLogger("forebay.verification")
 
 Say = Callable[[str], None]
+Compared = tuple[Comparison, tuple[str, ...]]
+"""A comparison, and the names of the key's columns."""
+Found = Callable[[Compared], None]
 
 
 def start(ledger: Ledger, actor: Actor, streams: Sequence[StreamName], why: str = "") -> list[int]:
@@ -84,15 +88,16 @@ def run(
     patience: Patience = Patience(),  # noqa: B008  frozen
     most_keys: int = 1_000,
     say: Say = lambda _: None,
+    found: Found = lambda _: None,
 ) -> VerificationRecord:
-    """Asks for a verification and carries it out at once.
+    """Asks for a verification and carries it out at once. `found` gets the comparison itself.
 
     Raises as `start` and `verify.verify.verify`; what it came to is in the ledger then too.
     """
     (number,) = start(ledger, actor, [stream], why)
     taken = ledger.verifications.take(number)
     if taken is not None:
-        carry_out(ledger, platform, taken, patience=patience, most_keys=most_keys, say=say)
+        carry_out(ledger, platform, taken, patience=patience, most_keys=most_keys, say=say, found=found)
     return result(ledger, actor, number)
 
 
@@ -104,6 +109,7 @@ def carry_out(
     patience: Patience = Patience(),  # noqa: B008  frozen
     most_keys: int = 1_000,
     say: Say = lambda _: None,
+    found: Found = lambda _: None,
 ) -> None:
     """Compares, and puts down what was found, or why nothing was; then raises what hindered it."""
     began = time.monotonic()
@@ -127,6 +133,7 @@ def carry_out(
         reason = type(error).__name__
         _end(ledger, taken, VerificationState.FAILED, code=CollectorError.code, reason=reason)
         raise
+    found((comparison, key))
     state = VerificationState.EQUAL if comparison.equal else VerificationState.DIFFERENT
     _end(ledger, taken, state, found=to_json(taken.stream, comparison, key, time.monotonic() - began))
 

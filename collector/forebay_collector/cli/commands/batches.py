@@ -19,6 +19,7 @@ from forebay_collector.cli.names import stream_name
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
 from forebay_collector.ledger import BatchRecord, BatchState
+from forebay_collector.service import batches
 
 _COLUMNS = ("stream", "epoch", "seq", "rows", "ops", "size", "received", "loaded", "state", "attempts")
 
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
-    records = office.ledger().batches.listing(
+    records = batches.batches(
+        office.ledger(),
+        office.actor(),
         stream=arguments.stream,
         agent=arguments.agent,
         department=arguments.department,

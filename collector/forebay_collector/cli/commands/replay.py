@@ -20,8 +20,8 @@ from forebay_collector.cli.names import stream_name
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE, NOT_SO
 from forebay_collector.ledger import BatchRecord, BatchState, Ledger
-from forebay_collector.load import quarantine
 from forebay_collector.load.policy import remedy_of_hold
+from forebay_collector.service import quarantine
 
 _LOOK_S: Final = 0.2
 
@@ -38,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
     ledger = office.ledger()
-    decide = quarantine.discard if arguments.discard else quarantine.replay
-    batch = decide(ledger, arguments.stream, arguments.seq, who=office.who(), why=arguments.reason)
+    batch = _decided(ledger, arguments, office)
     name = f"{batch.stream} {batch.epoch}/{batch.seq}"
     if arguments.discard:
         office.out.write(f"{name}: discarded; the stream goes on behind it\n")
@@ -56,6 +55,20 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
     tried = f"; attempt {batch.attempts} failed: {batch.code}: {batch.reason}" if batch.attempts else ""
     office.out.write(f"{name}: released, not loaded yet{tried}; `forebay-collector serve` loads it when it runs\n")
     return FINE
+
+
+def _decided(ledger: Ledger, arguments: argparse.Namespace, office: Office) -> BatchRecord:
+    """The batch, released or given up. Raises NotKnown, NotPossible."""
+    record = ledger.streams.get(arguments.stream)
+    only = {}
+    if arguments.seq is not None and record is not None and record.hold is not None:
+        only = {arguments.stream: (record.hold.epoch, arguments.seq)}
+    decide = quarantine.discard if arguments.discard else quarantine.replay
+    (outcome,) = decide(ledger, office.actor(), [arguments.stream], arguments.reason, only=only)
+    if outcome.batch is None:
+        assert outcome.error is not None
+        raise outcome.error
+    return outcome.batch
 
 
 def _outcome(ledger: Ledger, batch: BatchRecord, wait: timedelta) -> BatchRecord:

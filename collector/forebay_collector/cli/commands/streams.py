@@ -18,9 +18,8 @@ from typing import Any
 from forebay_collector.cli.listing import moment, print_json, print_table, span
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE
-from forebay_collector.ledger import Ledger, StreamRecord
-from forebay_collector.load.backlog import Backlog, backlogs
-from forebay_collector.load.policy import remedy_of_hold
+from forebay_collector.service import streams
+from forebay_collector.service.streams import StreamView
 
 _COLUMNS = ("stream", "agent", "mode", "state", "durable", "loaded", "behind", "lag", "quiet")
 
@@ -33,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
-    rows = listing(office.ledger(), arguments.agent, arguments.department, True if arguments.held else None)
+    held = True if arguments.held else None
+    found = streams.streams(
+        office.ledger(), office.actor(), agent=arguments.agent, department=arguments.department, held=held
+    )
+    rows = [_row(view) for view in found]
     if arguments.json:
         print_json(rows, office.out)
         return FINE
@@ -49,45 +52,22 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
     return FINE
 
 
-def listing(ledger: Ledger, agent: str, department: str, held: bool | None) -> list[dict[str, Any]]:
-    """One flat dict per stream."""
-    now = ledger.database.clock()
-    at_agents = {str(state.get("stream")): state for said in ledger.agents.streams().values() for state in said}
-    streams = ledger.streams.listing(agent=agent, department=department, held=held)
-    behind = backlogs(ledger)
-    return [
-        _row(stream, at_agents.get(str(stream.name), {}), behind.get(stream.id, Backlog()), now) for stream in streams
-    ]
-
-
-def _row(stream: StreamRecord, at_agent: dict[str, Any], backlog: Backlog, now: int) -> dict[str, Any]:
-    hold = stream.hold
-    if hold is not None:
-        state, code, reason, remedy = (
-            "held",
-            hold.code,
-            f"batch {hold.epoch}/{hold.seq}: {hold.reason}",
-            remedy_of_hold(hold.code),
-        )
-    else:
-        state = "loading" if backlog.batches else at_agent.get("state") or "idle"
-        code, reason, remedy = (at_agent.get(name, "") for name in ("code", "reason", "remedy"))
-        state = "held at agent" if at_agent.get("state") == "held" else state
+def _row(view: StreamView) -> dict[str, Any]:
     return {
-        "stream": str(stream.name),
-        "agent": stream.agent,
-        "mode": at_agent.get("mode", ""),
-        "guarantee": at_agent.get("guarantee", ""),
-        "state": state,
-        "durable": f"{stream.epoch}/{stream.durable_seq}",
-        "loaded": f"{stream.loaded_epoch}/{stream.loaded_seq}",
-        "behind": backlog.batches,
-        "rows_behind": backlog.rows,
-        "lag_seconds": (now - backlog.oldest_us) / 1e6 if backlog.oldest_us else 0.0,
-        "quiet_seconds": (now - backlog.newest_us) / 1e6 if backlog.newest_us else None,
-        "position": at_agent.get("position", ""),
-        "code": code,
-        "reason": reason,
-        "remedy": remedy,
-        "held_at": moment(hold.at) if hold else None,
+        "stream": str(view.name),
+        "agent": view.agent,
+        "mode": view.mode,
+        "guarantee": view.guarantee,
+        "state": view.state,
+        "durable": f"{view.durable[0]}/{view.durable[1]}",
+        "loaded": f"{view.loaded[0]}/{view.loaded[1]}",
+        "behind": view.behind,
+        "rows_behind": view.rows_behind,
+        "lag_seconds": view.lag_s,
+        "quiet_seconds": view.quiet_s,
+        "position": view.position,
+        "code": view.code,
+        "reason": view.reason,
+        "remedy": view.remedy,
+        "held_at": moment(view.held_at) if view.held_at else None,
     }

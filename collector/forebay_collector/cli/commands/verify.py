@@ -22,7 +22,9 @@ from forebay_collector.cli.names import stream_name
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE, NOT_SO, UNREACHABLE, problem_of
 from forebay_collector.errors import CollectorError
+from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import PlatformError
+from forebay_collector.service.streams import streams as of_streams
 from forebay_wire.canary import is_canary_stream
 from forebay_wire.stream import StreamName
 
@@ -43,7 +45,7 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
         if arguments.json:
             print_json(entry, office.out)
         return code
-    known = [stream.name for stream in office.ledger().streams.listing()]
+    known = [view.name for view in of_streams(office.ledger(), office.actor())]
     streams = [name for name in known if not is_canary_stream(name)]  # of those there is no table at a source
     results = [_attempt(stream, arguments, office) for stream in streams]
     if arguments.json:
@@ -55,24 +57,27 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
 
 
 def _verify(stream: StreamName, arguments: argparse.Namespace, office: Office) -> tuple[int, dict[str, Any]]:
-    from forebay_collector.verify.report import to_json, to_text
-    from forebay_collector.verify.verify import Patience, verify
+    from forebay_collector.service import verification
+    from forebay_collector.verify.report import to_text
+    from forebay_collector.verify.verify import Patience
 
     began = time.monotonic()
-    comparison, key = verify(
+    found: list[verification.Compared] = []
+    run = verification.run(
         office.ledger(),
         office.platform(),
+        office.actor(),
         stream,
-        who=office.who(),
         patience=Patience(arguments.timeout, arguments.wait),
         most_keys=arguments.keys,
         say=lambda text: office.progress.say(f"{stream}: {text}"),
+        found=found.append,
     )
     office.progress.done()
-    seconds = time.monotonic() - began
     if not arguments.json:
-        office.out.write(to_text(stream, comparison, key, seconds))
-    return FINE if comparison.equal else NOT_SO, to_json(stream, comparison, key, seconds)
+        ((comparison, key),) = found
+        office.out.write(to_text(stream, comparison, key, time.monotonic() - began))
+    return FINE if run.state is VerificationState.EQUAL else NOT_SO, dict(run.result)
 
 
 def _attempt(stream: StreamName, arguments: argparse.Namespace, office: Office) -> tuple[int, dict[str, Any]]:
