@@ -74,7 +74,8 @@ class Supervisor:
     """Owns the threads. `run` is the main thread's body."""
 
     def __init__(self, folder: Path, files: AgentConfig, own: identity.Identity, outbox: Outbox) -> None:
-        """files: as loaded. Raises StateFolderUnusable when what is kept of pauses or the centre's offer cannot be read."""
+        """files: as loaded. Raises StateFolderUnusable when what is kept of pauses, approvals or the centre's offer cannot be
+        read."""
         self.files = files
         self.offers = KeptOffer(files.state)
         self._own = own

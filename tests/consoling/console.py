@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -26,12 +27,19 @@ class Ahead:
 class Served:
     """The real application behind the real server. `died` holds what ended by itself."""
 
-    def __init__(self, stage: Stage, settings: Settings | None = None, tick_s: float = 0.2) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        settings: Settings | None = None,
+        tick_s: float = 0.2,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        """clock: in place of the one that can be put ahead."""
         console = replace(stage.settings.console, listen="127.0.0.1:0")
         self.settings = settings or replace(stage.settings, console=console)
         self.ledger = stage.ledger
         self.clock = Ahead()
-        stage.ledger.database.clock = self.clock
+        stage.ledger.database.clock = clock or self.clock
         self.died: list[tuple[str, BaseException]] = []
         self._server = ConsoleServer(self.settings, lambda name, error: self.died.append((name, error)))
         self._app = make_app(

@@ -25,7 +25,7 @@ the first hour:
   forebay-agent tables                   which SQL will read which columns
   forebay-agent enroll join.token        get this appliance's certificate
   systemctl start forebay-agent          or: forebay-agent run
-  forebay-agent status                   how every stream stands
+  forebay-agent status                   how every stream stands; nothing leaves before the centre has approved it
 
 exit codes: 0 fine, 1 the asked-for thing is not so, 2 usage, 3 configuration, 4 unreachable, 5 refused
 """

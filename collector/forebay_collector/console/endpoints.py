@@ -101,6 +101,9 @@ class Endpoints:
             visit = await run_in_threadpool(self._visit, request, form)
             if isinstance(visit, Response):
                 return visit
+            if not everybody and not visit.actor.name and cookies.session_token(request):
+                # the session has ended meanwhile: that is told by the log-in, not by a refusal
+                return RedirectResponse(LOGIN, 303)
             if not form_is_ours(request, visit.token, visit.secret(FORM_FIELD)):
                 refused = FormRefused()
                 _log.warning("form refused path=%s peer=%s", request.url.path, visit.peer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TextIO
 
 from forebay_collector.ledger import AuditRecord, Ledger
@@ -73,13 +73,19 @@ def export(
     *,
     since: int = 0,
     until: int | None = None,
+    subject: str = "",
+    action: str = "",
+    who: str = "",
+    department: str = "",
 ) -> int:
-    """Writes the entries, newest first, with their digests; -> how many. The export is an entry itself.
+    """Writes the entries that are so, newest first, with their digests; -> how many. The export is an entry itself.
 
     Raises NotPermitted.
     """
     actor.require(Permission.AUDIT)
+    chosen = {"subject": subject, "action": action, "who": who, "department": department}
     detail = {"via": actor.via, "form": form, "since": since, "until": until}
+    detail |= {name: value for name, value in chosen.items() if value}
     with ledger.database.write() as connection:
         entries.record(
             connection, ledger.database.clock(), actor.name, "audit export", "audit", detail=detail, department=""
@@ -88,7 +94,7 @@ def export(
     writer = csv.writer(out, lineterminator="\n")
     if form == "csv":
         writer.writerow(_COLUMNS)
-    for record in _all(ledger, actor, since, until):
+    for record in _all(ledger, actor, since, until, chosen):
         row = _row(record)
         if form == "csv":
             writer.writerow([_cell(value) for value in row.values()])
@@ -98,9 +104,11 @@ def export(
     return count
 
 
-def _all(ledger: Ledger, actor: Actor, since: int, until: int | None) -> Iterator[AuditRecord]:
+def _all(
+    ledger: Ledger, actor: Actor, since: int, until: int | None, chosen: Mapping[str, str]
+) -> Iterator[AuditRecord]:
     before: int | None = None
-    while page := listing(ledger, actor, since=since, until=until, before=before, limit=_PAGE):
+    while page := listing(ledger, actor, since=since, until=until, before=before, limit=_PAGE, **chosen):
         yield from page
         before = page[-1].id
 

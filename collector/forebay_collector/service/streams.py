@@ -7,7 +7,7 @@ together here, for the command line, the console and the API alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,9 +16,9 @@ from sqlalchemy import Integer, case, cast, func, select
 from forebay_collector.errors import NotKnown, NotPossible
 from forebay_collector.ledger import Ledger, StreamRecord, audit, tables
 from forebay_collector.load.backlog import Backlog, backlogs
-from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.platform.contract import Platform
 from forebay_collector.service.actor import Actor, Permission
+from forebay_collector.service.stream_standing import Colour, stream_view
 from forebay_wire.canary import is_canary_stream
 from forebay_wire.columns import CHANGE_NAMES
 from forebay_wire.schema import CARRIED, MASK, ORIGIN, TableSchema
@@ -26,21 +26,19 @@ from forebay_wire.stream import StreamName
 
 SAMPLE_ROWS: Final = 20
 _OWN: Final = (*CHANGE_NAMES, "_epoch", "_seq", "_row")
-HELD: Final = "held"
-HELD_AT_AGENT: Final = "held at agent"
 
 
 @dataclass(frozen=True, slots=True)
 class StreamView:
     """One stream. Times in microseconds since 1970, 0 where there is none; marks are (epoch, seq).
 
-    state: held (here), held at agent, loading (something waits to be loaded), else what the agent says: starting, snapshot,
-    streaming, waiting; idle when it has said nothing. lag_s: age of the oldest change that is received and not loaded.
+    colour, state: as `stream_standing` says; grey and idle when the agent has said nothing of it. lag_s: age of the oldest change that is received and not loaded.
     quiet_s: since the newest change received; None: none was. at_agent: what the agent last said, named as in forebay.v1.
     """
 
     name: StreamName
     agent: str
+    colour: Colour
     state: str
     code: str
     reason: str
@@ -68,7 +66,8 @@ class StreamView:
 
     @property
     def held(self) -> bool:
-        return self.state in (HELD, HELD_AT_AGENT)
+        """Here or at the agent."""
+        return self.colour is Colour.RED
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,26 +226,25 @@ def _said(ledger: Ledger, agents: Iterable[str]) -> dict[str, Mapping[str, Any]]
 
 def _view(record: StreamRecord, said: Mapping[str, Any], backlog: Backlog, now: int) -> StreamView:
     hold = record.hold
-    if hold is not None:
-        state, code = HELD, hold.code
-        reason, remedy = f"batch {hold.epoch}/{hold.seq}: {hold.reason}", remedy_of_hold(hold.code)
-    else:
-        state = "loading" if backlog.batches else str(said.get("state") or "idle")
-        state = HELD_AT_AGENT if said.get("state") == "held" else state
-        code, reason, remedy = (str(said.get(part, "")) for part in ("code", "reason", "remedy"))
+    stands = stream_view(str(record.name), said, record, {record.id: backlog}, now)
+    if not said and hold is None:
+        # its agent tells of it no more, or has never told: that is no trouble of the stream's own
+        idle = "loading" if backlog.batches else "idle"
+        stands = replace(stands, colour=Colour.GREY, state=idle, code="", reason="", remedy="")
     return StreamView(
         name=record.name,
         agent=record.agent,
-        state=state,
-        code=code,
-        reason=reason,
-        remedy=remedy,
+        colour=stands.colour,
+        state=stands.state,
+        code=stands.code,
+        reason=stands.reason,
+        remedy=stands.remedy,
         held_at=hold.at if hold else 0,
         durable=record.durable,
         loaded=record.loaded,
         behind=backlog.batches,
         rows_behind=backlog.rows,
-        lag_s=max(0.0, (now - backlog.oldest_us) / 1e6) if backlog.oldest_us else 0.0,
+        lag_s=stands.lag_s,
         quiet_s=max(0.0, (now - backlog.newest_us) / 1e6) if backlog.newest_us else None,
         at_agent=said,
     )

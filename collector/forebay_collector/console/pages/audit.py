@@ -47,13 +47,14 @@ def listing(visit: Visit) -> Page:
 
 
 def export(visit: Visit) -> Response:
-    """All that the actor may see of the time asked for, as a file. The export is an entry itself."""
+    """All that the page would show on all of its pages, as a file. The export is an entry itself."""
     form: Literal["csv", "jsonl"] = "jsonl" if visit.asked("form") == "jsonl" else "csv"
     # made whole before the first byte goes out: what the ledger refuses is told as a page, not as half a file
     kept = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115  closed when it is sent
     try:
         since, until = instant(visit.asked("since")), instant(visit.asked("until")) or None
-        service.export(visit.ledger, visit.actor, kept, form, since=since, until=until)
+        chosen = {name: visit.asked(name) for name in ("subject", "action", "who", "department")}
+        service.export(visit.ledger, visit.actor, kept, form, since=since, until=until, **chosen)
         kept.seek(0)
     except BaseException:
         kept.close()

@@ -28,16 +28,6 @@ _SORTS: Final[dict[str, Callable[[StreamView], Any]]] = {
     "behind": lambda view: (-view.behind, view.name),
     "quiet": lambda view: (-(view.quiet_s or 0.0), view.name),
 }
-COLOURS: Final = {
-    "held": "red",
-    "held at agent": "red",
-    "waiting": "yellow",
-    "starting": "note",
-    "snapshot": "note",
-    "loading": "green",
-    "streaming": "green",
-    "idle": "grey",
-}
 
 
 def listing(visit: Visit) -> Page:
@@ -68,7 +58,6 @@ def listing(visit: Visit) -> Page:
             "only_held": only_held,
             "sort": sort,
             "sorts": list(_SORTS),
-            "colours": COLOURS,
             "here": list(visit.query.multi_items()),
         },
     )
@@ -95,7 +84,6 @@ def stream(visit: Visit) -> Page:
             "schemas": service.schemas(visit.ledger, visit.actor, name),
             "runs": verification.runs(visit.ledger, visit.actor, stream=name, limit=3),
             "proposal": _proposal(visit, name),
-            "colours": COLOURS,
         },
     )
 
