@@ -234,7 +234,7 @@ def test_the_collector_may_be_away_while_rows_are_captured(
     agent.insert(1, 50)
     agent.start()
     agent.until(lambda: agent.status().get("outbox", {}).get("batches", 0) > 0)
-    assert agent.status()["uplink"]["code"] == "FB-COLLECTOR-UNREACHABLE"
+    agent.until(lambda: agent.status()["uplink"]["code"] == "FB-COLLECTOR-UNREACHABLE")
     assert agent.status()["uplink"]["remedy"]
     collector.start()
     agent.until(lambda: ids(script, epoch=1) == list(range(1, 51)))

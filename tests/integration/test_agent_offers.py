@@ -162,8 +162,8 @@ def test_a_column_that_is_left_out_leaves_no_more(
     assert offer({"source.civil.table.people.exclude": ["text"]}).last.code == ""
     agent.insert(11, 1)
     agent.until(lambda: 11 in {row["id"] for row in script.rows(PEOPLE)})
-    (row,) = [row for row in script.rows(PEOPLE) if row["id"] == 11]
-    assert "text" not in row
+    # the table is taken anew in its next epoch, so that the row may come with the snapshot and with the window after it
+    assert not [row for row in script.rows(PEOPLE) if row["id"] == 11 and "text" in row]
     assert offer({"source.civil.table.people.exclude": ["id"]}).last.code == "FB-OFFER-REFUSED", "the primary key"
     assert offer({"source.civil.table.people.masks.n": "mobile"}).last.code == "FB-OFFER-REFUSED", "the cursor"
 

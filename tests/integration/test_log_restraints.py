@@ -162,9 +162,11 @@ def test_a_column_that_is_captured_no_more_leaves_with_the_next_epoch(
         stage.restart(replace(t, exclude=("note",)), u)
         stage.approve_all()
         log_harness.execute("UPDATE t SET mobile = '13000000000' WHERE id = 1")
-        stage.until(lambda: stage.mirror(t.name)[1]["mobile"] == "13000000000")
+        stage.until(lambda: stage.mirror(t.name).get(1, {}).get("mobile") == "13000000000")
         assert "note" not in stage.rows(t.name)[-1]
-        assert epochs(stage) == [2, 1]
+        narrowed, other = epochs(stage)
+        assert narrowed > 1
+        assert other == 1
 
 
 def test_a_pause_says_what_becomes_of_the_changes_meanwhile_and_keeps_it(

@@ -112,7 +112,7 @@ class _Mirror:
         self.shape: TableShape = log.followed()[0].shape
         self.fresh = False  # a snapshot is in it
         self.told: set[int] | None = None  # keys that the log told of while a chunk waits
-        self.lost = 0
+        self.lost: list[str] = []  # why, each time
         self.waiting: list[LogPiece] = []
         self.parked: str | None = None  # lost; taken anew once the log has passed this
 
@@ -125,7 +125,7 @@ class _Mirror:
                 if isinstance(part, LogRows):
                     self.apply(part)
                 elif part.kind is EventKind.LOST:
-                    self.lost += 1
+                    self.lost.append(f"{part.error}: {part.reason}")
                     self.parked = self.log.source.log_end()
                 elif part.kind is EventKind.TRUNCATED:
                     self.rows, self.fresh, self.told = {}, True, None
@@ -235,10 +235,14 @@ def test_a_mirror_kept_by_the_log_is_the_table(mysql_harness: MySQLHarness, seed
             told = mysql_harness.rows(f"SELECT {', '.join(f'`{name}`' for name in names)} FROM t ORDER BY id")
             mine = [tuple(mirror.rows[key].get(name) for name in names) for key in sorted(mirror.rows)]
             steps = [writer.steps for writer in writers]
-            print(f"{seed=} {steps=} rows={len(mine)} pieces={len(log.pieces)} {restarts=} lost={mirror.lost}")
+            print(f"{seed=} {steps=} rows={len(mine)} pieces={len(log.pieces)} {restarts=} lost={len(mirror.lost)}")
             assert mine == told
             assert restarts > 0
-            assert metadata == "NO_LOG" or mirror.lost == 0
+            # reading that is cut between PREPARE and COMMIT may hold the table, with its remedy; nothing else does
+            unexpected = [
+                why for why in mirror.lost if "an XA transaction committed whose changes stand before" not in why
+            ]
+            assert metadata == "NO_LOG" or not unexpected, unexpected
     finally:
         for thread in threads:
             thread.join()

@@ -196,7 +196,10 @@ def test_the_audit_is_exported_whole_and_the_export_is_in_it(stage: Stage, serve
         assert person.http.get("/audit/export?form=jsonl").text.count("\n") == len(answer.text.splitlines())
         person.get("/audit")
         assert "The chain holds" in person.follow(person.post("/audit/verify", {})).text
-    assert len(stage.ledger.audit.listing(action="audit export")) == 2
+        chosen = person.http.get("/audit/export?form=csv&action=quarantine&who=loader").text.splitlines()
+        assert len(chosen) == 2
+        assert ",loader,quarantine," in chosen[1]
+    assert len(stage.ledger.audit.listing(action="audit export")) == 3
 
 
 def test_a_look_at_rows_is_in_the_audit(stage: Stage, served: Served) -> None:
