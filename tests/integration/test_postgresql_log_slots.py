@@ -278,6 +278,33 @@ def test_the_server_is_told_only_what_was_acknowledged(postgresql_harness: Postg
         assert confirmed(log) == LogCheckpoint.from_json(log.checkpoint).lsn
 
 
+@pytest.mark.parametrize("offset", [24, 32, 40, 8184])
+def test_the_log_s_end_is_told_wherever_a_record_ends(postgresql_harness: PostgreSQLHarness, offset: int) -> None:
+    """On a page of 8192 bytes; the server tells the place behind the next page's header where nothing is on it yet."""
+    postgresql_harness.execute(T)
+    with Log(postgresql_harness) as log, postgresql_harness.server.connect(dbname=log.harness.database) as writer:
+
+        def write(size: int) -> int:
+            message = "SELECT pg_logical_emit_message(true, 'p', repeat('x', %s))"
+            with writer.transaction():
+                writer.execute(message, (max(0, size),))
+            row = writer.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+            assert row is not None
+            return lsn_of(row[0])
+
+        deadline = time.monotonic() + SECONDS
+        at = write(0)
+        while at % 8192 != offset:
+            assert time.monotonic() < deadline
+            before = at
+            at = write(0)
+            overhead = at - before
+            at = write((offset - at - overhead - (24 if offset < at % 8192 else 0)) & 8191)
+        assert LogCheckpoint.from_json(log.source.log_end()).lsn == at - (24 if offset == 24 else 0)
+        log.parts()
+        log.again()
+
+
 @contextlib.contextmanager
 def held(log: Log) -> Iterator[int]:
     """The slot in use by someone else, for as long as this lasts."""

@@ -122,7 +122,7 @@ def _first(config: SourceConfig, session: Session, names: Names, tables: Sequenc
 def _again(session: Session, names: Names, saved: LogCheckpoint) -> Publication:
     """Raises LogGap when the slot, or the publication, is not as it was left."""
     there = slot.slot_of(session, names.slot)
-    end = LogEnd(session).insert()
+    end = LogEnd(session).written()
     slot.check_continues(there, saved, end)
     assert there is not None
     slot.check(there)

@@ -32,7 +32,10 @@ SELECT oid::bigint, pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubal
 FROM pg_publication WHERE pubname = %s
 """
 _MEMBER: Final = """
-SELECT {columns}, {filter}
+SELECT {columns}, {filter},
+       (SELECT array_agg(a.attname::text) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = schemaname AND c.relname = tablename AND a.attnum > 0 AND NOT a.attisdropped)
 FROM pg_publication_tables WHERE pubname = %s AND schemaname = %s AND tablename = %s
 """
 
@@ -181,13 +184,14 @@ def member_unfit(session: Session, publication: str, table: TableName, captured:
                 remedy="Capture the partitioned table, or this one from a source with another publication.",
             )
         return False
-    ((columns, condition),) = found
+    ((columns, condition, there),) = found
     if condition:
         return LogUnfit(
             f"publication {publication} filters the rows of {table}",
             remedy="Ask the DBA to publish the table without WHERE; or share a view, with another mode.",
         )
-    missing = [name for name in captured if columns is not None and name not in columns]
+    # a captured column that is gone meanwhile is not the publication's fault
+    missing = [name for name in captured if columns is not None and name not in columns and name in there]
     if missing:
         return LogUnfit(
             f"publication {publication} lacks columns of {table}: {', '.join(missing)}",

@@ -14,9 +14,12 @@ from forebay_agent.errors import LogUnfit, SourceReplaced
 
 _SETTINGS: Final = "SELECT current_setting('wal_level'), pg_is_in_recovery()"
 _ENDS: Final = "SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text"
-_PAGE: Final = "SELECT setting::int FROM pg_settings WHERE name = 'wal_block_size'"
+_SIZES: Final = """
+SELECT pg_size_bytes(current_setting('wal_segment_size')), setting::bigint FROM pg_settings WHERE name = 'wal_block_size'
+"""
 _DATABASE: Final = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
-_PAGE_HEADERS: Final = (24, 40)
+_SEGMENT_HEADER: Final = 40  # of a segment's first page
+_PAGE_HEADER: Final = 24
 _PATIENCE_SECONDS: Final = 0.01
 
 
@@ -64,7 +67,11 @@ class LogEnd:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._page = 0
+        self._segment = self._page = 0
+
+    def written(self) -> int:
+        """The end of what was written, to the byte: no place in the log lies behind it."""
+        return lsn_of(self._session.rows(_ENDS)[0][0])
 
     def insert(self) -> int:
         """The end of what was written; it may be that nothing of it is flushed."""
@@ -85,10 +92,11 @@ class LogEnd:
 
     def _ends(self) -> tuple[int, int]:
         if not self._page:
-            ((self._page,),) = self._session.rows(_PAGE)
+            ((self._segment, self._page),) = self._session.rows(_SIZES)
         inserted, flushed = (lsn_of(text) for text in self._session.rows(_ENDS)[0])
         # right behind a page's header nothing was written to the page yet, and no record ends there
-        header = inserted % self._page
-        if header in _PAGE_HEADERS:
-            inserted -= header
+        if inserted % self._segment == _SEGMENT_HEADER:
+            return inserted - _SEGMENT_HEADER, flushed
+        if inserted % self._page == _PAGE_HEADER:
+            return inserted - _PAGE_HEADER, flushed
         return inserted, flushed
