@@ -27,6 +27,7 @@ from forebay_agent.source_worker import SourceWorker
 from forebay_agent.transform import Transform
 from forebay_wire import codec
 from forebay_wire.digest import DigestAlgorithm
+from forebay_wire.stream import StreamName
 
 OTHERS: Final = "Arrow's threads, and all else"
 _ON_THE_SEALERS_THREAD: Final = (
@@ -69,8 +70,8 @@ class Stages:
                 self._replace_once(seen, type(source), name, "snapshot: read, decode", of_iterator=True)
             return source
 
-        def opened(this: Opening, source: Source) -> Opened:
-            result = opening(this, source)
+        def opened(this: Opening, source: Source, paused: frozenset[StreamName] = frozenset()) -> Opened:
+            result = opening(this, source, paused)
             reader: LogReader | None = result.reader
             if reader is not None:
                 self._replace_once(seen, type(reader), "read", "log: read, decode")
