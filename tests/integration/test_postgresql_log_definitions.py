@@ -4,12 +4,14 @@ whatever happened to older rows makes the table be read anew."""
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from forebay_agent import errors
 from forebay_agent.capture.log import EventKind, LogRows, TableEvent
+from forebay_agent.capture.source import TableName
 from forebay_agent.policy import remedy_of
 from tests.contract.sources.postgresql import PostgreSQLHarness
 from tests.integration.log_mirror import Mirrors, looking_often
@@ -19,66 +21,68 @@ __all__ = ["looking_often"]
 GREW, ALTERED, TRUNCATED, LOST = EventKind.GREW, EventKind.ALTERED, EventKind.TRUNCATED, EventKind.LOST
 
 
-def create(harness: PostgreSQLHarness) -> None:
-    harness.execute("CREATE TABLE t (id int PRIMARY KEY, a varchar(20), b int NOT NULL DEFAULT 7)")
+def create(harness: PostgreSQLHarness, name: str = "t") -> None:
+    harness.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, a varchar(20), b int NOT NULL DEFAULT 7)")
 
 
-@pytest.mark.parametrize(
-    ("statement", "kind"),
-    [
-        ("ALTER TABLE t ADD COLUMN c int", GREW),
-        ("ALTER TABLE t ADD c int, ADD d varchar(5) DEFAULT NULL, ALTER a SET STATISTICS 5", GREW),
-        ("ALTER TABLE t ADD c jsonb, ADD CHECK (c IS NULL) NOT VALID", GREW),
-        ("ALTER TABLE t ADD c int; ALTER TABLE t ALTER c SET DEFAULT 5", GREW),
-        ("ALTER TABLE t ADD c int DEFAULT 5", ALTERED),
-        ("ALTER TABLE t ADD c int NOT NULL DEFAULT 5", ALTERED),
-        ("ALTER TABLE t ADD c serial", ALTERED),
-        ("ALTER TABLE t ADD c int GENERATED ALWAYS AS IDENTITY", ALTERED),
-        ("ALTER TABLE t ADD c timestamptz DEFAULT clock_timestamp()", ALTERED),
-        ("ALTER TABLE t ADD c int, DROP a", ALTERED),
-        ("ALTER TABLE t DROP a", ALTERED),
-        ("ALTER TABLE t RENAME a TO z", ALTERED),
-        ("ALTER TABLE t ALTER b TYPE bigint", ALTERED),
-        ("ALTER TABLE t ALTER b TYPE numeric(10, 2)", ALTERED),
-        ("ALTER TABLE t ALTER b TYPE int USING b + 1", ALTERED),
-        ("ALTER TABLE t ALTER a TYPE varchar(10)", ALTERED),
-        ("ALTER TABLE t ALTER a TYPE char(20)", ALTERED),
-        ("ALTER TABLE t DROP b, ADD b int NOT NULL DEFAULT 7", ALTERED),
-        ("ALTER TABLE t DROP b; ALTER TABLE t ADD b int", ALTERED),
-        ("ALTER TABLE t RENAME a TO c; ALTER TABLE t ADD a varchar(20)", ALTERED),
-        ("TRUNCATE t", TRUNCATED),
-        ("TRUNCATE ONLY t RESTART IDENTITY CASCADE", TRUNCATED),
-        ("ALTER TABLE t ALTER a TYPE varchar(40)", None),
-        ("ALTER TABLE t ALTER a TYPE text", None),
-        ("ALTER TABLE t ALTER b DROP NOT NULL, ALTER b SET DEFAULT 8", None),
-        ("ALTER TABLE t ALTER a SET STORAGE EXTERNAL, SET (fillfactor = 50)", None),
-        ("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (id)", None),
-        ("ALTER TABLE t ADD CONSTRAINT c CHECK (b > 0), ADD UNIQUE (a)", None),
-        ("CREATE INDEX i ON t (a, b); REINDEX TABLE t; COMMENT ON COLUMN t.a IS 'x'; ANALYZE t", None),
-        ("CREATE VIEW v AS SELECT * FROM t; CREATE TABLE IF NOT EXISTS t (id int)", None),
-        ("ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t CLUSTER ON t_pkey", None),
-        ("CLUSTER t USING t_pkey", None),
-        ("VACUUM FULL t", None),
-    ],
+STATEMENTS = (
+    ("ALTER TABLE t ADD COLUMN c int", GREW),
+    ("ALTER TABLE t ADD c int, ADD d varchar(5) DEFAULT NULL, ALTER a SET STATISTICS 5", GREW),
+    ("ALTER TABLE t ADD c jsonb, ADD CHECK (c IS NULL) NOT VALID", GREW),
+    ("ALTER TABLE t ADD c int; ALTER TABLE t ALTER c SET DEFAULT 5", GREW),
+    ("ALTER TABLE t ADD c int DEFAULT 5", ALTERED),
+    ("ALTER TABLE t ADD c int NOT NULL DEFAULT 5", ALTERED),
+    ("ALTER TABLE t ADD c serial", ALTERED),
+    ("ALTER TABLE t ADD c int GENERATED ALWAYS AS IDENTITY", ALTERED),
+    ("ALTER TABLE t ADD c timestamptz DEFAULT clock_timestamp()", ALTERED),
+    ("ALTER TABLE t ADD c int, DROP a", ALTERED),
+    ("ALTER TABLE t DROP a", ALTERED),
+    ("ALTER TABLE t RENAME a TO z", ALTERED),
+    ("ALTER TABLE t ALTER b TYPE bigint", ALTERED),
+    ("ALTER TABLE t ALTER b TYPE numeric(10, 2)", ALTERED),
+    ("ALTER TABLE t ALTER b TYPE int USING b + 1", ALTERED),
+    ("ALTER TABLE t ALTER a TYPE varchar(10)", ALTERED),
+    ("ALTER TABLE t ALTER a TYPE char(20)", ALTERED),
+    ("ALTER TABLE t DROP b, ADD b int NOT NULL DEFAULT 7", ALTERED),
+    ("ALTER TABLE t DROP b; ALTER TABLE t ADD b int", ALTERED),
+    ("ALTER TABLE t RENAME a TO c; ALTER TABLE t ADD a varchar(20)", ALTERED),
+    ("TRUNCATE t", TRUNCATED),
+    ("TRUNCATE ONLY t RESTART IDENTITY CASCADE", TRUNCATED),
+    ("ALTER TABLE t ALTER a TYPE varchar(40)", None),
+    ("ALTER TABLE t ALTER a TYPE text", None),
+    ("ALTER TABLE t ALTER b DROP NOT NULL, ALTER b SET DEFAULT 8", None),
+    ("ALTER TABLE t ALTER a SET STORAGE EXTERNAL, SET (fillfactor = 50)", None),
+    ("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (id)", None),
+    ("ALTER TABLE t ADD CONSTRAINT c CHECK (b > 0), ADD UNIQUE (a)", None),
+    ("CREATE INDEX i ON t (a, b); REINDEX TABLE t; COMMENT ON COLUMN t.a IS 'x'; ANALYZE t", None),
+    ("CREATE VIEW v AS SELECT * FROM t; CREATE TABLE IF NOT EXISTS t (id int)", None),
+    ("ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t CLUSTER ON t_pkey", None),
+    ("CLUSTER t USING t_pkey", None),
+    ("VACUUM FULL t", None),
 )
-def test_a_statement_is_the_event_that_it_is(
-    postgresql_harness: PostgreSQLHarness, statement: str, kind: EventKind | None
-) -> None:
-    create(postgresql_harness)
-    with Log(postgresql_harness) as log:
-        postgresql_harness.execute("INSERT INTO t (id, a, b) VALUES (1, 'x', 1)")
-        assert log.changes() == [("c", 1, "x", 1)]
-        postgresql_harness.execute(*statement.split("; "), "INSERT INTO t (id, b) VALUES (2, 2)")
-        parts = log.parts(at_least=1 if kind is None else 2)
-        assert [part.kind for part in parts if isinstance(part, TableEvent)] == ([] if kind is None else [kind])
-        after = [part for part in parts if isinstance(part, LogRows)][-1]
-        described = log.followed()[0].shape
-        assert [(c.name, c.arrow) for c in after.shape.columns] == [(c.name, c.arrow) for c in described.columns]
-        for event in events(parts, kind) if kind is not None else ():
-            assert event.shape == after.shape
-            assert event.shape.key == described.key
-        names = ", ".join(column.name for column in after.shape.columns)
-        assert told([after])[-1][1:] == postgresql_harness.rows(f"SELECT {names} FROM t WHERE id = 2")[0]
+
+
+def test_a_statement_is_the_event_that_it_is(postgresql_harness: PostgreSQLHarness) -> None:
+    names = tuple(f"t{number}" for number in range(len(STATEMENTS)))
+    for name in names:
+        create(postgresql_harness, name)
+    with Log(postgresql_harness, names) as log:
+        for name, (statement, kind) in zip(names, STATEMENTS, strict=True):
+            postgresql_harness.execute(f"INSERT INTO {name} (id, a, b) VALUES (1, 'x', 1)")
+            assert log.changes() == [("c", 1, "x", 1)]
+            statements = re.sub(r"\bt(?=[ _.;]|$)", name, statement).split("; ")
+            postgresql_harness.execute(*statements, f"INSERT INTO {name} (id, b) VALUES (2, 2)")
+            parts = log.parts(at_least=1 if kind is None else 2)
+            kinds = [part.kind for part in parts if isinstance(part, TableEvent)]
+            assert (statement, kinds) == (statement, [] if kind is None else [kind])
+            after = [part for part in parts if isinstance(part, LogRows)][-1]
+            described = log.source.shape(TableName("public", name))
+            assert [(c.name, c.arrow) for c in after.shape.columns] == [(c.name, c.arrow) for c in described.columns]
+            for event in events(parts, kind) if kind is not None else ():
+                assert event.shape == after.shape
+                assert event.shape.key == described.key
+            columns = ", ".join(column.name for column in after.shape.columns)
+            assert told([after])[-1][1:] == postgresql_harness.rows(f"SELECT {columns} FROM {name} WHERE id = 2")[0]
 
 
 ROWS = "INSERT INTO t (id) SELECT n FROM generate_series({0}, {0} + 3) n"

@@ -3,6 +3,8 @@ read anew."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from forebay_agent import errors
@@ -90,35 +92,51 @@ ON = {
 
 @pytest.mark.usefixtures("looking_often")
 @pytest.mark.parametrize("how", ["without rows after", "restarted", "with rows after"])
-@pytest.mark.parametrize("what", [*ANEW, *ON])
-def test_whatever_comes_of_its_partitions_the_table_is_right(
-    postgresql_harness: PostgreSQLHarness, what: str, how: str
-) -> None:
-    postgresql_harness.execute(*TABLE)
-    with Log(postgresql_harness) as log:
+def test_whatever_comes_of_its_partitions_the_table_is_right(postgresql_harness: PostgreSQLHarness, how: str) -> None:
+    whats = {f"p{number}": what for number, what in enumerate([*ANEW, *ON])}
+    for name in whats:
+        postgresql_harness.execute(*of(name, TABLE))
+    with Log(postgresql_harness, tuple(whats)) as log:
         mirrors = Mirrors(log)
-        postgresql_harness.execute("INSERT INTO t VALUES (1000, 1)")
+        postgresql_harness.execute(*(f"INSERT INTO {name} VALUES (1000, 1)" for name in whats))
         mirrors.settle()
         mirrors.check()
-        session = postgresql_harness.session()
-        for statement in (ANEW | ON)[what]:
-            session.execute("SELECT" if statement in ("BEGIN", "COMMIT") else statement)
-            if "BEGIN" not in (ANEW | ON)[what]:
-                session.commit()
-        session.commit()
-        session.close()
-        if how == "with rows after":
-            postgresql_harness.execute("INSERT INTO t VALUES (2000, 2)", "UPDATE t SET v = 'x' WHERE at < 3")
+        for name, what in whats.items():
+            run(postgresql_harness, of(name, (ANEW | ON)[what]))
+            if how == "with rows after":
+                postgresql_harness.execute(
+                    *of(name, ("INSERT INTO t VALUES (2000, 2)", "UPDATE t SET v = 'x' WHERE at < 3"))
+                )
         if how == "restarted":
             mirrors.again()
         mirrors.settle()
         mirrors.check()
-        kinds = [event.kind for event in mirrors.all["t"].events]
-        if what in ANEW:
-            assert set(kinds) <= {EventKind.ALTERED}
-            assert 0 < mirrors.all["t"].begun <= 2
-        else:
-            assert kinds == {"emptied whole": [EventKind.TRUNCATED], "grew": [EventKind.GREW]}.get(what, [])
+        for name, what in whats.items():
+            kinds = [event.kind for event in mirrors.all[name].events]
+            if what in ANEW:
+                assert (what, set(kinds) <= {EventKind.ALTERED}) == (what, True)
+                assert (what, mirrors.all[name].begun) in ((what, 1), (what, 2))
+            else:
+                expected = {"emptied whole": [EventKind.TRUNCATED], "grew": [EventKind.GREW]}.get(what, [])
+                assert (what, kinds) == (what, expected)
+
+
+def of(name: str, statements: tuple[str, ...]) -> list[str]:
+    """Of the table of this name instead of `t`, and of its partitions."""
+    return [re.sub(r"\bt(?=_|\b)", name, statement) for statement in statements]
+
+
+def run(harness: PostgreSQLHarness, statements: list[str]) -> None:
+    """Each in a transaction of its own, or all in one."""
+    if "BEGIN" not in statements:
+        harness.execute(*statements)
+        return
+    session = harness.session()
+    for statement in statements:
+        if statement not in ("BEGIN", "COMMIT"):
+            session.execute(statement)
+    session.commit()
+    session.close()
 
 
 def test_a_partition_is_followed_by_itself_where_its_table_is_not(postgresql_harness: PostgreSQLHarness) -> None:

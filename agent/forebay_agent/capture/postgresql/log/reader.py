@@ -79,8 +79,9 @@ class PostgreSQLLogReader:
 
     def read(self, until: float, *, rows: int, size: int) -> LogPiece | None:
         self._scanner.most_rows, self._scanner.most_bytes = rows, size
-        if self._tables.waiting or self._news:
-            return self._piece()
+        looked = self._looked()
+        if looked or self._tables.waiting or self._news:
+            return self._piece(looked)
         while True:
             if self._tables.waiting:  # held
                 if not self._tables.unsure(self._end()):
@@ -204,7 +205,7 @@ class PostgreSQLLogReader:
         """The time is over."""
         within = self._within
         news = self._tables.rows or self._tables.waiting or self._messages
-        if news or (self._open and not within) or self._look_due():
+        if news or (self._open and not within):
             return self._piece()
         end = self._end()
         if not within and end > self._lsn and time.monotonic() - self._told_at >= _IDLE_SECONDS:
@@ -214,8 +215,13 @@ class PostgreSQLLogReader:
         self._hand_on(end)
         return None
 
-    def _look_due(self) -> bool:
-        return not self._within and time.monotonic() - self._looked_at >= _LOOK_SECONDS
+    def _looked(self) -> list[TableEvent]:
+        """What was seen of the tables whose turn it is."""
+        if self._within:
+            return []
+        share = (time.monotonic() - self._looked_at) / _LOOK_SECONDS
+        self._looked_at = time.monotonic()
+        return self._tables.look(share, lsn_text(self._end()))
 
     def _piece(self, events: Sequence[TableEvent] = ()) -> LogPiece:
         within, end = self._within, self._end()
@@ -223,9 +229,6 @@ class PostgreSQLLogReader:
         more = list(events)
         if not within:
             more += self._tables.passed(end, position)
-        if self._look_due():
-            self._looked_at = time.monotonic()
-            more += self._tables.look(position)
         parts = tuple(self._tables.take(more))
         self._open = within and (bool(parts) or self._open)
         self._hand_on(end)

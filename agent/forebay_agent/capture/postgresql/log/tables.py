@@ -58,7 +58,7 @@ class Tables:
         self._types = TypeNames(session)
         self._followed: dict[int, Followed] = {}
         self._messages: dict[int, bytes] = {}
-        self._position = ""
+        self._owed = 0.0
         self.waiting: list[LogRows | TableEvent] = []
         """what goes into the next piece before what the decoders hold"""
 
@@ -179,11 +179,16 @@ class Tables:
                 )
         return events
 
-    def look(self, position: str) -> list[TableEvent]:
-        """What the log tells of late or never: whether the publication still holds what it held of each table, and whether
-        something happened to older rows. That is said once the log has passed it without a word."""
+    def look(self, share: float, position: str) -> list[TableEvent]:
+        """At that share of the tables, in turn: what the log tells of late or never. Whether the publication still holds what
+        it held of the table, and whether something happened to older rows; that is said once the log has passed it without
+        a word."""
         events = []
-        for followed in self._followed.values():
+        self._owed = min(self._owed + share * len(self._followed), len(self._followed))
+        for _ in range(int(self._owed)):
+            self._owed -= 1
+            oid = next(iter(self._followed))
+            followed = self._followed[oid] = self._followed.pop(oid)
             layout = layout_of(self._session(), followed.oid)
             try:
                 self._check(followed, layout)

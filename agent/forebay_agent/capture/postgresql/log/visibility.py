@@ -34,7 +34,10 @@ _WAITING: Final = (
     "SELECT backend_xid::text FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_xid IS NOT NULL"
 )
 _OPEN: Final = """
-SELECT transactionid::text FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
+SELECT l.transactionid::text
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_prepared_xacts p ON p.transaction = l.transactionid
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+  AND coalesce(a.datname, p.database, current_database()) = current_database()
 """
 _MAY_SEE: Final = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
 
@@ -62,8 +65,8 @@ def snapshot_of(session: Session) -> Snapshot:
 
 
 def open_xids(session: Session) -> frozenset[int]:
-    """Of all transactions that have written and not ended: each holds a lock on its own id. A snapshot lists none of those
-    that came after the last one that ended."""
+    """Of all transactions of this database that have written and not ended: each holds a lock on its own id. A snapshot
+    lists none of those that came after the last one that ended."""
     return frozenset(int(xid) for (xid,) in session.rows(_OPEN))
 
 
