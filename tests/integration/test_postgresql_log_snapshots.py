@@ -183,6 +183,29 @@ def test_a_table_without_a_key_is_copied_whole_beside_the_log(
         assert left == sorted([list(row) for row in postgresql_harness.rows("SELECT a, v FROM t")])
 
 
+@pytest.mark.parametrize("key", ["PRIMARY KEY", "NOT NULL"], ids=["with a key", "without"])
+def test_a_column_that_is_dropped_right_before_a_chunk_is_read_begins_the_table_anew(
+    postgresql_harness: PostgreSQLHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    postgresql_harness.execute(
+        f"CREATE TABLE t (id int {key}, v int)",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t SELECT n, n FROM generate_series(1, 500) n",
+    )
+    with LogAgent(postgresql_harness, tmp_path, TableConfig("public.t", mode="log")) as agent:
+        read_chunk = agent.source.read_chunk
+
+        def too_late(*arguments: object) -> Iterator[object]:
+            if postgresql_harness.rows("SELECT 1 FROM pg_attribute WHERE attrelid = 't'::regclass AND attname = 'v'"):
+                postgresql_harness.execute("ALTER TABLE t DROP v")
+            return read_chunk(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(agent.source, "read_chunk", too_late)
+        agent.drain()
+        assert not agent.pipeline.streams[T].parked
+        assert sorted(row for _, *row in agent.told("public.t")) == [[number] for number in range(1, 501)]
+
+
 def severe(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity in (Severity.ERROR, Severity.WARNING)]
 

@@ -135,9 +135,11 @@ class Snapshots:
         except _PASSING:
             raise
         except AgentError as error:
-            work = pipeline.work()
-            pipeline.park(work, stream, error)
-            pipeline.hand(work)
+            stream.leave_copy()
+            if self._agrees(stream):  # or else it was defined otherwise since it was looked at
+                work = pipeline.work()
+                pipeline.park(work, stream, error)
+                pipeline.hand(work)
 
     def _hand_on(self, stream: LogStream, copied: Copied) -> None:
         key_range, shape = stream.key_range, stream.captured.shape
