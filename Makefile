@@ -41,7 +41,7 @@ lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated 
 
 .PHONY: test-browser
 test-browser: setup ## people's ways through the console in Chromium, and its screenshots in docs/images
-	$(BIN)/pytest -q tests/browser
+	FOREBAY_IMAGES=docs/images $(BIN)/pytest -q tests/browser
 
 .PHONY: test-faults
 test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run

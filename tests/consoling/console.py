@@ -47,7 +47,6 @@ class Served:
             self.settings,
             archive=stage.archive,
             open_platform=lambda: stage.platform,
-            secure=self._server.secure,
             tick_s=tick_s,
         )
 

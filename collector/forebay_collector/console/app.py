@@ -56,20 +56,19 @@ def make_app(
     *,
     archive: Archive,
     open_platform: Callable[[], Platform],
-    secure: bool = False,
     tick_s: float = TICK_S,
     beside: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """secure: browsers reach it by TLS. tick_s: how often an open page is looked at anew. beside: what else is served.
+    """tick_s: how often an open page is looked at anew. beside: what else is served.
 
     Raises ConfigurationError. `app.state.stop()` ends its event streams and what it reads ahead, so that a server can stop.
     """
     open_streams = Streams(tick_s)
-    console = Console.over(ledger, settings, archive, open_platform, secure=secure, version=__version__)
+    console = Console.over(ledger, settings, archive, open_platform, version=__version__)
     at = Endpoints(console, open_streams)
     app = Starlette(
         routes=[*beside, *_routes(at), Mount("/static", _Files(directory=str(files(__package__) / "static")))],
-        middleware=[Middleware(Protected, secure=secure)],
+        middleware=[Middleware(Protected)],
         exception_handlers={404: at.missing, 405: at.missing, Exception: at.broken},
     )
 

@@ -90,7 +90,6 @@ def lines(
         truncate_label=-1,
         no_data_text="",
         x_labels_major_count=_LABELS,
-        allow_interruptions=True,
     )
     chart.x_labels = list(places)
     chart.y_labels = [{"value": part * top, "label": label} for part, label in zip(_SCALE, scale, strict=True)]

@@ -182,14 +182,14 @@ class Endpoints:
             return self._html(visit, answer)
         response = RedirectResponse(answer.to, 303)
         if answer.messages:
-            cookies.put_flash(response, visit.token, answer.messages, secure=self.console.secure)
+            cookies.put_flash(response, visit.token, answer.messages, secure=visit.secure)
         return response
 
     def _html(self, visit: Visit, page: Page) -> Response:
         html, regions = render(page, visit)
         # where the live parts stand now, for the event stream to go on from there
         response = HTMLResponse(html.replace("@shown@", digest(regions.html), 1), page.status)
-        secure = self.console.secure
+        secure = visit.secure
         if visit.messages:
             cookies.drop(response, cookies.FLASH, secure=secure)
         if not visit.actor.name and cookies.visit_token(visit.request) != visit.token:

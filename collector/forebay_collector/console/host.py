@@ -44,7 +44,7 @@ class ConsoleHost:
     ) -> None:
         """Raises AddressUnusable, ConfigurationError."""
         self._server = ConsoleServer(settings, died)
-        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform, secure=self._server.secure)
+        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform)
         self._verifier = Verifier(ledger, open_platform, on_death=died)
 
     @property

@@ -1,7 +1,7 @@
 """Languages: the texts of the console, one catalogue per language, all with the same keys (a test compares them).
 
 `words/<language>.toml` holds the texts; nested tables make dotted keys. `words/troubles.<language>.toml` says, by code,
-what a trouble is and what to do about it; `english` holds the remedies that this one translates. A remedy that is another
+what a trouble is and, where it is not English, what to do about it; `english` holds the remedies that this one translates. A remedy that is another
 one, because it is this very case's, is shown beside it.
 """
 

@@ -7,7 +7,7 @@ inline, nothing evaluated, no frame around it. A form carries a token that is de
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -30,6 +30,10 @@ HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 TLS_ONLY: Final = {"strict-transport-security": "max-age=31536000"}
+_HEADERS_OF: Final[Mapping[str, Mapping[bytes, bytes]]] = {
+    scheme: {name.encode(): value.encode() for name, value in pairs.items()}
+    for scheme, pairs in (("http", HEADERS), ("https", HEADERS | TLS_ONLY))
+}
 FORM_FIELD: Final = "form_token"
 MOST_BYTES: Final = 1 << 20
 """Of a request's body."""
@@ -38,11 +42,8 @@ MOST_BYTES: Final = 1 << 20
 class Protected:
     """Adds the headers to every answer, and refuses bodies that are too long, whoever answers behind it."""
 
-    def __init__(self, app: ASGIApp, *, secure: bool) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        pairs = HEADERS | (TLS_ONLY if secure else {})
-        self._headers = [(name.encode(), value.encode()) for name, value in pairs.items()]
-        self._names = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +52,7 @@ class Protected:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._protect(message)
+                _protect(message, _HEADERS_OF.get(scope["scheme"], _HEADERS_OF["http"]))
             await send(message)
 
         length = dict(scope["headers"]).get(b"content-length", b"0")
@@ -60,11 +61,12 @@ class Protected:
             return
         await self._app(scope, _Bounded(receive), sending)
 
-    def _protect(self, message: MutableMapping[str, Any]) -> None:
-        kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in self._names]
-        if not any(pair[0].lower() == b"cache-control" for pair in kept):
-            kept.append((b"cache-control", b"no-store"))
-        message["headers"] = [*kept, *self._headers]
+
+def _protect(message: MutableMapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+    kept = [pair for pair in message.get("headers", []) if pair[0].lower() not in headers]
+    if not any(pair[0].lower() == b"cache-control" for pair in kept):
+        kept.append((b"cache-control", b"no-store"))
+    message["headers"] = [*kept, *headers.items()]
 
 
 class _Bounded:

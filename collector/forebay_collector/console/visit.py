@@ -36,14 +36,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What all requests share. secure: browsers reach it by TLS. version: of the program, in the addresses of its files.
-    provider: where people log in besides here; None: nowhere."""
+    """What all requests share. version: of the program, in the addresses of its files. provider: where people log in besides
+    here; None: nowhere."""
 
     ledger: Ledger
     settings: Settings
     archive: Archive
     open_platform: Callable[[], Platform]
-    secure: bool
     version: str
     agents: Fresh[list[AgentView]]
     provider: Provider | None
@@ -57,14 +56,13 @@ class Console:
         archive: Archive,
         open_platform: Callable[[], Platform],
         *,
-        secure: bool,
         version: str,
     ) -> Self:
         """Raises ConfigurationError when what is set of the identity provider does not make a client."""
         agents = Fresh(lambda: fleet.agents(ledger, EVERYBODY), RECENT_S)
         oidc = settings.console.oidc
         provider = Provider(oidc, settings.folder) if oidc.issuer else None
-        return cls(ledger, settings, archive, open_platform, secure, version, agents, provider)
+        return cls(ledger, settings, archive, open_platform, version, agents, provider)
 
     def stop(self) -> None:
         self.agents.stop()
@@ -102,6 +100,11 @@ class Visit:
         """Path and query of this request, to come back to."""
         url = self.request.url
         return f"{url.path}?{url.query}" if url.query else url.path
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser came by TLS, to this process or to a proxy on this machine that says so."""
+        return self.request.url.scheme == "https"
 
     @property
     def peer(self) -> str:

@@ -211,6 +211,22 @@ def test_over_tls_cookies_are_secure_and_browsers_are_told_to_stay(stage: Stage)
             assert "; Secure" in answer.headers["set-cookie"]
 
 
+def test_behind_a_proxy_that_speaks_tls_cookies_are_secure_and_the_peer_is_the_browsers(
+    stage: Stage, served: Served
+) -> None:
+    headers = {"x-forwarded-proto": "https", "x-forwarded-for": "10.9.8.7"}
+    with httpx.Client(base_url=served.address, headers=headers) as http:
+        answer = http.get("/login")
+        assert answer.headers["strict-transport-security"]
+        assert "; Secure" in answer.headers["set-cookie"]
+        token = re.search(r'name="form_token" value="(\w+)"', answer.text)[1]  # type: ignore[index]
+        # over plain HTTP this client keeps a secure cookie to itself
+        cookie = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
+        http.post("/login", data={"form_token": token, "name": "ops", "password": "wrong"}, headers=cookie)
+    (refused,) = stage.ledger.audit.listing(action="log-in refused")
+    assert refused.detail["peer"] == "10.9.8.7"
+
+
 def _message(html: str) -> str:
     found = re.search(r'<div class="message bad".*?</dl>', html, re.DOTALL)
     assert found is not None

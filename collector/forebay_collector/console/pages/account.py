@@ -46,14 +46,14 @@ def change_password(visit: Visit) -> Done | Response:
         rules=visit.console.settings.accounts,
     )
     response = RedirectResponse("/login", 303)
-    cookies.drop(response, cookies.SESSION, secure=visit.console.secure)
+    cookies.drop(response, cookies.SESSION, secure=visit.secure)
     return response
 
 
 def end_sessions(visit: Visit) -> Response:
     sessions.close_sessions(visit.ledger, visit.actor, visit.actor.name)
     response = RedirectResponse("/login", 303)
-    cookies.drop(response, cookies.SESSION, secure=visit.console.secure)
+    cookies.drop(response, cookies.SESSION, secure=visit.secure)
     return response
 
 

@@ -54,7 +54,7 @@ def to_provider(visit: Visit) -> Response:
     """Sends the browser to the identity provider. Raises NotKnown when there is none, OidcUnreachable, OidcRefused."""
     sign_in = oidc.begin(visit.ledger, _provider(visit))
     response = RedirectResponse(sign_in.url, 303)
-    cookies.put_oidc(response, sign_in.browser, secure=visit.console.secure)
+    cookies.put_oidc(response, sign_in.browser, secure=visit.secure)
     return response
 
 
@@ -75,7 +75,7 @@ def from_provider(visit: Visit) -> Response:
     )
     response = HTMLResponse(_GO_ON)
     _open(visit, actor, response)
-    cookies.drop_oidc(response, secure=visit.console.secure)
+    cookies.drop_oidc(response, secure=visit.secure)
     return response
 
 
@@ -83,7 +83,7 @@ def log_out(visit: Visit) -> Response:
     if visit.actor.name:
         users.close_session(visit.ledger, visit.token)
     response = RedirectResponse(_LOGIN, 303)
-    cookies.drop(response, cookies.SESSION, secure=visit.console.secure)
+    cookies.drop(response, cookies.SESSION, secure=visit.secure)
     return response
 
 
@@ -92,9 +92,9 @@ def prefer(visit: Visit) -> Response:
     response = RedirectResponse(visit.back("/"), 303)
     language, theme = visit.said("language"), visit.said("theme")
     if language in LANGUAGES:
-        cookies.put_choice(response, cookies.LANGUAGE, language, secure=visit.console.secure)
+        cookies.put_choice(response, cookies.LANGUAGE, language, secure=visit.secure)
     if theme in cookies.THEMES:
-        cookies.put_choice(response, cookies.THEME, theme, secure=visit.console.secure)
+        cookies.put_choice(response, cookies.THEME, theme, secure=visit.secure)
     return response
 
 
@@ -108,8 +108,8 @@ def _inside(visit: Visit, actor: Actor) -> Response:
 def _open(visit: Visit, actor: Actor, response: Response) -> None:
     before = cookies.session_token(visit.request)
     token = sessions.open_session(visit.ledger, actor, replaces=before, rules=visit.console.settings.accounts)
-    cookies.put(response, cookies.SESSION, token, secure=visit.console.secure)
-    cookies.drop(response, cookies.VISIT, secure=visit.console.secure)
+    cookies.put(response, cookies.SESSION, token, secure=visit.secure)
+    cookies.drop(response, cookies.VISIT, secure=visit.secure)
 
 
 def _provider(visit: Visit) -> Provider:

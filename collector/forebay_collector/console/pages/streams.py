@@ -120,10 +120,17 @@ def _charts(visit: Visit, name: StreamName, reach: str) -> list[tuple[str, str, 
     made = []
     for key, values, shown, top, bars in (
         ("chart.rows", [float(one.rows) for one in found], count, 10.0, True),
-        ("chart.lag", [one.lag_s for one in found], lambda value: span(words, value), 5.0, False),
+        (
+            "chart.lag",
+            [one.lag_s if one.batches else None for one in found],
+            lambda value: span(words, value),
+            5.0,
+            False,
+        ),
     ):
-        told = shown(sum(values)) if bars else shown(max(values))
-        label = words("chart.label", title=words(key), newest=shown(values[-1]), most=shown(max(values)))
+        known = [value for value in values if value is not None] or [0.0]
+        told = shown(sum(known)) if bars else shown(max(known))
+        label = words("chart.label", title=words(key), newest=shown(known[-1]), most=shown(max(known)))
         drawn = lines(places, [Line(words(key), values)], label=label, shown=shown, least_top=top, bars=bars)
         made.append((words(key), words("chart.sum" if bars else "chart.most", value=told), drawn))
     return made
