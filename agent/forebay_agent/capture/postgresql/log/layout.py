@@ -151,7 +151,13 @@ class Layout:
 
 
 def layout_of(session: Session, oid: int) -> Layout | None:
-    """None when the relation is gone."""
+    """All of it as of one moment; None when the relation is gone."""
+    with session.transaction():
+        session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return _layout(session, oid)
+
+
+def _layout(session: Session, oid: int) -> Layout | None:
     found = session.rows(_RELATION, (oid,))
     if not found:
         return None
