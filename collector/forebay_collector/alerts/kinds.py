@@ -43,6 +43,7 @@ CLOCK_OFFSET: Final = Kind("clock_offset", "FB-CLOCK", Severity.WARNING, timedel
 VERIFY_DIFFERS: Final = Kind("verify_differs", "FB-VERIFY-DIFFERS", Severity.CRITICAL)
 CANARY_LATE: Final = Kind("canary_late", "FB-CANARY-LATE", Severity.CRITICAL)
 
+NO_CALL: Final = Kind("connection_without_a_call", "FB-IDENTITY-NO-CALL", Severity.WARNING)
 IDENTITY: Final = {
     alarms.REVOKED: Kind("revoked_certificate_used", "FB-IDENTITY-REVOKED", Severity.CRITICAL),
     alarms.REPLACED: Kind("replaced_certificate_used", "FB-IDENTITY-REPLACED", Severity.CRITICAL),
@@ -53,7 +54,7 @@ IDENTITY: Final = {
     alarms.ENROL_REFUSED: Kind("enroll_refused", "FB-IDENTITY-ENROL", Severity.WARNING),
     alarms.SPENT_TWICE: Kind("token_used_twice", "FB-IDENTITY-TOKEN-TWICE", Severity.CRITICAL),
     alarms.TWO_PLACES: Kind("identity_in_two_places", "FB-IDENTITY-TWO-PLACES", Severity.CRITICAL),
-    alarms.NO_CALL: Kind("connection_without_a_call", "FB-IDENTITY-NO-CALL", Severity.WARNING),
+    alarms.NO_CALL: NO_CALL,
 }
 """By the action of the audit's entries that they come from."""
 

@@ -71,6 +71,15 @@ def put(connection: Connection, channel: str, what: str, kind: str, alerts: Coll
     return made
 
 
+def begun(connection: Connection, channel: str, what: str, at: int) -> NotificationRecord:
+    """One that is sent at once by whoever asked for it, and by nobody else: in no state that a sender takes up."""
+    number = put(connection, channel, what, "", (), at)
+    values = {"state": FAILED, "attempts": 1, "ended_at": at, "outcome": "interrupted"}
+    connection.execute(update(notification).where(_NOTE.id == number).values(**values))
+    row = connection.execute(select(notification).where(_NOTE.id == number)).mappings().one()
+    return NotificationRecord(**row)
+
+
 class Notifications:
     def __init__(self, database: Database) -> None:
         self._database = database
