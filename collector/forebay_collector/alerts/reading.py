@@ -17,6 +17,7 @@ from sqlalchemy import RowMapping, func, select
 from forebay_collector.alerts.cycles import cycle_of
 from forebay_collector.alerts.kinds import IDENTITY
 from forebay_collector.ledger import Ledger, StreamRecord, tables
+from forebay_collector.ledger.proposals import State
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.service.fleet import AgentView, views
 from forebay_wire.stream import StreamName
@@ -98,7 +99,7 @@ class Reading:
         proposal, stream, batch, approval = tables.proposal.c, tables.stream.c, tables.batch.c, tables.approval.c
         since = (
             select(approval.department, approval.source, approval.table_name, func.max(approval.decided_at).label("at"))
-            .where(approval.state == "approved")
+            .where(approval.state == State.APPROVED)
             .group_by(approval.department, approval.source, approval.table_name)
             .subquery()
         )
