@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from sqlalchemy import func, select
+
 from forebay_collector.alerts.engine import Engine
 from forebay_collector.alerts.settings import AlertSettings, WebhookSettings
 from forebay_collector.ledger import Ledger, alerts
 from forebay_collector.ledger.agents import put_certificate
+from forebay_collector.ledger.alert_tables import notification_alert
 from forebay_collector.ledger.alerts import AlertRecord
 from forebay_collector.ledger.canaries import CanaryRecord
 from forebay_collector.ledger.heartbeats import Beat, Hello, StreamSaid
@@ -57,13 +60,17 @@ class Watched:
         self.settings = settings or self.settings
         self.engine = Engine(self.ledger, self.settings)
 
-    def enrol(self, agent: str = AGENT, department: str = DEPARTMENT, *, lasts_days: float = 300) -> None:
-        with self.ledger.database.write() as connection:
-            until = self.clock.now + int(lasts_days * DAY)
-            put_certificate(connection, agent, department, f"{agent} {until}", until, self.clock.now, hostname="h", version="0")
-        self._agents[agent] = {"health": {}, "streams": {}, "canaries": []}
-        self.ledger.heartbeats.write([Hello(Place(agent, "i", "h", "10.0.0.5"), "1", 15_000, self.clock.now)])
-        self.say(agent)
+    def enrol(self, *agents: str, department: str = DEPARTMENT, lasts_days: float = 300) -> None:
+        """AGENT where none is named."""
+        until = self.clock.now + int(lasts_days * DAY)
+        for agent in agents or (AGENT,):
+            with self.ledger.database.write() as connection:
+                serial = f"{agent} {until}"
+                put_certificate(connection, agent, department, serial, until, self.clock.now, hostname="h", version="0")
+            self._agents[agent] = {"health": {}, "streams": {}, "canaries": []}
+        here = [Hello(Place(agent, "i", "h", "10.0.0.5"), "1", 15_000, self.clock.now) for agent in agents or (AGENT,)]
+        self.ledger.heartbeats.write(here)
+        self._beat(*(agents or (AGENT,)))
 
     def say(
         self,
@@ -87,9 +94,7 @@ class Watched:
         step = max(ROUND, lasts / 20)
         for _ in range(round(lasts / step)):
             self.clock.passes(step)
-            for agent in self._agents:
-                if agent not in self.silent:
-                    self._beat(agent)
+            self._beat(*(agent for agent in self._agents if agent not in self.silent))
             self.engine.look()
 
     def open(self) -> dict[tuple[str, str], AlertRecord]:
@@ -101,22 +106,24 @@ class Watched:
 
     def told(self) -> list[tuple[str, str, int]]:
         """(what, kind, of how many alerts) of each message, in order; it counts as sent."""
-        found = []
-        for note in reversed(self.ledger.notifications.listing(limit=1_000)):
-            about = [one for one in self.ledger.alerts.listing(limit=1_000) if note in self.notes(one.id)]
-            found.append((note.what, note.kind, len(about)))
+        about = select(notification_alert.c.notification_id, func.count()).group_by(
+            notification_alert.c.notification_id
+        )
+        with self.ledger.database.read() as connection:
+            counts = {row[0]: row[1] for row in connection.execute(about)}
+        notes = self.ledger.notifications.listing(limit=1_000)[::-1]
+        for note in notes:
             self.ledger.notifications.end(note.id, SENT, "")
-        return found
+        return [(note.what, note.kind, counts[note.id]) for note in notes]
 
-    def notes(self, number: int) -> list[Any]:
-        return self.ledger.notifications.listing(alert_id=number, limit=1_000)
+    def _beat(self, *agents: str) -> None:
+        self.ledger.heartbeats.write([self._said(agent) for agent in agents])
 
-    def _beat(self, agent: str) -> None:
+    def _said(self, agent: str) -> Beat:
         known = self._agents[agent]
         said = {
             name: StreamSaid(state["code"], json.dumps(state, ensure_ascii=False))
             for name, state in known["streams"].items()
         }
         health = json.dumps(known["health"])
-        beat = Beat(agent, self.clock.now, health, said, (), True, known["canaries"], None, None, False)
-        self.ledger.heartbeats.write([beat])
+        return Beat(agent, self.clock.now, health, said, (), True, known["canaries"], None, None, False)

@@ -6,17 +6,17 @@ nothing is known: neither that something is the matter nor that it is over (`Fou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from forebay_collector.alerts import kinds
+from forebay_collector.alerts.agents_now import AgentNow
 from forebay_collector.alerts.kinds import Kind, Severity
 from forebay_collector.alerts.reading import Facts
 from forebay_collector.alerts.settings import AlertSettings
 from forebay_collector.ledger.alerts import Condition
-from forebay_collector.service.fleet import AgentView
 from forebay_collector.service.standing import BEATS_MISSED
 from forebay_wire.stream import StreamName
 
@@ -66,94 +66,76 @@ def conditions(facts: Facts, settings: AlertSettings, started: int, stands: Mapp
     while its position does not (`stands.py`)."""
     found: list[Finding] = []
     unknown = set()
-    for view in facts.agents:
-        if view.revoked_at or not view.last_seen_at:
+    for agent in facts.agents:
+        if agent.revoked_at or not agent.last_seen_at:
             continue
-        found += _certificate(view, facts.at, settings)
-        if _silent(view, facts.at, settings, started):
-            found.append(_of(kinds.AGENT_SILENT, view, view.name, since=view.last_seen_at))
-            unknown.add(view.name)
-        elif view.last_seen_at < started:
-            unknown.add(view.name)
+        found += _certificate(agent, facts.at, settings)
+        if _silent(agent, facts.at, settings, started):
+            found.append(_of(kinds.AGENT_SILENT, agent, agent.name, since=agent.last_seen_at))
+            unknown.add(agent.name)
+        elif agent.last_seen_at < started:
+            unknown.add(agent.name)
         else:
-            found += _told(view, facts.at, settings, started, stands)
+            found += _told(agent, facts.at, settings, started)
     found += _of_the_ledger(facts, settings)
+    beats = {agent.name: agent for agent in facts.agents if agent.name not in unknown and not agent.paused}
+    for (name, source), since in stands.items():
+        if name in beats and facts.at - since > settings.stalled // _US:
+            found.append(_of(kinds.POSITION_STALLED, beats[name], source, case="stands", since=since))
     return Found({one.condition.key: one for one in found}, frozenset(unknown))
 
 
-def _silent(view: AgentView, at: int, settings: AlertSettings, started: int) -> bool:
+def _silent(agent: AgentNow, at: int, settings: AlertSettings, started: int) -> bool:
     """A collector that was away itself has not heard anybody: it waits as long as it would from now on."""
-    patience = max(settings.silent // _US, BEATS_MISSED * (view.heartbeat_ms or _DEFAULT_HEARTBEAT_MS) * 1_000)
-    return at - max(view.last_seen_at, started) > patience
+    patience = max(settings.silent // _US, BEATS_MISSED * (agent.heartbeat_ms or _DEFAULT_HEARTBEAT_MS) * 1_000)
+    return at - max(agent.last_seen_at, started) > patience
 
 
-def _certificate(view: AgentView, at: int, settings: AlertSettings) -> Iterator[Finding]:
-    left = view.certificate_expires_at - at
+def _certificate(agent: AgentNow, at: int, settings: AlertSettings) -> Iterator[Finding]:
+    left = agent.expires_at - at
     if left < settings.certificate // _US:
         severity = Severity.CRITICAL if left < _LAST_DAYS_US else Severity.WARNING
         case = "over" if left <= 0 else ""
-        until = view.certificate_expires_at
-        yield _of(kinds.CERTIFICATE_EXPIRING, view, view.name, severity=severity, case=case, until=until)
+        yield _of(kinds.CERTIFICATE_EXPIRING, agent, agent.name, severity=severity, case=case, until=agent.expires_at)
 
 
-def _told(
-    view: AgentView, at: int, settings: AlertSettings, started: int, stands: Mapping[tuple[str, str], int]
-) -> Iterator[Finding]:
-    cap, used = int(view.outbox.get("cap_bytes", 0)), int(view.outbox.get("bytes", 0))
+def _told(agent: AgentNow, at: int, settings: AlertSettings, started: int) -> Iterator[Finding]:
+    cap, used = int(agent.outbox.get("cap_bytes", 0)), int(agent.outbox.get("bytes", 0))
     percent = used * 100 // cap if cap else 0
-    if view.outbox.get("full"):
-        yield _of(kinds.OUTBOX_FILLING, view, view.name, severity=Severity.CRITICAL, case="full", percent=percent)
+    if agent.outbox.get("full"):
+        yield _of(kinds.OUTBOX_FILLING, agent, agent.name, severity=Severity.CRITICAL, case="full", percent=percent)
     elif percent >= settings.outbox_percent:
-        yield _of(kinds.OUTBOX_FILLING, view, view.name, percent=percent)
-    if abs(view.clock_offset_us) > settings.clock // _US:
-        yield _of(kinds.CLOCK_OFFSET, view, view.name, seconds=round(abs(view.clock_offset_us) / 1e6, 1))
-    if view.paused:
+        yield _of(kinds.OUTBOX_FILLING, agent, agent.name, percent=percent)
+    if abs(agent.clock_offset_us) > settings.clock // _US:
+        yield _of(kinds.CLOCK_OFFSET, agent, agent.name, seconds=round(abs(agent.clock_offset_us) / 1e6, 1))
+    if agent.paused:
         return
-    for canary in view.canaries:
+    for source, (made_at, _) in agent.canaries.items():
         # when it was made is said by the agent's clock
-        made = max(canary.made_at - view.clock_offset_us, started)
-        if canary.made_at > canary.loaded_at and at - made > settings.canary // _US:
-            yield _of(kinds.CANARY_LATE, view, f"{view.department}/{canary.source}", since=canary.made_at)
-    yield from _streams(view, at, settings, stands)
+        made = max(made_at - agent.clock_offset_us, started)
+        if at - made > settings.canary // _US:
+            yield _of(kinds.CANARY_LATE, agent, f"{agent.department}/{source}", since=made_at)
+    yield from _streams(agent, settings)
 
 
-def _streams(
-    view: AgentView, at: int, settings: AlertSettings, stands: Mapping[tuple[str, str], int]
-) -> Iterator[Finding]:
-    stalled_us = settings.stalled // _US
+def _streams(agent: AgentNow, settings: AlertSettings) -> Iterator[Finding]:
     hours: dict[str, float] = {}
-    for stream in view.streams:
-        source = stream.name.rpartition("/")[0]
-        if stream.log_hours_left is not None:
-            hours[source] = min(hours.get(source, stream.log_hours_left), stream.log_hours_left)
-        if stream.state == "held at agent":
-            said = f"{stream.reason} ({stream.code})"
-            yield _of(
-                kinds.POSITION_STALLED,
-                view,
-                stream.name,
-                severity=Severity.CRITICAL,
-                holds=_HELD_FOR,
-                said=said,
-                trouble=stream.code,
-            )
-        elif stream.state == "held":
+    for stream in agent.streams:
+        if stream.hours_left is not None:
+            hours[stream.source] = min(hours.get(stream.source, stream.hours_left), stream.hours_left)
+        if stream.paused:
             continue
-        elif stream.lag_s * 1e6 > stalled_us:
-            since = at - round(stream.lag_s) * 1_000_000
+        said = f"{stream.reason} ({stream.code})"
+        if stream.state == "held":
             yield _of(
-                kinds.POSITION_STALLED, view, stream.name, holds=_HELD_FOR, case="late", since=since - since % 1_000_000
+                kinds.POSITION_STALLED, agent, stream.name, severity=Severity.CRITICAL, holds=_HELD_FOR, said=said
             )
-        elif stream.state != "paused" and stream.code not in _NOT_STALLED:
-            said = f"{stream.reason} ({stream.code})"
-            yield _of(kinds.POSITION_STALLED, view, stream.name, holds=settings.stalled, said=said, trouble=stream.code)
+        elif stream.code not in _NOT_STALLED:
+            yield _of(kinds.POSITION_STALLED, agent, stream.name, holds=settings.stalled, said=said)
     for source, left in hours.items():
         if left < settings.log_hours:
             severity = Severity.CRITICAL if left * 4 < settings.log_hours else Severity.WARNING
-            yield _of(kinds.LOG_LOSS_NEAR, view, source, severity=severity, hours=round(left, 1))
-    for (agent, source), since in stands.items():
-        if agent == view.name and at - since > stalled_us:
-            yield _of(kinds.POSITION_STALLED, view, source, case="stands", since=since)
+            yield _of(kinds.LOG_LOSS_NEAR, agent, source, severity=severity, hours=round(left, 1))
 
 
 def _of_the_ledger(facts: Facts, settings: AlertSettings) -> Iterator[Finding]:
@@ -162,6 +144,9 @@ def _of_the_ledger(facts: Facts, settings: AlertSettings) -> Iterator[Finding]:
         if hold is not None:
             detail = {"epoch": hold.epoch, "seq": hold.seq, "said": hold.reason, "trouble": hold.code}
             yield _stream(kinds.QUARANTINE_NOT_EMPTY, record.name, record.agent, detail)
+    for late in facts.late:
+        detail = {"case": "late", "since": late.since}
+        yield _stream(kinds.POSITION_STALLED, late.stream, late.agent, detail, _HELD_FOR)
     for cycle in facts.cycles:
         if (facts.at - cycle.since) * 100 > cycle.lasts_us * settings.overdue_percent:
             detail = {"cycle": cycle.label, "since": cycle.since}
@@ -173,7 +158,7 @@ def _of_the_ledger(facts: Facts, settings: AlertSettings) -> Iterator[Finding]:
 
 
 def _identity(facts: Facts) -> Iterator[Finding]:
-    known = {view.name for view in facts.agents}
+    known = {agent.name for agent in facts.agents}
     for one in facts.incidents:
         kind = kinds.IDENTITY[one.action]
         if kind is kinds.NO_CALL and one.times < _PROBES:
@@ -186,7 +171,7 @@ def _identity(facts: Facts) -> Iterator[Finding]:
 
 def _of(
     kind: Kind,
-    view: AgentView,
+    agent: AgentNow,
     subject: str,
     *,
     severity: Severity | None = None,
@@ -194,7 +179,7 @@ def _of(
     **detail: Any,
 ) -> Finding:
     told = {name: value for name, value in detail.items() if value != ""}
-    condition = Condition(kind.name, subject, view.department, view.name, severity or kind.severity, kind.code, told)
+    condition = Condition(kind.name, subject, agent.department, agent.name, severity or kind.severity, kind.code, told)
     return Finding(condition, kind.holds if holds is None else holds)
 
 
@@ -203,16 +188,3 @@ def _stream(
 ) -> Finding:
     condition = Condition(kind.name, str(stream), stream.department, agent, kind.severity, kind.code, detail)
     return Finding(condition, kind.holds if holds is None else holds)
-
-
-def sources(views: Iterable[AgentView]) -> Iterator[tuple[str, str, int, tuple[str, ...]]]:
-    """(agent, source, bytes of its log that are not captured, the positions of its streams) of each that reads a log."""
-    for view in views:
-        logs: dict[str, tuple[int, list[str]]] = {}
-        for stream in view.streams:
-            if stream.mode == "log" and stream.state not in ("paused", "held at agent"):
-                behind, positions = logs.setdefault(stream.name.rpartition("/")[0], (0, []))
-                positions.append(f"{stream.position} {stream.epoch}/{stream.sealed_seq}")
-                logs[stream.name.rpartition("/")[0]] = (max(behind, stream.log_bytes_behind), positions)
-        for source, (behind, positions) in logs.items():
-            yield view.name, source, behind, tuple(positions)

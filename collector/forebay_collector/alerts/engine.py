@@ -34,7 +34,7 @@ class Engine:
         self._settings = settings
         self._holder = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:8]}"
         self._started = ledger.database.clock()
-        self._reading = Reading(ledger, settings.identity)
+        self._reading = Reading(ledger, settings.stalled, settings.identity)
         self._stands = Stands()
         self._watch = Watch(ledger, settings.clear)
         self._telling = Telling(settings)

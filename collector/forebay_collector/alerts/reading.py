@@ -1,7 +1,7 @@
 """What is looked at: read of the ledger, of the whole fleet at once, with a number of queries that does not grow with it.
 
-Every round reads how the agents stand (`service.fleet`), what is held, and the audit's entries that are new. What moves
-slowly, update cycles and verifications, is read once a minute.
+Every round reads how the agents are (`agents_now.py`), what is held, what waits to be loaded, and the audit's entries that
+are new. What moves slowly, update cycles and verifications, is read once a minute.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, func, select
 
+from forebay_collector.alerts.agents_now import AgentNow, AgentsNow
 from forebay_collector.alerts.cycles import cycle_of
 from forebay_collector.alerts.kinds import IDENTITY
 from forebay_collector.ledger import Ledger, StreamRecord, tables
 from forebay_collector.ledger.proposals import State
 from forebay_collector.ledger.verifications import VerificationState
-from forebay_collector.service.fleet import AgentView, views
+from forebay_collector.load.backlog import backlogs
 from forebay_wire.stream import StreamName
 
 SLOWLY_US: Final = 60_000_000
@@ -62,12 +63,22 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A stream of which something is received and not loaded; the oldest change of it is from `since`."""
+
+    stream: StreamName
+    agent: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """All that conditions are found from. at: microseconds."""
+    """All that conditions are found from. at: microseconds. late: streams that nothing holds."""
 
     at: int
-    agents: tuple[AgentView, ...] = ()
+    agents: tuple[AgentNow, ...] = ()
     held: tuple[StreamRecord, ...] = ()
+    late: tuple[Late, ...] = ()
     cycles: tuple[Cycle, ...] = ()
     differences: tuple[Difference, ...] = ()
     incidents: tuple[Incident, ...] = ()
@@ -75,25 +86,42 @@ class Facts:
 
 @dataclass(slots=True)
 class Reading:
-    """Reads `Facts`. Not for several threads. identity: how long an entry of the audit counts."""
+    """Reads `Facts`. Not for several threads. late: how long something may wait to be loaded. identity: how long an entry
+    of the audit counts."""
 
     ledger: Ledger
+    late: timedelta
     identity: timedelta
+    _agents: AgentsNow = field(init=False)
     _slow_at: int = 0
     _cycles: tuple[Cycle, ...] = ()
     _differences: tuple[Difference, ...] = ()
     _last_entry: int = 0
     _incidents: dict[tuple[str, str], Incident] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._agents = AgentsNow(self.ledger)
+
     def facts(self) -> Facts:
         """Raises the ledger's errors."""
         at = self.ledger.database.clock()
-        agents = tuple(views(self.ledger, self.ledger.agents.listing()).values())
+        agents = self._agents.read()
         held = tuple(self.ledger.streams.listing(held=True))
         if not self._slow_at or at - self._slow_at >= SLOWLY_US:
             self._cycles, self._differences, self._slow_at = self._read_cycles(), self._read_differences(), at
         self._read_incidents(at)
-        return Facts(at, agents, held, self._cycles, self._differences, tuple(self._incidents.values()))
+        late = self._read_late(at)
+        return Facts(at, agents, held, late, self._cycles, self._differences, tuple(self._incidents.values()))
+
+    def _read_late(self, at: int) -> tuple[Late, ...]:
+        """Only reads the batches that wait, and streams where some wait for long."""
+        before = at - self.late // _US
+        waiting = backlogs(self.ledger, newest_too=False)
+        since = {number: one.oldest_us for number, one in waiting.items() if 0 < one.oldest_us < before}
+        if not since:
+            return ()
+        records = self.ledger.streams.listing(held=False)
+        return tuple(Late(one.name, one.agent, since[one.id]) for one in records if one.id in since)
 
     def _read_cycles(self) -> tuple[Cycle, ...]:
         proposal, stream, batch, approval = tables.proposal.c, tables.stream.c, tables.batch.c, tables.approval.c

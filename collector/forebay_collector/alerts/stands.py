@@ -7,14 +7,15 @@ fewer, and they have grown by more than a little. Kept in memory: after a restar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from forebay_collector.alerts.conditions import sources
-from forebay_collector.service.fleet import AgentView
+from forebay_collector.alerts.agents_now import AgentNow
 
 GROWN: Final = 1 << 20
+Source = tuple[str, str]
+"""An agent, and `department/source`."""
 
 
 @dataclass(slots=True)
@@ -22,22 +23,33 @@ class _Standing:
     since: int
     first: int
     last: int
-    positions: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 class Stands:
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], _Standing] = {}
+        self._known: dict[Source, _Standing] = {}
 
-    def look(self, views: Iterable[AgentView], at: int) -> dict[tuple[str, str], int]:
-        """By agent and source: since when it stands, microseconds."""
-        now: dict[tuple[str, str], _Standing] = {}
-        for agent, source, behind, positions in sources(views):
-            before = self._known.get((agent, source))
-            if before is None or before.positions != positions or behind < before.last:
-                now[agent, source] = _Standing(at, behind, behind, positions)
+    def look(self, agents: Iterable[AgentNow], at: int) -> Mapping[Source, int]:
+        """Since when each source that stands does, microseconds."""
+        now: dict[Source, _Standing] = {}
+        for source, behind, marks in _logs(agents):
+            before = self._known.get(source)
+            if before is None or before.marks != marks or behind < before.last:
+                now[source] = _Standing(at, behind, behind, marks)
             else:
                 before.last = behind
-                now[agent, source] = before
+                now[source] = before
         self._known = now
-        return {key: one.since for key, one in now.items() if one.last - one.first >= GROWN}
+        return {source: one.since for source, one in now.items() if one.last - one.first >= GROWN}
+
+
+def _logs(agents: Iterable[AgentNow]) -> Iterator[tuple[Source, int, tuple[str, ...]]]:
+    """(source, bytes of its log that are not captured, where its streams are) of each source that reads a log."""
+    for agent in agents:
+        logs: dict[str, list[tuple[int, str]]] = {}
+        for stream in agent.streams:
+            if stream.mode == "log" and not stream.paused and stream.state != "held":
+                logs.setdefault(stream.source, []).append((stream.bytes_behind, stream.mark))
+        for source, told in logs.items():
+            yield (agent.name, source), max(behind for behind, _ in told), tuple(mark for _, mark in told)
