@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from forebay_collector.alerts.channels.contract import secret_of
-from forebay_collector.alerts.channels.http import Poster, host_in, robot_outcome
-from forebay_collector.alerts.channels.robot import address_of
+from forebay_collector.alerts.channels.robot import Robot
 from forebay_collector.alerts.message import Wording
 from forebay_collector.alerts.settings import DingtalkSettings
 
@@ -34,26 +32,24 @@ class DingtalkChannel:
     def __init__(
         self, settings: DingtalkSettings, folder: Path, authorities: str, clock: Callable[[], float] = time.time
     ) -> None:
-        self._url = address_of(folder, settings.robot, "alerts.dingtalk.robot")
+        self._robot = Robot(folder, settings.robot, "alerts.dingtalk.robot", authorities)
         self._secret = secret_of(folder, settings.secret, "alerts.dingtalk.secret") if settings.secret else ""
         self._clock = clock
-        self._poster = Poster(folder, authorities)
 
     @property
     def place(self) -> str:
-        return host_in(self._url)
+        return self._robot.place
 
     def send(self, wording: Wording) -> str:
         said = {"title": wording.title[:200], "text": wording.markdown(MOST_BYTES)}
-        body = json.dumps({"msgtype": "markdown", "markdown": said}, ensure_ascii=False).encode()
-        url = self._url
+        more = ""
         if self._secret:
             at_ms = round(self._clock() * 1_000)
-            url += ("&" if "?" in url else "?") + urlencode({"timestamp": at_ms, "sign": sign(self._secret, at_ms)})
-        return robot_outcome(*self._poster.post(url, body))
+            more = urlencode({"timestamp": at_ms, "sign": sign(self._secret, at_ms)})
+        return self._robot.post({"msgtype": "markdown", "markdown": said}, more, self._secret)
 
     def close(self) -> None:
-        self._poster.close()
+        self._robot.close()
 
 
 def sign(secret: str, at_ms: int) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -63,17 +62,3 @@ def reason_of(error: BaseException) -> str:
 
 def host_in(url: str) -> str:
     return urlsplit(url).hostname or ""
-
-
-def robot_outcome(status: int, content: bytes) -> str:
-    """What a robot's answer, `{"errcode": 0, "errmsg": "ok"}`, comes to. Raises NotSent unless it took the message."""
-    if status != httpx.codes.OK:
-        raise NotSent(f"HTTP {status}")
-    try:
-        answer: Any = json.loads(content)
-        code, said = int(answer["errcode"]), str(answer.get("errmsg", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise NotSent("the answer is not a robot's") from None
-    if code != 0:
-        raise NotSent(f"errcode {code}: {said[:200]}")
-    return f"errcode 0: {said[:200]}"

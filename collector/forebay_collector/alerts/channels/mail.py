@@ -39,6 +39,8 @@ class MailChannel:
             raise ConfigurationError("is missing", key="alerts.mail.password")
         self._settings = settings
         self._password = secret_of(folder, settings.password, "alerts.mail.password") if settings.password else ""
+        if not (self._password + settings.user).isascii():
+            raise ConfigurationError("log-ins of mail servers are ASCII", key="alerts.mail.password")
         self._context = authorities_of(folder, authorities)
 
     @property

@@ -9,12 +9,10 @@ took the message.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
-from forebay_collector.alerts.channels.http import Poster, host_in, robot_outcome
-from forebay_collector.alerts.channels.robot import address_of
+from forebay_collector.alerts.channels.robot import Robot
 from forebay_collector.alerts.message import Wording
 from forebay_collector.alerts.settings import WecomSettings
 
@@ -25,17 +23,14 @@ class WecomChannel:
     """Raises ConfigurationError."""
 
     def __init__(self, settings: WecomSettings, folder: Path, authorities: str) -> None:
-        self._url = address_of(folder, settings.robot, "alerts.wecom.robot")
-        self._poster = Poster(folder, authorities)
+        self._robot = Robot(folder, settings.robot, "alerts.wecom.robot", authorities)
 
     @property
     def place(self) -> str:
-        return host_in(self._url)
+        return self._robot.place
 
     def send(self, wording: Wording) -> str:
-        said = {"content": wording.markdown(MOST_BYTES)}
-        body = json.dumps({"msgtype": "markdown", "markdown": said}, ensure_ascii=False).encode()
-        return robot_outcome(*self._poster.post(self._url, body))
+        return self._robot.post({"msgtype": "markdown", "markdown": {"content": wording.markdown(MOST_BYTES)}})
 
     def close(self) -> None:
-        self._poster.close()
+        self._robot.close()
