@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from forebay_collector.alerts.engine import LEASE, Engine
+from forebay_collector.alerts.engine import Engine
 from forebay_collector.alerts.settings import AlertSettings, MailSettings, WebhookSettings
 from forebay_collector.ledger import Ledger
 from forebay_collector.service import alerts as service
@@ -222,7 +222,7 @@ def test_of_two_processes_one_watches_and_the_other_goes_on_without_telling_twic
     fall_silent(watched)
     assert watched.told() == [OPENED]
     # the first one dies
-    clock.passes(LEASE + timedelta(seconds=1))
+    clock.passes(timedelta(seconds=31))
     assert other.works()
     assert not watched.engine.works()
     watched.engine = other

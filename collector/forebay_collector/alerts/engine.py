@@ -1,7 +1,7 @@
 """The engine: looks, opens and closes alerts, and puts messages down. One process of a ledger does it at a time.
 
-Every process of `serve` has one. Which of them works is settled by a lease in the ledger; another takes over within
-`LEASE` of when it was last heard of. Sending is the business of `sender.py`, in threads of its own.
+Every process of `serve` has one. Which of them works is settled by a lease in the ledger; another takes over when nothing
+was heard of it for three rounds, at least `LEASE`. Sending is the business of `sender.py`, in threads of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from forebay_collector.alerts.watch import Watch
 from forebay_collector.errors import CollectorError
 from forebay_collector.ledger import Ledger, alerts, maintenance, notifications
 
-LEASE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=15)
 _log = logging.getLogger("forebay.alerts")
 
 
@@ -33,6 +33,7 @@ class Engine:
         self._ledger = ledger
         self._settings = settings
         self._holder = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:8]}"
+        self._lease = max(LEASE, 3 * settings.every)
         self._started = ledger.database.clock()
         self._reading = Reading(ledger, settings.stalled, settings.identity)
         self._stands = Stands()
@@ -50,7 +51,7 @@ class Engine:
 
     def works(self) -> bool:
         """Whether it is this process that watches and notifies. Raises the ledger's errors."""
-        return self._ledger.alerts.lease(self._holder, LEASE)
+        return self._ledger.alerts.lease(self._holder, self._lease)
 
     def look(self) -> None:
         """Looks at everything once. Raises the ledger's errors."""
