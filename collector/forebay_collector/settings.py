@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from forebay_collector.alerts import settings as alert_settings
+from forebay_collector.alerts.settings import AlertSettings
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
 from forebay_collector.identity.authority import host_of
 from forebay_collector.service.actor import Role
@@ -143,6 +145,7 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
+    alerts: AlertSettings = AlertSettings()  # noqa: RUF009  frozen
 
     @property
     def data(self) -> DataFolder:
@@ -274,6 +277,7 @@ _LEAST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1,
     "accounts.wait": timedelta(seconds=1),
     "accounts.longest_wait": timedelta(minutes=1),
+    **alert_settings.LEAST_OF,
 }
 _MOST: Final[Mapping[str, Any]] = {
     "load.threads": 64,
@@ -289,6 +293,7 @@ _MOST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1_000,
     "accounts.wait": timedelta(hours=1),
     "accounts.longest_wait": timedelta(days=1),
+    **alert_settings.MOST_OF,
 }
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
@@ -304,6 +309,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "receive.memory": size,
     "receive.group": size,
     "load.group": size,
+    **alert_settings.parsers(one_of),
 }
 """How the text of a setting is read; where it is not here, its type says."""
 _PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}
