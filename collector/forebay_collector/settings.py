@@ -128,6 +128,15 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """`[metrics]`: an address of their own. The files are PEM, named from the data folder on; with them it speaks TLS."""
+
+    listen: str = ""  # empty: none; they are at the console's address then, where there is one
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`collector.toml`."""
 
@@ -143,6 +152,7 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def data(self) -> DataFolder:
@@ -220,6 +230,11 @@ def address(text: str) -> str:
     return text
 
 
+def address_or_none(text: str) -> str:
+    """As `address`; empty: none. Raises ValueError."""
+    return address(text) if text else text
+
+
 def web_address(text: str) -> str:
     """An `https://` address, or `http://` on this machine; empty: none. Raises ValueError."""
     parts = urlsplit(text)
@@ -294,6 +309,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
     "console.listen": address,
+    "metrics.listen": address_or_none,
     "console.oidc.issuer": web_address,
     "console.oidc.address": web_address,
     "console.oidc.roles": roles_group,
