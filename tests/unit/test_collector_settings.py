@@ -64,6 +64,8 @@ def test_init_again_changes_nothing_and_never_overwrites(tmp_path: Path) -> None
         ('[archive]\nretention = "a month"', "archive.retention"),
         ('[control]\nheartbeat = "500ms"', "control.heartbeat"),
         ('[control]\nhistory = "0d"', "control.history"),
+        ('[metrics]\nlisten = "9465"', "metrics.listen"),
+        ('[metrics]\nport = "9465"', "metrics.port"),
         ('archive = "s3"', "archive"),
         ('log_level = "loud"', "log_level"),
         ('[audit]\nretention = "179d"', "audit.retention"),

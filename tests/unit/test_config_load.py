@@ -180,6 +180,10 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         (AGENT + "windows = [[1]]\n", "collector.windows", "is a list"),
         ('[agent]\nstate = "s"\nmaintenance = "02:00-03:00"\n', "agent.maintenance", "is a text"),
         (AGENT + '[log]\nlevel = "inof"\n', "log.level", "did you mean `info`"),
+        (AGENT + '[metrics]\nlisten = "127.0.0.1"\n', "metrics.listen", "host:port"),
+        (AGENT + '[metrics]\nlisten = "0.0.0.0:9464"\n', "metrics.listen", "from other machines"),
+        (AGENT + '[metrics]\nlisten = "appliance.example:9464"\n', "metrics.listen", "from other machines"),
+        (AGENT + '[metrics]\nlisen = "127.0.0.1:9464"\n', "metrics.lisen", "did you mean `listen`"),
     ],
 )
 def test_agent_toml_is_refused_with_the_key_at_fault(write: Write, text: str, key: str, says: str) -> None:

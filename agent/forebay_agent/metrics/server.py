@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PATH: Final = "/metrics"
 REQUEST_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 5.0
-_AGAIN_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 5.0
 _MOST_BYTES: Final = 8 << 10
 """of a request"""
 _BACKLOG: Final = 8

@@ -184,9 +184,14 @@ OF_STREAM: Final[tuple[Metric[StreamFigures], ...]] = (
         lambda one: (one.view.state,),
     ),
     _stream(
-        "paused",
-        "Whether nothing of the stream is captured because somebody said so.",
-        lambda one: float(one.view.state == "paused"),
+        "waiting",
+        "Whether the stream waits and nothing is the matter: it is paused, or outside the hours that are set.",
+        lambda one: float(one.view.state == "paused" or (one.view.state == "waiting" and not one.view.code)),
+    ),
+    _stream(
+        "troubled",
+        "Whether anything is the matter with the stream: it is held, late, or waits with a code.",
+        lambda one: float(bool(one.view.code)),
     ),
     _stream("epoch", "The stream's epoch; a reset begins the next one.", lambda one: float(one.view.epoch)),
     _stream(

@@ -20,7 +20,7 @@ from forebay_collector.metrics.tally import ACK_BOUNDS_S, Tally
 from forebay_collector.service.actor import Actor
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-KEPT_S: Final = 5.0
+KEPT_S: Final = 2.0
 """For so long one look at the fleet serves whoever asks."""
 T = TypeVar("T")
 
