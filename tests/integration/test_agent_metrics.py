@@ -88,7 +88,7 @@ def test_what_is_served_is_what_is_listed_and_what_is_so(
 
     def counted() -> bool:
         """The row at the snapshot's bound may come once more, in a batch of its own."""
-        told, came = page(port), list(script.came)
+        told, came = page(port), list(script.taken[PEOPLE])
         batches = {told.value(f"forebay_agent_stream_batches_{name}_total", **SOURCE) for name in MARKS}
         rows = sum(batch.fields.rows for batch in came)
         return (
