@@ -115,6 +115,7 @@ def test_every_query_of_the_dashboard_and_of_the_rules_is_answered_by_a_real_pro
     until(lambda: watched.query("forebay_collector_archive_bytes > 0"))
     until(lambda: watched.query("forebay_collector_durable_ack_seconds_count > 0"))
     until(lambda: watched.query("forebay_collector_canary_round_trip_seconds > 0"))
+    until(lambda: watched.query("forebay_collector_batches_loaded_total > 0"))
     expressions = dict(dashboard.expressions())
     until(lambda: watched.query(expressions["装载延迟 · lag A"]))
     for place, expression in expressions.items():
