@@ -31,7 +31,7 @@ demo: setup-runtime ## three departments, a collector, a writer, kill -9 in the 
 
 .PHONY: test
 test: setup lint ## every test that runs here: unit, contract, fidelity, integration and end to end, on real servers; WORKERS=
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated code is current
