@@ -70,6 +70,10 @@ test-spark: setup ## a real Spark reads history and mirror, before and after com
 proto: setup ## generate forebay_wire/v1 anew from the .proto files
 	$(BIN)/python proto/generate.py
 
+.PHONY: metrics
+metrics: setup ## write docs/metrics.md anew from the programs' own lists
+	$(BIN)/python -m tests.monitoring.listing
+
 .PHONY: format
 format: setup ## format the code
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

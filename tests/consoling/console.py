@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+
+from starlette.routing import BaseRoute
 
 from forebay_collector.console.app import make_app
 from forebay_collector.console.server import ConsoleServer
@@ -33,8 +35,9 @@ class Served:
         settings: Settings | None = None,
         tick_s: float = 0.2,
         clock: Callable[[], int] | None = None,
+        beside: Sequence[BaseRoute] = (),
     ) -> None:
-        """clock: in place of the one that can be put ahead."""
+        """clock: in place of the one that can be put ahead. beside: what else is served."""
         console = replace(stage.settings.console, listen="127.0.0.1:0")
         self.settings = settings or replace(stage.settings, console=console)
         self.ledger = stage.ledger
@@ -48,6 +51,7 @@ class Served:
             archive=stage.archive,
             open_platform=lambda: stage.platform,
             tick_s=tick_s,
+            beside=beside,
         )
 
     @property
