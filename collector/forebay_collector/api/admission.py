@@ -33,12 +33,18 @@ _LONGEST: Final = 200
 class Admission:
     """Safe to use from any thread."""
 
-    def __init__(self, ledger: Ledger, *, calls_per_s: float = CALLS_PER_S, calls_burst: int = CALLS_BURST) -> None:
-        """calls_per_s: what one token may do, after its burst."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        calls: tuple[float, int] = (CALLS_PER_S, CALLS_BURST),
+        guesses: tuple[float, int] = (GUESSES_PER_S, GUESSES_BURST),
+    ) -> None:
+        """What one token may do, and what one address may try: a second, after a burst."""
         self._ledger = ledger
-        self._guesses = Pace(GUESSES_PER_S, GUESSES_BURST)
+        self._guesses = Pace(*guesses)
         self._told = Pace(_TOLD_PER_S, _TOLD_BURST)
-        self._calls = Pace(calls_per_s, calls_burst)
+        self._calls = Pace(*calls)
         self._lock = threading.Lock()
         self._good: OrderedDict[bytes, None] = OrderedDict()
 

@@ -69,7 +69,7 @@ class _Chosen(Paged):
     state: BatchState | None = Field(None, description="Only those that stand so.")
     since: AskedMoment | None = Field(None, description="Only what was received then, or later.")
     until: AskedMoment | None = Field(None, description="Only what was received before.")
-    cursor: Name = Field("", pattern=_CURSOR, description="`next` of the page before; without it the first page.")
+    cursor: str = Field("", pattern=_CURSOR, description="`next` of the page before; without it the first page.")
 
 
 class BatchesAsked(_Chosen):

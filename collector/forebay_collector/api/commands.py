@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from forebay_collector.api.operation import Call, Noun, stream_named
 from forebay_collector.api.paging import Part, cut
-from forebay_collector.api.values import Answer, Asked, Moment, Name, Page, Paged, Reason, StreamText, Why
+from forebay_collector.api.values import Answer, Asked, Moment, Name, Number, Page, Paged, Reason, StreamText, Why
 from forebay_collector.errors import NotKnown, NotPossible
 from forebay_collector.service import commands
 from forebay_collector.service.actor import Permission
@@ -49,7 +49,7 @@ class Commands(Page[Command]):
 
 class CommandsAsked(Paged):
     agent: Name = Field("", description="Only of this agent.")
-    cursor: Name = Field(
+    cursor: str = Field(
         "",
         pattern=r"^([0-9]{1,18}\.[0-9a-f]{1,64})?$",
         description="`next` of the page before; without it the first page.",
@@ -102,8 +102,8 @@ class Resend(Asked):
     kind: Literal["resend"]
     stream: StreamText
     why: Why
-    epoch: int = Field(ge=1, le=(1 << 31) - 1)
-    from_seq: int = Field(ge=1, le=MOST_SEQ)
+    epoch: Number = Field(ge=1, le=(1 << 31) - 1)
+    from_seq: Number = Field(ge=1, le=MOST_SEQ)
 
 
 class Drain(Asked):
@@ -112,7 +112,7 @@ class Drain(Asked):
     kind: Literal["drain"]
     why: Reason = ""
     stream: StreamText | None = None
-    timeout_s: int = Field(300, ge=1, le=86_400)
+    timeout_s: Number = Field(300, ge=1, le=86_400)
 
 
 class _Plain(Asked):

@@ -89,7 +89,12 @@ def describe(nouns: Sequence[Noun]) -> dict[str, Any]:
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "An API token, `fba1_…`."}
             },
-            "responses": {str(status): _refused(status) for status in sorted({*_ALWAYS, *_OPEN, *_WITH_BODY})},
+            "responses": {
+                str(status): _refused(status)
+                for status in sorted(
+                    {*_ALWAYS, *_OPEN, *_WITH_BODY, *(status for each in operations for status in each.refusals)}
+                )
+            },
             "schemas": dict(sorted(schemas.items())),
         },
     }
@@ -111,7 +116,11 @@ def _operation(operation: Operation, schemas: Mapping[str, Any]) -> dict[str, An
     if operation.body is not None:
         schema = {"$ref": _REF.format(model=operation.body.__name__)}
         told["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    refusals = (*(_OPEN if operation.everybody else _ALWAYS), *(_WITH_BODY if operation.body else ()))
+    refusals = (
+        *(_OPEN if operation.everybody else _ALWAYS),
+        *(_WITH_BODY if operation.body else ()),
+        *operation.refusals,
+    )
     told["responses"] = {str(operation.status): _answer(operation)} | {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)
     }

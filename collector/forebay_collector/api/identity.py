@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from forebay_collector.api.operation import Call, Noun
-from forebay_collector.api.values import Answer, Asked, AskedMoment, Count, Flag, Moment, Needed, Reason, to_us
+from forebay_collector.api.values import Answer, Asked, AskedMoment, Count, Flag, Moment, Needed, Number, Reason, to_us
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.token import DEFAULT_LIFE
 from forebay_collector.service import identity as service
@@ -45,7 +45,7 @@ class EnrolmentTokenWanted(Asked):
 
     agent: Needed
     department: Needed
-    life_s: int = Field(DEFAULT_LIFE // timedelta(seconds=1), ge=60, le=service.LONGEST_LIFE // timedelta(seconds=1))
+    life_s: Number = Field(DEFAULT_LIFE // timedelta(seconds=1), ge=60, le=service.LONGEST_LIFE // timedelta(seconds=1))
     why: Reason = ""
 
 

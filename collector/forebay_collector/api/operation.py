@@ -90,7 +90,8 @@ def stream_named(text: str) -> StreamName:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """do: raises CollectorError, PlatformError; its answer is read into `answers`. files: the media types that it sends
-    instead. needs: the permission, None: just a token. location: where what was made is found, of the answer's fields."""
+    instead. needs: the permission, None: just a token. location: where what was made is found, of the answer's fields. refusals: statuses besides
+    those that every operation may have."""
 
     method: str
     path: str
@@ -105,6 +106,7 @@ class Operation:
     files: Sequence[str] = ()
     status: int = 200
     location: str = ""
+    refusals: Sequence[int] = ()
     about: str = ""
     everybody: bool = False  # also without a token
 

@@ -24,7 +24,6 @@ MEDIA: Final = "application/problem+json"
 _STATUS: Final[Mapping[type[errors.CollectorError], int]] = {
     errors.CollectorError: 500,
     errors.RequestRefused: 400,
-    errors.PasswordRefused: 400,
     errors.ApiTokenRefused: 401,
     errors.NotPermitted: 403,
     errors.LoginRefused: 403,
@@ -33,6 +32,7 @@ _STATUS: Final[Mapping[type[errors.CollectorError], int]] = {
     errors.NotPossible: 409,
     errors.RequestTooLong: 413,
     errors.MediaRefused: 415,
+    errors.PasswordRefused: 422,
     errors.TooFast: 429,
     errors.LoginLocked: 429,
     errors.LedgerUnavailable: 503,

@@ -10,11 +10,12 @@ from forebay_collector.api.batches import Batch
 from forebay_collector.api.operation import Call, Noun, stream_named
 from forebay_collector.api.outcomes import Outcome, Outcomes, told
 from forebay_collector.api.paging import Part, by_text
-from forebay_collector.api.values import Answer, Asked, Moment, Name, Page, Paged, Stream, StreamText, Why
-from forebay_collector.errors import RequestRefused
+from forebay_collector.api.values import Answer, Asked, Moment, Name, Number, Page, Paged, Stream, StreamText, Why
+from forebay_collector.errors import NotPossible
 from forebay_collector.service import quarantine as service
 from forebay_collector.service.actor import Permission
 from forebay_collector.service.quarantine import HeldView
+from forebay_wire.stream import StreamName
 
 NOUN = Noun("quarantine", "Batches that the platform refuses, and the streams that they hold.")
 
@@ -45,8 +46,8 @@ class HeldBatch(Asked):
     """A stream, and the batch that one saw hold it: what is done is refused when another one holds it by now."""
 
     stream: StreamText
-    epoch: int = Field(ge=1, le=(1 << 31) - 1)
-    seq: int = Field(ge=1, le=(1 << 63) - 1)
+    epoch: Number = Field(ge=1, le=(1 << 31) - 1)
+    seq: Number = Field(ge=1, le=(1 << 63) - 1)
 
 
 class Decision(Asked):
@@ -86,14 +87,13 @@ def discard(call: Call[None, Decision]) -> dict[str, Any]:
     return told(service.discard(call.ledger, call.actor, list(chosen), call.body.why, only=chosen), "batch")
 
 
-def _chosen(body: Decision) -> dict[Any, tuple[int, int]]:
-    """Raises RequestRefused, NotKnown."""
-    chosen = {}
-    for place, one in enumerate(body.batches):
+def _chosen(body: Decision) -> dict[StreamName, tuple[int, int]]:
+    """Raises NotPossible, NotKnown."""
+    chosen: dict[StreamName, tuple[int, int]] = {}
+    for one in body.batches:
         name = stream_named(one.stream)
         if name in chosen:
-            reason = "a stream is held by one batch"
-            raise RequestRefused("a stream is named twice", wrong=(("body", f"batches/{place}/stream", reason),))
+            raise NotPossible(f"stream {name} is named twice", remedy="One batch holds a stream: name just that one.")
         chosen[name] = (one.epoch, one.seq)
     return chosen
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from forebay_collector.api.operation import Call, Noun
 from forebay_collector.api.paging import Part, before_number, cut
-from forebay_collector.api.values import Answer, Asked, Moment, Needed, Numbered, Page, Reasoned, Why
+from forebay_collector.api.values import Answer, Asked, Moment, Needed, Numbered, Page, Reasoned, Why, integer
 from forebay_collector.service import configuration
 from forebay_collector.service.actor import Permission
 from forebay_collector.service.configuration import RolloutView
@@ -62,7 +62,9 @@ class RolloutWanted(Asked):
     )
     why: Why
     staged: bool = True
-    trial_s: int | None = Field(None, ge=0, le=86_400, description="How long the first must stay healthy.")
+    trial_s: Annotated[int, Field(ge=0, le=86_400), BeforeValidator(integer)] | None = Field(
+        None, description="How long the first must stay healthy."
+    )
 
 
 def rollouts(call: Call[Numbered, None]) -> Part[dict[str, Any]]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from forebay_collector.api.operation import Call, Noun
 from forebay_collector.api.paging import Part, by_number
-from forebay_collector.api.values import Answer, Asked, Excused, Moment, Name, Needed, Numbered, Page
+from forebay_collector.api.values import (
+    Answer,
+    Asked,
+    Departments,
+    Excused,
+    Moment,
+    Name,
+    Needed,
+    Numbered,
+    Page,
+    integer,
+)
 from forebay_collector.errors import NotPermitted
 from forebay_collector.ledger.api_tokens import ApiTokenRecord
 from forebay_collector.service import tokens as service
@@ -56,12 +67,9 @@ class TokenWanted(Asked):
 
     label: Needed = Field(description="What it is for.")
     roles: list[Role] = Field(min_length=1, max_length=len(Role), description="Of those that the asking token has.")
-    departments: list[Needed] | None = Field(None, max_length=1_000, description="null: all that the asking token has.")
-    life_s: int | None = Field(
-        None,
-        ge=1,
-        le=service.LONGEST // timedelta(seconds=1),
-        description="Without it as long as the asking token lives; never longer.",
+    departments: Departments | None = Field(None, description="null: all that the asking token has.")
+    life_s: Annotated[int, Field(ge=1, le=service.LONGEST // timedelta(seconds=1)), BeforeValidator(integer)] | None = (
+        Field(None, description="Without it as long as the asking token lives; never longer.")
     )
 
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr
 
 from forebay_collector.api.operation import Call, Noun
 from forebay_collector.api.paging import Part, by_text
-from forebay_collector.api.values import Answer, Asked, Excused, Moment, Needed, Page, Paged, Reason, Reasoned
+from forebay_collector.api.values import (
+    Answer,
+    Asked,
+    Departments,
+    Excused,
+    Moment,
+    Needed,
+    Page,
+    Paged,
+    Reason,
+    Reasoned,
+)
 from forebay_collector.service import login, sessions
 from forebay_collector.service import users as service
 from forebay_collector.service.actor import Permission, Role
 from forebay_collector.service.users import Account
 
 NOUN = Noun("users", "Accounts of people.")
+Secret = Annotated[SecretStr, Field(max_length=1_024)]
 
 
 class User(Answer):
@@ -55,14 +67,13 @@ class Rights(Asked):
     """What an account may."""
 
     roles: list[Role] = Field(min_length=1, max_length=len(Role))
-    departments: list[Needed] | None = Field(max_length=1_000, description="null: all departments.")
+    departments: Departments | None = Field(description="null: all departments.")
 
 
 class UserWanted(Rights):
     name: Needed
-    password: SecretStr | None = Field(
+    password: Secret | None = Field(
         None,
-        max_length=1_024,
         description="It must be changed at the first log-in; without one the account takes a link.",
     )
 
@@ -72,8 +83,8 @@ class RightsChange(Rights):
 
 
 class NewPassword(Asked):
-    password: SecretStr = Field(max_length=1_024)
-    old: SecretStr | None = Field(None, max_length=1_024, description="Of one's own account.")
+    password: Secret
+    old: Secret | None = Field(None, description="Of one's own account.")
 
 
 class Link(Answer):
@@ -161,6 +172,7 @@ NOUN.post(
     create,
     User,
     body=UserWanted,
+    refusals=[422],
     status=201,
     location="/users/{name}",
     **_ADMINISTERS,
@@ -174,6 +186,7 @@ NOUN.post(
     "Set a new password",
     set_password,
     body=NewPassword,
+    refusals=[422],
     about="One's own takes the old one. Another's must be changed at the next log-in, and its tokens end.",
     **_ADMINISTERS,
 )

@@ -70,6 +70,11 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def integer(value: Any) -> Any:
+    """A number of a body: to JSON `5.0` is the same as `5`."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _truth(value: Any) -> Any:
     """Raises ValueError."""
     if isinstance(value, str):
@@ -92,7 +97,11 @@ Moment = Annotated[
 """When something was, in UTC; null: not yet, or never."""
 AskedMoment = Annotated[datetime, BeforeValidator(_asked), WithJsonSchema(_TIME_SCHEMA)]
 Count = Annotated[int, BeforeValidator(_whole)]
+"""A whole number in a query."""
+Number = Annotated[int, BeforeValidator(integer)]
+"""A whole number in a body."""
 Flag = Annotated[bool, BeforeValidator(_truth)]
+"""`true` or `false` in a query."""
 _PLAIN: Final = r"^[^\u0000]*$"
 Name = Annotated[str, StringConstraints(max_length=300, pattern=_PLAIN)]
 """A name, or a part of one, that is looked for."""
@@ -101,6 +110,7 @@ StreamText = Annotated[
     str, StringConstraints(min_length=5, max_length=2_000, pattern=r"^[^/\u0000]+/[^/\u0000]+/[^\u0000]+$")
 ]
 """`department/source/schema.table`"""
+Departments = Annotated[list[Needed], Field(min_length=1, max_length=1_000)]
 Reason = Annotated[str, StringConstraints(max_length=LONGEST_WHY, pattern=_PLAIN)]
 Why = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_WHY, pattern=r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
@@ -130,7 +140,7 @@ class Paged(Asked):
 class Numbered(Paged):
     """`Paged`, of a listing by number."""
 
-    cursor: Name = Field(
+    cursor: str = Field(
         "", pattern=r"^([0-9]{1,18})?$", description="`next` of the page before; without it the first page."
     )
 
