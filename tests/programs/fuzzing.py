@@ -138,13 +138,14 @@ def _config(office: Office) -> str:
 
 
 def _answers(report: Path) -> Counter[tuple[str, int]]:
+    """Of the report's scenarios: which operation was asked for, and what it answered."""
     found: Counter[tuple[str, int]] = Counter()
     for line in report.read_text("utf-8").splitlines() if report.exists() else ():
-        event = json.loads(line)
-        scenario = event.get("ScenarioFinished")
-        if scenario is not None and scenario["recorder"].get("interactions"):
-            print(json.dumps(list(scenario["recorder"]["interactions"].items())[0])[:1500])
-            break
+        recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder", {})
+        for number, interaction in recorder.get("interactions", {}).items():
+            case = recorder["cases"][number]["value"]
+            if answer := interaction.get("response"):
+                found[f"{case['method']} {case['path']}", answer["status_code"]] += 1
     return found
 
 

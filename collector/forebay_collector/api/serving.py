@@ -73,7 +73,9 @@ class _Api:
         for operation in (each for noun in NOUNS for each in noun.operations):
             by_path.setdefault(operation.path, {})[operation.method] = operation
         made = [self._route(path, found) for path, found in by_path.items()]
-        return Starlette(routes=made, exception_handlers={HTTPException: _http})
+        app = Starlette(routes=made, exception_handlers={HTTPException: _http})
+        app.router.redirect_slashes = False
+        return app
 
     def _route(self, path: str, operations: Mapping[str, Operation]) -> Route:
         async def endpoint(request: Request) -> Response:

@@ -97,7 +97,13 @@ def make(call: Call[None, TokenWanted]) -> service.NewToken:
             remedy="Choose a shorter life, or make it with `forebay-collector users token` or on the console.",
         )
     return service.make_token(
-        call.ledger, call.actor, body.label, roles=body.roles, departments=body.departments, life=life
+        call.ledger,
+        call.actor,
+        body.label,
+        roles=body.roles,
+        departments=body.departments,
+        life=life,
+        latest=call.holder.expires_at,
     )
 
 

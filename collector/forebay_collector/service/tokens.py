@@ -41,10 +41,11 @@ def make_token(
     departments: Iterable[str] | None = None,
     life: timedelta = DEFAULT_LIFE,
     account: str = "",
+    latest: int | None = None,
 ) -> NewToken:
     """A token of the actor's own account, or, from the command line, of another `account`.
 
-    departments: None for all that the account has.
+    departments: None for all that the account has. latest: when it ends, however long its life is, microseconds.
 
     Raises:
         NotPermitted: a role or department that the account has not; somebody else's account.
@@ -73,6 +74,7 @@ def make_token(
         scope = found.departments if scope is None else scope
         require_within(actor, scope)
         expires_at = at + life // timedelta(microseconds=1)
+        expires_at = expires_at if latest is None else min(expires_at, latest)
         number = api_tokens.add(
             connection,
             secret_hash(text),
