@@ -9,13 +9,14 @@ SECONDS ?=
 LIVE ?=
 SEED ?=
 ONLY ?=
+EXAMPLES ?=
 # files of tests at a time; they mostly wait, for servers and clocks
 WORKERS ?= 2
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test), EXAMPLES=N SEED=N (test-api)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -44,6 +45,10 @@ lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated 
 .PHONY: test-browser
 test-browser: setup ## people's ways through the console in Chromium, and its screenshots in docs/images
 	FOREBAY_IMAGES=docs/images $(BIN)/pytest -q tests/browser
+
+.PHONY: test-api
+test-api: setup ## schemathesis against the API's own description, EXAMPLES= of each kind and operation (100); SEED=
+	$(BIN)/python -m tests.programs.fuzzing --examples $(or $(EXAMPLES),100) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-faults
 test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run
