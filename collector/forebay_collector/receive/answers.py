@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +22,7 @@ class Answers:
 
     def __init__(self, put: Callable[[], None]) -> None:
         self._put = put
-        self._in_order: deque[upload_pb2.UploadResponse] = deque()
+        self._in_order: list[upload_pb2.UploadResponse] = []
         self._newest: dict[tuple[str, StreamName], upload_pb2.UploadResponse] = {}
         self._loaded: dict[StreamName, tuple[int, int]] = {}  # what the agent was told, or will be
 
@@ -59,7 +58,7 @@ class Answers:
     def take(self) -> upload_pb2.UploadResponse | None:
         """The next answer to send; None: there is none."""
         if self._in_order:
-            return self._in_order.popleft()
+            return self._in_order.pop(0)
         return self._newest.pop(next(iter(self._newest))) if self._newest else None
 
     @property

@@ -14,7 +14,6 @@ A refused batch holds its stream on this connection, and no other: see `refusals
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ class Connection:
             reception.ledger, reception.lanes, reception.approved, identity.agent, identity.department
         )
         self._streams: set[StreamName] = set()
-        self._checking: deque[_Checking] = deque()
+        self._checking: list[_Checking] = []
         self._read_at = self._loop.time()
         self._unanswered = 0  # payload bytes
         self._committing = 0  # batches whose outcome is awaited
@@ -332,7 +331,7 @@ class Connection:
                 await self._place_one(item.stream, item.batch, await item.wrong)
             except CollectorError as error:
                 self._answer(item.stream, item.batch, Refusal(UNAVAILABLE, str(error)))
-            self._checking.popleft()
+            del self._checking[0]
         self._placing = None
 
     async def _all_placed(self) -> None:

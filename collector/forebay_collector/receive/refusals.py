@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 
 class Refusals:
+    __slots__ = ("_agent", "_answers", "_auditing", "_holding", "_lanes", "_ledger", "_peer")
+
     def __init__(self, ledger: Ledger, lanes: Lanes, agent: Identity, answers: Answers, peer: str) -> None:
         self._ledger = ledger
         self._lanes = lanes

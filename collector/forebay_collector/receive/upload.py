@@ -50,18 +50,20 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
     async def Upload(  # type: ignore[override] # noqa: N802 - gRPC's name; reads and writes by its context
         self, _requests: Any, context: grpc.aio.ServicerContext[upload_pb2.UploadRequest, upload_pb2.UploadResponse]
     ) -> None:
-        agent = await admit(context, self._reception.ledger)
+        # what the ledger says of the agent is not kept: it is long, and the call may last for months
+        await admit(context, self._reception.ledger)
         if self._stopping:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the collector is stopping")
-        _log.info("agent connected agent=%s department=%s peer=%s", agent.name, agent.department, context.peer())
         connection = Connection(self._reception, identity_of(context), context)
+        agent, department = connection.identity.agent, connection.identity.department
+        _log.info("agent connected agent=%s department=%s peer=%s", agent, department, context.peer())
         self._open.add(connection)
         self._look_after()
         try:
             await connection.run()
         finally:
             self._open.discard(connection)
-            _log.info("agent disconnected agent=%s department=%s", agent.name, agent.department)
+            _log.info("agent disconnected agent=%s department=%s", agent, department)
 
     @property
     def connections(self) -> int:
