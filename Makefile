@@ -11,11 +11,13 @@ SECONDS ?=
 LIVE ?=
 SEED ?=
 ONLY ?=
+# tests mostly wait, for servers and clocks: more at a time than there are cores
+WORKERS ?= 3
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -30,8 +32,8 @@ demo: setup-runtime ## three departments, a collector, a writer, kill -9 in the 
 	@$(BIN)/python -m tests.servers $(DB) -- $(BIN)/forebay-collector demo $(if $(LIVE),--live)
 
 .PHONY: test
-test: setup lint ## every test that runs here: unit, contract, fidelity, integration and end to end, on real servers
-	$(BIN)/pytest -q
+test: setup lint ## every test that runs here: unit, contract, fidelity, integration and end to end, on real servers; WORKERS=
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated code is current

@@ -32,8 +32,8 @@ CASES: Final = ("snapshot", "end_to_end", "log_bulk", "log_single", "huge_transa
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--single-rows", type=int, default=0, help="of log_single; 0: 15 % of --rows")
-    parser.add_argument("--huge-rows", type=int, default=0, help="of huge_transaction; 0: 250 % of --rows")
+    parser.add_argument("--single-rows", type=int, default=0, help="of log_single; 0: 15 %% of --rows")
+    parser.add_argument("--huge-rows", type=int, default=0, help="of huge_transaction; 0: 250 %% of --rows")
     parser.add_argument("--rounds", type=int, default=50, help="rounds of changed keys in the mirror")
     parser.add_argument(
         "--runs", type=int, default=3, help="runs of snapshots, log captures and clients; medians count"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import pytest
 
 from forebay_agent import errors
-from forebay_agent.capture.log import EventKind, LogRows
+from forebay_agent.capture.log import EventKind, LogPiece, LogRows
 from forebay_agent.capture.mysql.log.checkpoint import LogCheckpoint
 from tests.contract.sources.mysql import MySQLHarness
-from tests.integration.log_of_mysql import Log, events, told
+from tests.integration.log_of_mysql import SECONDS, Log, events, told
 from tests.servers.mariadb import MariaDB
 
 LOST = EventKind.LOST
@@ -76,6 +77,29 @@ def test_a_restart_reads_a_prepared_transaction_again_and_nothing_else(t: MySQLH
         assert log.changes("id") == [("c", 5), ("c", 2), ("d", 1)]
         log.again()
         assert log.changes() == []
+
+
+def test_whatever_checkpoint_reading_goes_on_from_a_prepared_transaction_is_whole(t: MySQLHarness) -> None:
+    """A piece may end between the event that says XA COMMIT and the rows that it brings."""
+    with Log(t) as log:
+        prepare(t, "'a'", "INSERT INTO t VALUES (2, 'xa')")
+        t.execute("INSERT INTO t VALUES (0, 'between')", "INSERT INTO t VALUES (1, 'between')")
+        t.execute("XA COMMIT 'a'", "INSERT INTO t VALUES (3, 'after')")
+        target = log.source.log_end()
+        pieces = [LogPiece((), log.checkpoint, "")]
+        deadline = time.monotonic() + SECONDS
+        while not log.reader.reached(target):
+            assert time.monotonic() < deadline
+            piece = log.read(-1.0)  # one step of the reader at a time
+            if piece is not None:
+                pieces.append(piece)
+        whole = told([part for piece in pieces for part in piece.parts], "id")
+        assert whole == [("c", 0), ("c", 1), ("c", 2), ("c", 3)]
+        for number, piece in enumerate(pieces):
+            if not piece.open:
+                before = told([part for earlier in pieces[: number + 1] for part in earlier.parts], "id")
+                log.again(piece.checkpoint)
+                assert before + told(log.parts(), "id") == whole
 
 
 def test_a_commit_of_what_was_prepared_before_capture_began_is_told(t: MySQLHarness) -> None:

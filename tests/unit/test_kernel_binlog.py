@@ -237,6 +237,17 @@ def test_enough_is_told_at_the_first_end_of_a_transaction() -> None:
     assert keys(found) == list(range(2, 12))
 
 
+def test_each_end_of_a_transaction_is_told_when_asked_for() -> None:
+    log = Log()
+    for key in range(4):
+        inserted(log, 40 + key, key)
+    scanner = LogScanner()
+    scanner.each_end = True
+    found = followed(log, scanner=scanner)
+    assert found.stops[binlog.ENOUGH] == 4
+    assert keys(found) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("most", [1, 2, 7])
 def test_a_long_event_is_decoded_in_parts(most: int) -> None:
     log = Log()

@@ -146,6 +146,11 @@ class LogScanner:
         """The largest number of rows that a decoder has filled since the limits were last set or rows were last taken."""
     @property
     def checksum(self) -> bool: ...
+    @property
+    def each_end(self) -> bool:
+        """ENOUGH at every transaction's end, from the next call on. At the start False."""
+    @each_end.setter
+    def each_end(self, value: bool) -> None: ...
 
     # the event that it stopped at
     @property

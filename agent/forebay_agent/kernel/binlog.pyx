@@ -213,7 +213,9 @@ cdef class LogScanner(Standing):
         for decoder in self.decoders:
             s.size += decoder.table.size
             s.rows = max(s.rows, decoder.table.rows)
-        s.filled = s.rows >= s.enough_rows or s.size >= s.enough_size or s.ended.count >= MOST_ENDED
+        s.filled = (
+            s.each_end or s.rows >= s.enough_rows or s.size >= s.enough_size or s.ended.count >= MOST_ENDED
+        )
         self.event = b""
 
     cdef int settle(self, int outcome) except -1:

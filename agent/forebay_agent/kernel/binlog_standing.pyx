@@ -72,6 +72,14 @@ cdef class Standing:
         return text_of(&self.scan.heartbeat_file), self.scan.heartbeat_position
 
     @property
+    def each_end(self):
+        return bool(self.scan.each_end)
+
+    @each_end.setter
+    def each_end(self, value):
+        self.scan.each_end = value
+
+    @property
     def event_type(self):
         return self.scan.kind
 

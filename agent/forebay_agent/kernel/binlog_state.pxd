@@ -38,6 +38,7 @@ cdef struct Scan:
     int64_t size
     int64_t rows
     bint filled
+    bint each_end             # every transaction's end is a reason to stop
     # where it stands
     Name file
     int64_t position

@@ -107,8 +107,10 @@ class Events:
                 following = next(task.events, None)
                 if following is None:
                     self._tasks.pop()
-                    if task.ends and self._scanner.finish():
-                        return binlog.ENOUGH, []
+                    if task.ends:
+                        self._prepared.finished()
+                        if self._scanner.finish():
+                            return binlog.ENOUGH, []
                     continue
                 task.kind, task.body = following
                 task.at = 0
@@ -222,10 +224,11 @@ class Events:
         self._tables.forget()
 
     def _xa_commit(self, name: str) -> list[Part]:
-        kept = self._prepared.committed(name)
         if self.passing is not None:
+            self._prepared.forget(name)
             self._scanner.finish()
             return []
+        kept = self._prepared.committed(name)
         if kept is not None:
             self._do(kept, ends=True)
             return []

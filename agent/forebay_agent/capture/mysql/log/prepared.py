@@ -40,6 +40,7 @@ class Prepared:
         self._make = make
         self._current: _Kept | None = None
         self._known: dict[str, _Kept] = {}
+        self._committing: _Kept | None = None
 
     @property
     def keeping(self) -> bool:
@@ -48,8 +49,9 @@ class Prepared:
 
     @property
     def oldest(self) -> Place | None:
-        """Where the first one begins that is still prepared."""
-        return min((kept.begins for kept in self._known.values()), key=lambda place: place.order, default=None)
+        """Where the first one begins that is still prepared, or whose rows are still being handed on."""
+        kept = [*self._known.values(), *([] if self._committing is None else [self._committing])]
+        return min((each.begins for each in kept), key=lambda place: place.order, default=None)
 
     def begin(self, begins: Place) -> None:
         """begins: the place after the transaction before."""
@@ -76,12 +78,16 @@ class Prepared:
         return Kept(current.spill)
 
     def committed(self, xid: str) -> Kept | None:
-        """What takes effect now; None when nothing was seen of it."""
-        kept = self._known.pop(xid, None)
-        return None if kept is None else Kept(kept.spill)
+        """What takes effect now, until `finished`; None when nothing was seen of it."""
+        self._committing = self._known.pop(xid, None)
+        return None if self._committing is None else Kept(self._committing.spill)
+
+    def finished(self) -> None:
+        """All of what was committed last was handed on: no checkpoint has to name where it began."""
+        self._committing = None
 
     def forget(self, xid: str) -> None:
-        """It was rolled back."""
+        """It was rolled back, or its rows were handed on before."""
         kept = self._known.pop(xid, None)
         if kept is not None:
             kept.spill.close()

@@ -80,6 +80,8 @@ class MySQLLogReader:
             mariadb=server.mariadb,
             passing=passing,
         )
+        # what the scanner reads by itself may not run past the place at which reading begins anew
+        self._scanner.each_end = passing is not None
         self._connection = LogConnection(config, mariadb=server.mariadb)
         try:
             self._begin()
@@ -99,7 +101,8 @@ class MySQLLogReader:
                 latest = until + _GRACE_SECONDS * self._is_open
                 stop, parts = self._step(latest)
                 self._parts += parts
-                if stop in (None, binlog.ENOUGH, binlog.FULL) or time.monotonic() >= latest:
+                enough = stop == binlog.ENOUGH and self._events.passing is None
+                if enough or stop in (None, binlog.FULL) or time.monotonic() >= latest:
                     break
             return self._piece()
         except (ValueError, OverflowError) as error:
@@ -172,6 +175,7 @@ class MySQLLogReader:
         passing = self._events.passing
         if passing is not None and self._scanner_order() >= passing.order and not self._scanner.in_transaction:
             self._events.passing = None
+            self._scanner.each_end = False
             self._tables.forget()
 
     def _piece(self) -> LogPiece | None:
