@@ -5,6 +5,8 @@ BIN := .venv/bin
 DB ?= sqlite
 ROWS ?= 2000000
 ROUNDS ?= 20
+AGENTS ?= 1000
+MINUTES ?= 10
 SECONDS ?=
 LIVE ?=
 SEED ?=
@@ -16,7 +18,7 @@ WORKERS ?= 2
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test), EXAMPLES=N SEED=N (test-api)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet), EXAMPLES=N SEED=N (test-api)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -65,6 +67,10 @@ test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
 	$(BIN)/python -m bench.run --rows $(ROWS)
+
+.PHONY: bench-fleet
+bench-fleet: setup ## AGENTS= simulated agents on one collector for MINUTES=, figures and bounds; writes build/fleet.json; SEED=
+	$(BIN)/python -m bench.fleet.run --agents $(AGENTS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-spark
 test-spark: setup ## a real Spark reads history and mirror, before and after compaction (needs Java 17; not in CI)
