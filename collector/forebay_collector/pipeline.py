@@ -13,7 +13,8 @@
    carries the mark, so a crash between the two is settled by asking it. The agents hear `loaded`.
 4. The console (`console/`) shows all of it, and takes what people decide; comparisons of source and platform that they ask
    for are carried out beside it.
-5. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), retention, which removes
+5. Alerts (`alerts/`): what is the matter with any of it is found, recorded, and told to people where they are.
+6. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), retention, which removes
    from the archive what was loaded long ago, and metrics, for which the stages count batches (`metrics/tally.py`).
 
 Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
@@ -27,6 +28,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
+from forebay_collector.alerts.host import AlertHost
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
 from forebay_collector.console.host import ConsoleHost, Once
@@ -36,7 +38,7 @@ from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.enroll import EnrollServicer
 from forebay_collector.identity.handshakes import Handshakes
 from forebay_collector.ledger import Ledger
-from forebay_collector.ledger.retention import AuditRetention
+from forebay_collector.ledger.retention import AlertRetention, AuditRetention
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.loader import Loader
 from forebay_collector.load.pool import LoaderPool
@@ -55,6 +57,7 @@ _COMMIT_WAITS_S: Final = 1.0
 _NEWS_EVERY_S: Final = 1.0
 _REFUSALS_EVERY_S: Final = 5.0
 _RETENTION_EVERY_S: Final = 60.0
+_ALERT_RETENTION_EVERY_S: Final = 3_600.0
 _STOP_S: Final = 60.0
 _log = logging.getLogger("forebay.pipeline")
 
@@ -116,13 +119,19 @@ class Pipeline:
             keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
             self.workers.append(Worker("retention", keeping, died))
             audit_keeping = AuditRetention(self.ledger, settings.audit.retention)
-            self.workers.append(
-                Worker("audit retention", Periodic(_RETENTION_EVERY_S, audit_keeping.step, self._stopping), died)
-            )
+            alert_keeping = AlertRetention(self.ledger, settings.audit.retention)
+            for name, every_s, keep in (
+                ("audit retention", _RETENTION_EVERY_S, audit_keeping.step),
+                ("alert retention", _ALERT_RETENTION_EVERY_S, alert_keeping.step),
+            ):
+                self.workers.append(Worker(name, Periodic(every_s, keep, self._stopping), died))
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
             told, count = self.loaded.publish, self.tally.count_loaded
             loader = Loader(self.ledger, self.archive, platform, told, size=size, count=count)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
+        self._alerts = AlertHost(settings, self.ledger)
+        for name, every_s, watch in self._alerts.steps():
+            self.workers.append(Worker(name, Periodic(every_s, watch, self._stopping), died))
 
     def add_services(self, server: Any) -> tuple[UploadServicer, ControlServicer]:
         """Adds what agents call to a gRPC server, within its event loop."""
@@ -163,6 +172,7 @@ class Pipeline:
             # what they hold stays open for them until the process ends
             _log.warning("a thread did not end within %.0f s", _STOP_S)
             return
+        self._alerts.stop()
         self._platform.close()
         self.archive.close()
         self.ledger.refusals.settle(everything=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from forebay_collector.alerts import settings as alert_settings
+from forebay_collector.alerts.settings import AlertSettings
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
 from forebay_collector.identity.authority import host_of
 from forebay_collector.service.actor import Role
@@ -153,6 +155,7 @@ class Settings:
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alerts: AlertSettings = AlertSettings()  # noqa: RUF009  frozen
 
     @property
     def data(self) -> DataFolder:
@@ -289,6 +292,7 @@ _LEAST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1,
     "accounts.wait": timedelta(seconds=1),
     "accounts.longest_wait": timedelta(minutes=1),
+    **alert_settings.LEAST_OF,
 }
 _MOST: Final[Mapping[str, Any]] = {
     "load.threads": 64,
@@ -304,6 +308,7 @@ _MOST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1_000,
     "accounts.wait": timedelta(hours=1),
     "accounts.longest_wait": timedelta(days=1),
+    **alert_settings.MOST_OF,
 }
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
@@ -320,6 +325,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "receive.memory": size,
     "receive.group": size,
     "load.group": size,
+    **alert_settings.parsers(one_of),
 }
 """How the text of a setting is read; where it is not here, its type says."""
 _PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}
