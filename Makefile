@@ -9,8 +9,8 @@ SECONDS ?=
 LIVE ?=
 SEED ?=
 ONLY ?=
-# tests mostly wait, for servers and clocks: more at a time than there are cores
-WORKERS ?= 3
+# files of tests at a time; they mostly wait, for servers and clocks
+WORKERS ?= 2
 
 .PHONY: help
 help: ## this list

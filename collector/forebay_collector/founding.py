@@ -94,13 +94,6 @@ mode = {approve}
 # "GROUP=DEPARTMENT", "GROUP=*" for all; empty: everybody sees all departments
 #departments = []
 
-[metrics]
-# an address of their own for Prometheus; empty: they are at the console's, /metrics, for who shows a token. On the
-# loopback this one asks for none; on others it needs a certificate, and who asks a token
-#listen = ""
-#certificate = ""
-#key = ""
-
 [alerts]
 # how often it is looked whether something is the matter
 #every = "10s"
@@ -165,6 +158,13 @@ mode = {approve}
 #language = "both"
 #least = "warning"
 #departments = []
+
+[metrics]
+# an address of their own for Prometheus; empty: they are at the console's, /metrics, for who shows a token. On the
+# loopback this one asks for none; on others it needs a certificate, and who asks a token
+#listen = ""
+#certificate = ""
+#key = ""
 
 [audit]
 # how long an entry of the audit is kept, at least 180 days; and alerts that are over

@@ -154,8 +154,8 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
-    metrics: MetricsSettings = MetricsSettings()
     alerts: AlertSettings = AlertSettings()  # noqa: RUF009  frozen
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def data(self) -> DataFolder:
