@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from forebay_collector.alerts.conditions import conditions
-from forebay_collector.alerts.kinds import AGENT_SILENT, CANARY_LATE, POSITION_STALLED
+from forebay_collector.alerts.kinds import AGENT_SILENT, CANARY_LATE, POSITION_STALLED, Kind
 from forebay_collector.alerts.reading import Reading
 from forebay_collector.alerts.settings import (
     AlertSettings,
@@ -30,7 +30,7 @@ CHANNELS: Final = AlertSettings(
     wecom=WecomSettings(robot="wecom.robot", departments=("民政局",), least="critical"),
     mail=MailSettings(server="mail.city.example:587"),
 )
-_PAST: Final = (
+_PAST: Final[tuple[tuple[int, int, Kind, str, str, dict[str, str]], ...]] = (
     (3 * DAY, 25 * MINUTE, AGENT_SILENT, "gaj-03", "公安局", {}),
     (2 * DAY, 90 * MINUTE, POSITION_STALLED, "税务局/swj/public.taxpayer", "税务局", {"case": "late"}),
     (30 * HOUR, 12 * MINUTE, CANARY_LATE, "教育局/jyj", "教育局", {}),
