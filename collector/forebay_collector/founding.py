@@ -159,6 +159,13 @@ mode = {approve}
 #least = "warning"
 #departments = []
 
+[metrics]
+# an address of their own for Prometheus; empty: they are at the console's, /metrics, for who shows a token. On the
+# loopback this one asks for none; on others it needs a certificate, and who asks a token
+#listen = ""
+#certificate = ""
+#key = ""
+
 [audit]
 # how long an entry of the audit is kept, at least 180 days; and alerts that are over
 #retention = "365d"

@@ -14,8 +14,8 @@
 4. The console (`console/`) shows all of it, and takes what people decide; comparisons of source and platform that they ask
    for are carried out beside it.
 5. Alerts (`alerts/`): what is the matter with any of it is found, recorded, and told to people where they are.
-6. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
-   removes from the archive what was loaded long ago.
+6. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), retention, which removes
+   from the archive what was loaded long ago, and metrics, for which the stages count batches (`metrics/tally.py`).
 
 Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
 """
@@ -42,6 +42,8 @@ from forebay_collector.ledger.retention import AlertRetention, AuditRetention
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.loader import Loader
 from forebay_collector.load.pool import LoaderPool
+from forebay_collector.metrics.host import MetricsHost
+from forebay_collector.metrics.tally import Tally
 from forebay_collector.platform.contract import Platform
 from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.commit import Committer
@@ -81,14 +83,26 @@ class Pipeline:
         self.ledger = Ledger.open(settings.data.ledger)
         self.archive = LocalArchive(settings.data.archive, writes=Role.RECEIVE in roles)
         self.loaded = LoadedMarks()
-        self.committer = Committer(self.archive, self.ledger, settings.receive.group)
+        self.tally = Tally()
+        self.committer = Committer(self.archive, self.ledger, settings.receive.group, self.tally)
         self.approved = Approved(self.ledger, automatic=settings.approval.mode == APPROVE_ALL)
         self.handshakes = Handshakes(self.ledger)
         self.pool: LoaderPool | None = None
+        self._upload: UploadServicer | None = None
         self._platform = Once(open_platform)
-        self.console = (
-            ConsoleHost(settings, self.ledger, self.archive, self._platform, died) if Role.CONSOLE in roles else None
+        self.metrics = MetricsHost(
+            settings,
+            self.ledger,
+            self.tally,
+            roles=[*roles],
+            workers=self.workers,
+            connections=lambda: self._upload.connections if self._upload is not None else 0,
+            died=died,
         )
+        self.console: ConsoleHost | None = None
+        if Role.CONSOLE in roles:
+            beside = [self.metrics.route()]
+            self.console = ConsoleHost(settings, self.ledger, self.archive, self._platform, died, beside)
         if Role.RECEIVE in roles:
             self.ledger.approvals.note_mode(settings.approval.mode)
             news = LedgerNews(self.ledger, self.loaded)
@@ -101,7 +115,7 @@ class Pipeline:
                 self.workers.append(Worker(name, Periodic(every_s, step, self._stopping), died))
         if Role.LOAD in roles:
             platform = self._platform()
-            retention = Retention(self.archive, self.ledger, settings.archive.retention)
+            retention = Retention(self.archive, self.ledger, settings.archive.retention, self.tally.count_removed)
             keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
             self.workers.append(Worker("retention", keeping, died))
             audit_keeping = AuditRetention(self.ledger, settings.audit.retention)
@@ -112,7 +126,8 @@ class Pipeline:
             ):
                 self.workers.append(Worker(name, Periodic(every_s, keep, self._stopping), died))
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
-            loader = Loader(self.ledger, self.archive, platform, self.loaded.publish, size=size)
+            told, count = self.loaded.publish, self.tally.count_loaded
+            loader = Loader(self.ledger, self.archive, platform, told, size=size, count=count)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
         self._alerts = AlertHost(settings, self.ledger)
         for name, every_s, watch in self._alerts.steps():
@@ -124,6 +139,7 @@ class Pipeline:
         upload = UploadServicer(
             self.ledger, self.committer, self.loaded, self.approved, window=receive.window, memory=receive.memory
         )
+        self._upload = upload
         approving = Approving(self.ledger, self._settings.approval.mode)
         control = ControlServicer(self.ledger, approving, self._settings.control)
         enroll = EnrollServicer(self.ledger, Authority.load(self._settings.data.identity))
@@ -138,12 +154,14 @@ class Pipeline:
             worker.start()
         if self.pool is not None:
             self.pool.start()
+        self.metrics.start()
         if self.console is not None:
             self.console.start()
 
     def stop(self) -> None:
         """Commits what was received, ends the step that is loading, and closes everything."""
         self._stopping.set()
+        self.metrics.stop()
         if self.console is not None:
             self.console.stop()
         self.committer.stop()

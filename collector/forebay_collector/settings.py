@@ -130,6 +130,15 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """`[metrics]`: an address of their own. The files are PEM, named from the data folder on; with them it speaks TLS."""
+
+    listen: str = ""  # empty: none; they are at the console's address then, where there is one
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`collector.toml`."""
 
@@ -146,6 +155,7 @@ class Settings:
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
     alerts: AlertSettings = AlertSettings()  # noqa: RUF009  frozen
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def data(self) -> DataFolder:
@@ -221,6 +231,11 @@ def address(text: str) -> str:
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError('an IPv6 address stands in brackets: "[address]:port"')
     return text
+
+
+def address_or_none(text: str) -> str:
+    """As `address`; empty: none. Raises ValueError."""
+    return address(text) if text else text
 
 
 def web_address(text: str) -> str:
@@ -299,6 +314,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
     "console.listen": address,
+    "metrics.listen": address_or_none,
     "console.oidc.issuer": web_address,
     "console.oidc.address": web_address,
     "console.oidc.roles": roles_group,

@@ -17,7 +17,7 @@ def test_what_the_template_shows_commented_out_is_the_default(tmp_path: Path) ->
     made = init(tmp_path, ["collector.example:7443"])
     text = made.data.settings.read_text()
     shown = [line for line in text.splitlines() if line.startswith("#") and " = " in line]
-    assert len(shown) == 72
+    assert len(shown) == 75
     made.data.settings.write_text("\n".join(line.lstrip("#") if line in shown else line for line in text.splitlines()))
     assert load_settings(tmp_path) == made
 
@@ -64,6 +64,8 @@ def test_init_again_changes_nothing_and_never_overwrites(tmp_path: Path) -> None
         ('[archive]\nretention = "a month"', "archive.retention"),
         ('[control]\nheartbeat = "500ms"', "control.heartbeat"),
         ('[control]\nhistory = "0d"', "control.history"),
+        ('[metrics]\nlisten = "9465"', "metrics.listen"),
+        ('[metrics]\nport = "9465"', "metrics.port"),
         ('archive = "s3"', "archive"),
         ('log_level = "loud"', "log_level"),
         ('[audit]\nretention = "179d"', "audit.retention"),
