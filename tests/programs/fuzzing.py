@@ -110,6 +110,8 @@ def _config(office: Office) -> str:
         "path.command": "commands",
         "path.rollout": "numbers",
         "path.verification": "numbers",
+        "path.alert": "numbers",
+        "path.window": "numbers",
         "path.user": "users",
         "path.code": "kinds",
         "query.agent": "agents",
