@@ -255,6 +255,12 @@ class VerificationInterrupted(CollectorError):
     code = "FB-VERIFY-INTERRUPTED"
 
 
+class NotSent(CollectorError):
+    """A notification did not reach its channel."""
+
+    code = "FB-NOT-SENT"
+
+
 class ThreadDied(CollectorError):
     """A thread of the collector ended by itself."""
 

@@ -61,6 +61,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.CommandFailed: Policy(1, "Read the agent's reason above; `forebay-agent status` shows its side."),
     errors.LoadStalled: Policy(1, "See `forebay-collector streams`: a held stream shows its reason and its remedy."),
     errors.VerificationInterrupted: Policy(1, "Verify again."),
+    errors.NotSent: Policy(4, "Check the channel's section in `[alerts]`, its files, and the way to its server."),
     errors.ThreadDied: Policy(1, "Read the reason above; the service manager starts the collector again."),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
+
+from starlette.routing import BaseRoute
 
 from forebay_collector.api.admission import Admission
 from forebay_collector.api.operation import Works
@@ -36,9 +38,11 @@ class Served:
         settings: Settings | None = None,
         tick_s: float = 0.2,
         clock: Callable[[], int] | None = None,
+        beside: Sequence[BaseRoute] = (),
         admission: Callable[[Ledger], Admission] = Admission,
     ) -> None:
-        """clock: in place of the one that can be put ahead. admission: of the API, in place of the usual one."""
+        """clock: in place of the one that can be put ahead. beside: what else is served. admission: of the API, in place
+        of the usual one."""
         console = replace(stage.settings.console, listen="127.0.0.1:0")
         self.settings = settings or replace(stage.settings, console=console)
         self.ledger = stage.ledger
@@ -53,7 +57,7 @@ class Served:
             archive=stage.archive,
             open_platform=lambda: stage.platform,
             tick_s=tick_s,
-            beside=routes(works, admission(stage.ledger)),
+            beside=[*routes(works, admission(stage.ledger)), *beside],
         )
 
     @property
