@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, insert, select
 
@@ -12,19 +13,33 @@ from forebay_collector.ledger.streams import named, need_id
 from forebay_wire.stream import StreamName
 
 
+class NewSchema(NamedTuple):
+    """content: the serialised Arrow schema. agent: whose it is when the stream is new."""
+
+    stream: StreamName
+    fingerprint: bytes
+    content: bytes
+    agent: str
+
+
 class Schemas:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put_schema(self, name: StreamName, fingerprint: bytes, content: bytes, *, agent: str) -> None:
         """Keeps a serialised Arrow schema; once it is there, again is nothing."""
+        self.put_schemas([NewSchema(name, fingerprint, content, agent)])
+
+    def put_schemas(self, new: Iterable[NewSchema]) -> None:
+        """As `put_schema`, of many in one transaction."""
+        schema = tables.schema.c
         with self._database.write() as connection:
-            stream_id = need_id(connection, name, agent)
-            schema = tables.schema.c
-            known = select(schema.stream_id).where(schema.stream_id == stream_id, schema.fingerprint == fingerprint)
-            if connection.execute(known).first() is None:
-                values = {"stream_id": stream_id, "fingerprint": fingerprint, "content": content}
-                connection.execute(insert(tables.schema).values(**values, received_at=self._database.clock()))
+            for one in new:
+                stream_id = need_id(connection, one.stream, one.agent)
+                same = (schema.stream_id == stream_id) & (schema.fingerprint == one.fingerprint)
+                if connection.execute(select(schema.stream_id).where(same)).first() is None:
+                    values = {"stream_id": stream_id, "fingerprint": one.fingerprint, "content": one.content}
+                    connection.execute(insert(tables.schema).values(**values, received_at=self._database.clock()))
 
     def schema(self, name: StreamName, fingerprint: bytes) -> bytes | None:
         """The serialised Arrow schema with this fingerprint."""

@@ -126,19 +126,19 @@ class Streams:
             stream.department, stream.source, stream.table_name, stream.loaded_epoch, stream.loaded_seq
         ).where(stream.loaded_epoch > 0)
         with self._database.read() as connection:
-            return {StreamName(*row[:3]): (row[3], row[4]) for row in connection.execute(query)}
+            return {_name(*row[:3]): (row[3], row[4]) for row in connection.execute(query)}
 
-    def waiting(self) -> list[StreamRecord]:
+    def waiting(self) -> list[StreamName]:
         """Streams with durable batches beyond their loaded mark that nothing holds, in order of name."""
         stream = tables.stream.c
         query = (
-            select(tables.stream)
+            select(stream.department, stream.source, stream.table_name)
             .where(stream.held_at == 0, stream.epoch > 0)
             .where(tuple_(stream.epoch, stream.durable_seq) > tuple_(stream.loaded_epoch, stream.loaded_seq))
             .order_by(stream.department, stream.source, stream.table_name)
         )
         with self._database.read() as connection:
-            return [to_record(row) for row in connection.execute(query).mappings().all()]
+            return [_name(*row) for row in connection.execute(query)]
 
 
 def advance_loaded(connection: Connection, stream_id: int, epoch: int, seq: int) -> bool:
