@@ -16,7 +16,7 @@ import sys
 from typing import Final
 
 TURN_S: Final = 0.0005
-_YOUNG: Final = 5_000
+_YOUNG: Final = 2_000
 """objects made before the young ones are looked at; the older ones are looked at so much more seldom"""
 
 
@@ -27,6 +27,6 @@ def share_turns() -> None:
 
 def keep_what_is_there() -> None:
     """Once, when everything was opened and started."""
-    gc.set_threshold(_YOUNG, 20, 20)
+    gc.set_threshold(_YOUNG, 10, 20)
     gc.collect()
     gc.freeze()

@@ -1,8 +1,8 @@
 """Fresh: one thing that takes long to read, read ahead while people look at it.
 
 Whoever asks gets the newest reading at once. It is at most one period old, and the time that a reading takes; a reading that
-takes long has a longer period, so that it takes no more than a share of the process. When nobody has asked for a while the
-reading ends, and the next who asks waits for one.
+takes long has a longer period, so that it takes no more than a share of the process. When nobody has asked for a while it is
+read as seldom as it may be, so that the next who asks does not wait either.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from forebay_collector.errors import CollectorError
 
 ASKED_WITHIN_S: Final = 30.0
 _TOO_OLD: Final = 5
+"""periods"""
+_RESTING: Final = 3.5
 """periods"""
 _SHARE: Final = 0.1
 """of the time, at most, goes into reading ahead, as long as that leaves the reading fresh enough"""
@@ -72,10 +74,6 @@ class Fresh(Generic[T]):
         pause_s = self._every_s
         while not self._stopped.wait(pause_s):
             began = self._clock()
-            with self._changed:
-                if self._clock() - self._asked > ASKED_WITHIN_S:
-                    self._thread = None
-                    return
             try:
                 with self._reading:
                     self._read_now()
@@ -84,8 +82,9 @@ class Fresh(Generic[T]):
             except Exception:
                 _log.exception("the fleet cannot be read")
             took_s = self._clock() - began
-            longest_s = self._every_s * (_TOO_OLD - 2)
-            pause_s = min(max(self._every_s, took_s / _SHARE - took_s), longest_s)
+            resting_s = self._every_s * _RESTING
+            asked = self._clock() - self._asked <= ASKED_WITHIN_S
+            pause_s = min(max(self._every_s, took_s / _SHARE - took_s), resting_s) if asked else resting_s
 
     def _read_now(self) -> tuple[T, float]:
         began = self._clock()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, insert, select
 
 from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
-from forebay_collector.ledger.streams import named, need_id
+from forebay_collector.ledger.streams import named, need_id, need_ids
 from forebay_wire.stream import StreamName
+
+_AT_ONCE: Final = 500
 
 
 class NewSchema(NamedTuple):
@@ -33,13 +35,26 @@ class Schemas:
     def put_schemas(self, new: Iterable[NewSchema]) -> None:
         """As `put_schema`, of many in one transaction."""
         schema = tables.schema.c
+        new = list(new)
         with self._database.write() as connection:
-            for one in new:
-                stream_id = need_id(connection, one.stream, one.agent)
-                same = (schema.stream_id == stream_id) & (schema.fingerprint == one.fingerprint)
-                if connection.execute(select(schema.stream_id).where(same)).first() is None:
-                    values = {"stream_id": stream_id, "fingerprint": one.fingerprint, "content": one.content}
-                    connection.execute(insert(tables.schema).values(**values, received_at=self._database.clock()))
+            ids = need_ids(connection, {one.stream: one.agent for one in new})
+            at = self._database.clock()
+            rows = {
+                (ids[one.stream], one.fingerprint): {
+                    "stream_id": ids[one.stream],
+                    "fingerprint": one.fingerprint,
+                    "content": one.content,
+                    "received_at": at,
+                }
+                for one in new
+            }
+            wanted = list(ids.values())
+            for first in range(0, len(wanted), _AT_ONCE):
+                some = schema.stream_id.in_(wanted[first : first + _AT_ONCE])
+                for known in connection.execute(select(schema.stream_id, schema.fingerprint).where(some)):
+                    rows.pop((known[0], known[1]), None)
+            if rows:
+                connection.execute(insert(tables.schema), list(rows.values()))
 
     def schema(self, name: StreamName, fingerprint: bytes) -> bytes | None:
         """The serialised Arrow schema with this fingerprint."""
