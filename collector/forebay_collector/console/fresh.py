@@ -76,6 +76,8 @@ class Fresh(Generic[T]):
             began = self._clock()
             try:
                 with self._reading:
+                    if began - self._asked > ASKED_WITHIN_S:
+                        self._value = None  # nobody looks: two readings at a time would be memory for nothing
                     self._read_now()
             except CollectorError as error:
                 _log.warning("the fleet cannot be read code=%s reason=%s", error.code, error)
