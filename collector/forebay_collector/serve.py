@@ -67,6 +67,8 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
     """
     start_log(settings.log_level)
     fairness.share_turns()
+    if roles == frozenset([Role.LOAD]):
+        fairness.let_others_go_first()
     with ExitStack() as held:
         # a console writes nothing but the ledger: there may be several
         for role in sorted(roles - {Role.CONSOLE}):
