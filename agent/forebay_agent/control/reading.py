@@ -101,7 +101,9 @@ class Reading:
             for rows in table.pieces(Part.from_proto(asked.part)):
                 chosen = rows.take(in_cells(select(rows, table.schema.key), wanted))
                 telling.tell(chosen, table.schema.key, table.columns)
-        return telling.ended(self._ending(worker, lane), f"{lane.name}: read at its source, {telling.count:,} keys told")
+        return telling.ended(
+            self._ending(worker, lane), f"{lane.name}: read at its source, {telling.count:,} keys told"
+        )
 
     def rows(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
         """Answers those of the keys that are there now, with their rows' digests."""
@@ -133,7 +135,9 @@ class _Telling:
         self._part = control_pb2.CommandResult()
         self.count = 0
 
-    def tell(self, rows: pa.RecordBatch, key: tuple[str, ...], columns: list[str], *, each_column: bool = False) -> None:
+    def tell(
+        self, rows: pa.RecordBatch, key: tuple[str, ...], columns: list[str], *, each_column: bool = False
+    ) -> None:
         if not rows.num_rows:
             return
         keys = canonical_rows(select(rows, key)).to_pylist()

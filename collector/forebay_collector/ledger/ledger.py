@@ -19,6 +19,7 @@ from forebay_collector.ledger.canaries import Canaries
 from forebay_collector.ledger.certificates import Certificates
 from forebay_collector.ledger.commands import Commands
 from forebay_collector.ledger.database import Database, now_us
+from forebay_collector.ledger.digests import Digests
 from forebay_collector.ledger.heartbeats import Heartbeats
 from forebay_collector.ledger.history import History
 from forebay_collector.ledger.maintenance import Maintenance
@@ -58,6 +59,7 @@ class Ledger:
         self.audit = Audit(database)
         self.refusals = Refusals(database)
         self.verifications = Verifications(database)
+        self.digests = Digests(database)
         self.alerts = Alerts(database)
         self.notifications = Notifications(database)
         self.maintenance = Maintenance(database)

@@ -61,6 +61,17 @@ class VerificationRecord:
     def open(self) -> bool:
         return self.state in _OPEN
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many keys are missing, extra and different."""
+        return counts_of(self.result)
+
+
+def counts_of(result: Mapping[str, Any]) -> dict[str, int]:
+    """Of a result: how many keys are missing, extra and different; of one that named them all, as many as it names."""
+    counts: Mapping[str, int] = result.get("counts", {})
+    return {kind: counts.get(kind, len(result.get(kind, ()))) for kind in ("missing", "extra", "different")}
+
 
 def ask(connection: Connection, stream_id: int, *, asked_by: str, via: str, why: str, at: int) -> int:
     """Puts a verification down within the caller's transaction; -> its id."""

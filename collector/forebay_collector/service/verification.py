@@ -22,9 +22,8 @@ from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.policy import remedy_of
 from forebay_collector.service.actor import Actor, Permission
 from forebay_collector.service.streams import need
-from forebay_collector.verify.compare import Comparison
 from forebay_collector.verify.report import to_json
-from forebay_collector.verify.verify import Patience, verify
+from forebay_collector.verify.verify import Patience, Verified, verify
 from forebay_wire.stream import StreamName
 
 ASKED: Final = "verify"
@@ -36,9 +35,7 @@ _LEDGER_PAUSE_S: Final = 2.0
 _log = logging.getLogger("forebay.verification")
 
 Say = Callable[[str], None]
-Compared = tuple[Comparison, tuple[str, ...]]
-"""A comparison, and the names of the key's columns."""
-Found = Callable[[Compared], None]
+Found = Callable[[Verified], None]
 
 
 def start(ledger: Ledger, actor: Actor, streams: Sequence[StreamName], why: str = "") -> list[int]:
@@ -115,7 +112,7 @@ def carry_out(
     began = time.monotonic()
     try:
         with _alive(ledger, taken.id, say) as telling:
-            comparison, key = verify(
+            verified = verify(
                 ledger,
                 platform,
                 taken.stream,
@@ -133,9 +130,9 @@ def carry_out(
         reason = type(error).__name__
         _end(ledger, taken, VerificationState.FAILED, code=CollectorError.code, reason=reason)
         raise
-    found((comparison, key))
-    state = VerificationState.EQUAL if comparison.equal else VerificationState.DIFFERENT
-    _end(ledger, taken, state, found=to_json(taken.stream, comparison, key, time.monotonic() - began))
+    found(verified)
+    state = VerificationState.EQUAL if verified.comparison.equal else VerificationState.DIFFERENT
+    _end(ledger, taken, state, found=to_json(taken.stream, verified, time.monotonic() - began))
 
 
 class Verifier:
@@ -237,7 +234,7 @@ def _end(
     at = ledger.database.clock()
     detail: dict[str, Any] = {"verification": taken.id, "outcome": state.value}
     if found:
-        detail |= {kind: len(found[kind]) for kind in ("missing", "extra", "different")}
+        detail |= found["counts"]
     if code:
         detail["code"] = code
     with ledger.database.write() as connection:

@@ -18,6 +18,8 @@ from forebay_collector.platform.contract import Platform, PlatformMark
 from forebay_collector.verify.compare import Comparison, compare
 from forebay_collector.verify.sides import Mirror
 from forebay_collector.verify.source import Ask, Source
+from forebay_wire.canonical import cells_for
+from forebay_wire.part import WHOLE, Part
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
@@ -35,6 +37,16 @@ class Patience:
     load: timedelta = timedelta(minutes=10)
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """key: the names of the key's columns. part: that was compared, with the end that was found. mode: of the capture."""
+
+    comparison: Comparison
+    key: tuple[str, ...]
+    part: Part
+    mode: str
+
+
 def verify(
     ledger: Ledger,
     platform: Platform,
@@ -43,9 +55,11 @@ def verify(
     who: str,
     patience: Patience = Patience(),
     most_keys: int = 1_000,
+    part: Part = WHOLE,
+    rows_per_second: int = 0,
     say: Callable[[str], None] = lambda _: None,
-) -> tuple[Comparison, tuple[str, ...]]:
-    """-> the comparison, and the names of the key's columns.
+) -> Verified:
+    """Compares a stream's table, or a part of it. rows_per_second: that the agent reads at most; 0: as its own file says.
 
     Raises:
         NotKnown: there is no such stream.
@@ -55,12 +69,7 @@ def verify(
         PlatformError: the platform cannot be read.
     """
     record = _need(ledger, stream)
-
-    def last_seen() -> int:
-        agent = ledger.agents.get(record.agent)
-        return agent.last_seen_at if agent else 0
-
-    ask = Asking(ledger.commands, record.agent, who, last_seen, takes=patience.takes)
+    ask = asking(ledger, record, who, patience)
 
     def settle() -> None:
         drain(ask, stream)
@@ -73,8 +82,44 @@ def verify(
             f"stream {stream}: its table has no key, so that the platform keeps its history only",
             remedy="Name unique columns with `key = [...]` in the table's entry at the agent, and reset the stream.",
         )
-    mirror = Mirror(platform, stream, lambda: shown_schema(ledger, platform, stream))
-    return compare(Source(ask, stream), mirror, settle, most_keys=most_keys, say=say), key
+    source = Source(ask, stream, part, rows_per_second)
+    found = compare(
+        source,
+        lambda: mirror_of(ledger, platform, stream, source.part),
+        settle,
+        cells=cells_for(part.rows or _rows(platform, stream)),
+        most_keys=most_keys,
+        say=say,
+    )
+    return Verified(found, key, source.part, mode_of(ledger, stream))
+
+
+def asking(ledger: Ledger, record: StreamRecord, who: str, patience: Patience) -> Asking:
+    """Asks the agent that captures the stream."""
+
+    def last_seen() -> int:
+        agent = ledger.agents.get(record.agent)
+        return agent.last_seen_at if agent else 0
+
+    return Asking(ledger.commands, record.agent, who, last_seen, takes=patience.takes)
+
+
+def mirror_of(ledger: Ledger, platform: Platform, stream: StreamName, part: Part = WHOLE) -> Mirror:
+    """The platform's side."""
+    return Mirror(platform, stream, lambda: shown_schema(ledger, platform, stream), part, ledger.digests)
+
+
+def mode_of(ledger: Ledger, stream: StreamName) -> str:
+    """The mode of the stream's capture, as its agent proposed it last; empty when it is not known."""
+    proposal = ledger.approvals.get(stream)
+    return proposal.mode if proposal is not None else ""
+
+
+def _rows(platform: Platform, stream: StreamName) -> int:
+    """Of the mirror, about; 0: it is not known."""
+    return max(
+        (table.rows for table in platform.tables() if table.stream == stream and table.kind == "mirror"), default=0
+    )
 
 
 def drain(ask: Ask, stream: StreamName) -> None:

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("stream", nargs="?", type=stream_name, metavar="STREAM", help="department/source/schema.table")
     which.add_argument("--all", action="store_true", help="every stream")
-    parser.add_argument("--keys", type=int, default=1_000, help="list about so many keys per stream (default 1000)")
+    parser.add_argument(
+        "--keys", type=int, default=1_000, help="name so many keys per stream, and count all (default 1000)"
+    )
     parser.add_argument("--timeout", type=duration, default="1h", help="for one answer of the agent (default 1h)")
     parser.add_argument("--wait", type=duration, default="10m", help="for the platform to catch up (default 10m)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -59,10 +61,10 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
 def _verify(stream: StreamName, arguments: argparse.Namespace, office: Office) -> tuple[int, dict[str, Any]]:
     from forebay_collector.service import verification
     from forebay_collector.verify.report import to_text
-    from forebay_collector.verify.verify import Patience
+    from forebay_collector.verify.verify import Patience, Verified
 
     began = time.monotonic()
-    found: list[verification.Compared] = []
+    found: list[Verified] = []
     run = verification.run(
         office.ledger(),
         office.platform(),
@@ -75,8 +77,8 @@ def _verify(stream: StreamName, arguments: argparse.Namespace, office: Office) -
     )
     office.progress.done()
     if not arguments.json:
-        ((comparison, key),) = found
-        office.out.write(to_text(stream, comparison, key, time.monotonic() - began))
+        (verified,) = found
+        office.out.write(to_text(stream, verified, time.monotonic() - began))
     return FINE if run.state is VerificationState.EQUAL else NOT_SO, dict(run.result)
 
 

@@ -146,9 +146,7 @@ class IcebergPlatform:
             return self._locks.setdefault(stream, threading.RLock())
 
 
-def _named(
-    stream: StreamName, held: Sequence[NestedField], names: Sequence[str] | None
-) -> Sequence[NestedField]:
+def _named(stream: StreamName, held: Sequence[NestedField], names: Sequence[str] | None) -> Sequence[NestedField]:
     if names is None:
         return held
     by_name = {field.name: field for field in held}
