@@ -17,6 +17,7 @@ Memory is bounded: cells are taken in groups of at most `GROUP_ROWS` rows.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -54,6 +55,7 @@ class Comparison:
     """The result.
 
     in_flight: keys that changed during every look, so that nothing can be said of them.
+    source_seconds, platform_seconds: that the first look took at each side.
     columns: of named keys that are different, which columns differ.
     """
 
@@ -65,6 +67,8 @@ class Comparison:
     different: Keys = field(default_factory=Keys)
     columns: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
     in_flight: int = 0
+    source_seconds: float = 0.0
+    platform_seconds: float = 0.0
 
     @property
     def equal(self) -> bool:
@@ -99,14 +103,18 @@ def compare(
     most_keys: that are named. `say` is told how far it is. Raises what the sides and `settle` raise.
     """
     say("reading the source")
+    began = time.monotonic()
     left = source.digest(cells)
+    source_seconds = time.monotonic() - began
     say("waiting for the platform to load what was read")
     settle()
     say("reading the platform")
+    began = time.monotonic()
     mirror = platform()
     right = mirror.digest(cells)
     differing = left.differing(right)
     found = Comparison(SideTotals(left.count, left.digest), SideTotals(right.count, right.digest), len(differing))
+    found.source_seconds, found.platform_seconds = source_seconds, time.monotonic() - began
     looks = _Looks(source, mirror, settle, cells)
     done = 0
     for group in _groups(differing, left, right):

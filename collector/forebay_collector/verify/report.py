@@ -38,6 +38,8 @@ def to_json(stream: StreamName, verified: Verified, seconds: float) -> dict[str,
         "mode": verified.mode,
         "promise": promise_of(verified.mode),
         "seconds": round(seconds, 3),
+        "source_seconds": round(result.source_seconds, 3),
+        "platform_seconds": round(result.platform_seconds, 3),
     }
 
 
