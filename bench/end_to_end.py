@@ -32,9 +32,9 @@ def end_to_end(
     rows: int,
     seconds: float = 900,
     *,
-    then: Callable[[list[str], int], None] = lambda command, agent: None,
+    then: Callable[[list[str], Daemon], None] = lambda command, agent: None,
 ) -> EndToEnd:
-    """then: called when all is loaded, with the collector's command and the agent's process id. Raises TimeoutError when
+    """then: called when all is loaded, with the collector's command and the agent. Raises TimeoutError when
     not everything is loaded in time."""
     port = free_port()
     data = folder / "collector"
@@ -68,7 +68,7 @@ def end_to_end(
             peak_rss_mb(agent.process.pid),
             peak_rss_mb(collector.process.pid),
         )
-        then(command, agent.process.pid)
+        then(command, agent)
         return whole
     finally:
         agent.stop()

@@ -16,8 +16,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forebay_agent.capture import marks
-from forebay_agent.capture.chunks import CHUNK_BYTES
+from forebay_agent.capture.keys import KEYS_AT_ONCE, only, values_of
 from forebay_agent.capture.pace import Pace
 from forebay_agent.capture.plan import describe
 from forebay_agent.capture.source import RowRange, Source, TableShape, Values
@@ -28,15 +27,12 @@ from forebay_agent.errors import AgentError, CommandUnfit, KeyMissing, NotApprov
 from forebay_agent.lane import Lane
 from forebay_agent.source_worker import SourceWorker
 from forebay_agent.transform import Transform
-from forebay_wire.canonical import canonical_rows, select
-from forebay_wire.canonical_keys import columns_of
 from forebay_wire.columns import Op
-from forebay_wire.errors import Malformed
 from forebay_wire.part import WHOLE, Part
 from forebay_wire.schema import TableSchema
 
-KEYS_AT_ONCE: Final = 500
-"""keys of one statement: below what MariaDB turns into a join, and SQLite's depth of an expression"""
+CHUNK_BYTES: Final = 256 << 20
+"""Arrow bytes of one statement: they are digested as they come, never held together"""
 
 _NAP_SECONDS: Final = 0.25
 
@@ -128,9 +124,7 @@ class TableReading:
         rows = pa.concat_batches(found) if found else None
         if rows is None:
             return pa.RecordBatch.from_pylist([], self.schema.arrow)
-        # by the database's comparison other keys may be equal to these, in another case of letters for example
-        wanted = pa.array(keys, pa.large_binary())
-        return rows.filter(pc.is_in(canonical_rows(select(rows, self._shape.key)), value_set=wanted))
+        return only(rows, self._shape.key, keys)
 
     def _at(self, keys: Sequence[bytes]) -> pa.RecordBatch:
         self._await()
@@ -170,16 +164,6 @@ class TableReading:
             if pause <= 0:
                 return
             time.sleep(min(pause, _NAP_SECONDS))
-
-
-def values_of(shape: TableShape, keys: Sequence[bytes]) -> tuple[Values, ...]:
-    """Canonical keys as `RowRange` has them. Raises CommandUnfit."""
-    try:
-        columns = columns_of(keys, [shape.column(name).arrow for name in shape.key])
-        rows = pa.RecordBatch.from_arrays(columns, names=list(shape.key))
-        return tuple(marks.to_texts(rows, shape.key, row) for row in range(rows.num_rows))
-    except (Malformed, ValueError) as error:
-        raise CommandUnfit(f"{shape.table}: {error}", remedy="Verify the stream anew.") from None
 
 
 def refuse_unordered(shape: TableShape) -> None:

@@ -14,7 +14,7 @@ from forebay_collector.console.app import make_app
 from forebay_collector.console.server import ConsoleServer
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
-from forebay_collector.service.verification import Verifier
+from forebay_collector.service.verifier import Verifier
 from forebay_collector.settings import Settings
 from forebay_collector.workers import Died
 

@@ -28,6 +28,7 @@ from forebay_collector.ledger.notifications import Notifications
 from forebay_collector.ledger.offers import Offers
 from forebay_collector.ledger.quarantine import Quarantine
 from forebay_collector.ledger.refusals import Refusals
+from forebay_collector.ledger.repairs import Repairs
 from forebay_collector.ledger.schemas import Schemas
 from forebay_collector.ledger.sessions import Sessions
 from forebay_collector.ledger.streams import Streams
@@ -60,6 +61,7 @@ class Ledger:
         self.refusals = Refusals(database)
         self.verifications = Verifications(database)
         self.digests = Digests(database)
+        self.repairs = Repairs(database)
         self.alerts = Alerts(database)
         self.notifications = Notifications(database)
         self.maintenance = Maintenance(database)

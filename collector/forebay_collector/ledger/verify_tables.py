@@ -47,7 +47,9 @@ repair: Final = _table(
     _text("via"),
     _text("why"),
     _number("asked_at"),
+    _number("touched_at"),
     _number("ended_at"),
+    _text("progress"),
     _text("state"),
     _number("dry_run"),
     _number("missing"),
@@ -59,4 +61,5 @@ repair: Final = _table(
     _text("keys"),
     _text("code"),
     _text("reason"),
+    _text("remedy"),
 )

@@ -131,6 +131,16 @@ def compare(
     return found
 
 
+def still_differing(source: Side, platform: Side, settle: Callable[[], None], keys: Collection[bytes]) -> int:
+    """How many of these keys differ in each of several looks: rows in flight are not among them."""
+    looks = _Looks(source, platform, settle, 0)
+    left = set(keys)
+    for _ in range(CONFIRM):
+        if left:
+            left &= looks.at_keys(left).keys()
+    return len(left)
+
+
 @dataclass(frozen=True, slots=True)
 class _Looks:
     source: Side

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from forebay_collector.verify.compare import Keys
 from forebay_collector.verify.promise import promise_of
 from forebay_collector.verify.verify import Verified
 from forebay_wire.canonical import key_text
@@ -19,9 +18,6 @@ KINDS: Final = ("missing", "extra", "different")
 def to_json(stream: StreamName, verified: Verified, seconds: float) -> dict[str, Any]:
     result, key = verified.comparison, verified.key
 
-    def shown(keys: Keys) -> list[dict[str, str | None] | str]:
-        return [key_values(one, key) or key_text(one) for one in keys.named]
-
     return {
         "stream": str(stream),
         "equal": result.equal,
@@ -29,9 +25,9 @@ def to_json(stream: StreamName, verified: Verified, seconds: float) -> dict[str,
         "platform": {"rows": result.platform.rows, "digest": result.platform.digest.hex()},
         "key": list(key),
         "counts": {kind: getattr(result, kind).count for kind in KINDS},
-        "missing": shown(result.missing),
-        "extra": shown(result.extra),
-        "different": shown(result.different),
+        "missing": shown_keys(result.missing.named, key),
+        "extra": shown_keys(result.extra.named, key),
+        "different": shown_keys(result.different.named, key),
         "different_columns": [list(result.columns.get(one, ())) for one in result.different.named],
         "in_flight": result.in_flight,
         "complete": result.complete,
@@ -66,6 +62,11 @@ def to_text(stream: StreamName, verified: Verified, seconds: float) -> str:
     if promise := promise_of(verified.mode):
         lines.append(f"  mode {verified.mode}: {promise}")
     return "\n".join(lines) + "\n"
+
+
+def shown_keys(keys: Sequence[bytes], key: Sequence[str]) -> list[dict[str, str | None] | str]:
+    """Each as its columns and values; as escaped text where it holds bytes that are not text."""
+    return [key_values(one, key) or key_text(one) for one in keys]
 
 
 def key_values(canonical: bytes, key: Sequence[str]) -> dict[str, str | None] | None:

@@ -68,7 +68,7 @@ def verify(
         LoadStalled: the platform does not get what the agent sent.
         PlatformError: the platform cannot be read.
     """
-    record = _need(ledger, stream)
+    record = need(ledger, stream)
     ask = asking(ledger, record, who, patience)
 
     def settle() -> None:
@@ -131,9 +131,9 @@ def drain(ask: Ask, stream: StreamName) -> None:
 
 def await_load(ledger: Ledger, platform: Platform, stream: StreamName, at_most: timedelta) -> None:
     """Returns when all that is durable now is loaded, and shown to readers. Raises LoadStalled, NotKnown, PlatformError."""
-    target = _need(ledger, stream).durable
+    target = need(ledger, stream).durable
     deadline = time.monotonic() + at_most.total_seconds()
-    while (record := _need(ledger, stream)).loaded < target or not _shows(ledger, platform, stream, target):
+    while (record := need(ledger, stream)).loaded < target or not _shows(ledger, platform, stream, target):
         if record.hold is not None:
             raise LoadStalled(
                 f"stream {stream} is held at {record.hold.epoch}/{record.hold.seq}: {record.hold.code}: "
@@ -162,7 +162,7 @@ def _shows(ledger: Ledger, platform: Platform, stream: StreamName, target: tuple
     """Whether readers of the mirror see everything up to `target`, but for batches that were discarded."""
     shown = platform.visible(stream)
     return shown >= PlatformMark(*target) or (
-        shown == platform.mark(stream) and not group.lost(ledger, _need(ledger, stream), shown, GroupSize())
+        shown == platform.mark(stream) and not group.lost(ledger, need(ledger, stream), shown, GroupSize())
     )
 
 
@@ -181,7 +181,8 @@ def shown_schema(ledger: Ledger, platform: Platform, stream: StreamName) -> Tabl
     return TableSchema.parse(content, fingerprint)
 
 
-def _need(ledger: Ledger, stream: StreamName) -> StreamRecord:
+def need(ledger: Ledger, stream: StreamName) -> StreamRecord:
+    """Raises NotKnown."""
     record = ledger.streams.get(stream)
     if record is None:
         raise NotKnown(f"stream {stream} is not in the ledger")

@@ -1254,6 +1254,7 @@ class CommandResult(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
     THROUGH_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     done: _builtins.bool
     code: _builtins.str
@@ -1269,6 +1270,8 @@ class CommandResult(_message.Message):
     """what the command did, in words"""
     through: _builtins.str
     """SourceDigest of a part: where it ended; not set: at the table's end"""
+    deleted: _builtins.int
+    """RepairKeys: of the keys, those that are gone at the source; `rows` are those that were sent as they are"""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BucketDigest]: ...
     @_builtins.property
@@ -1288,10 +1291,11 @@ class CommandResult(_message.Message):
         data: _builtins.bytes = ...,
         effect: _builtins.str = ...,
         through: _builtins.str | None = ...,
+        deleted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_through", b"_through", "through", b"through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_through", b"_through", "buckets", b"buckets", "code", b"code", "command_id", b"command_id", "data", b"data", "done", b"done", "effect", b"effect", "epoch", b"epoch", "keys", b"keys", "reason", b"reason", "rows", b"rows", "seq", b"seq", "through", b"through"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_through", b"_through", "buckets", b"buckets", "code", b"code", "command_id", b"command_id", "data", b"data", "deleted", b"deleted", "done", b"done", "effect", b"effect", "epoch", b"epoch", "keys", b"keys", "reason", b"reason", "rows", b"rows", "seq", b"seq", "through", b"through"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__through: _TypeAlias = _typing.Literal["through"]  # noqa: Y015
     _WhichOneofArgType__through: _TypeAlias = _typing.Literal["_through", b"_through"]  # noqa: Y015

@@ -36,7 +36,9 @@ CREATE TABLE repair (
     via TEXT NOT NULL,
     why TEXT NOT NULL,
     asked_at BIGINT NOT NULL,
+    touched_at BIGINT NOT NULL,
     ended_at BIGINT NOT NULL,
+    progress TEXT NOT NULL,
     state TEXT NOT NULL,
     dry_run BIGINT NOT NULL,
     missing BIGINT NOT NULL,
@@ -47,7 +49,8 @@ CREATE TABLE repair (
     left_over BIGINT NOT NULL,
     keys TEXT NOT NULL,
     code TEXT NOT NULL,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    remedy TEXT NOT NULL
 );
 
 CREATE INDEX repair_of_stream ON repair (stream_id, id);
