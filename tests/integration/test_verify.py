@@ -27,8 +27,9 @@ BIN = Path(sys.executable).parent
 class Town:
     """A collector and one agent as processes; its source is one SQLite file, captured by cursor."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str = "district, id") -> None:
         self.folder = folder
+        self.key = key
         self.database = folder / "reg.db"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -41,7 +42,7 @@ class Town:
             source.executescript(
                 "PRAGMA journal_mode=WAL;"
                 "CREATE TABLE enterprise (district TEXT, id INTEGER, name TEXT, capital NUMERIC, changed INTEGER,"
-                " PRIMARY KEY (district, id)) WITHOUT ROWID;"
+                f" PRIMARY KEY ({self.key})) WITHOUT ROWID;"
                 "CREATE INDEX by_changed ON enterprise (changed);"
             )
             source.executemany(

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from forebay_collector.platform.iceberg import names, snapshot
 from forebay_collector.platform.iceberg.catalogue import Catalogue
+from forebay_collector.platform.iceberg.durable_io import DurableFileIO
 from forebay_collector.platform.iceberg.fields import arrow_schema, columns_of
 from forebay_collector.platform.iceberg.fold import Folded
 from forebay_collector.platform.iceberg.head import Head, ManifestEntries
@@ -51,6 +52,7 @@ def plant(folder: Path, stream: StreamName, planted: Planted) -> None:
     catalogue, entries, search = Catalogue(folder), ManifestEntries(), MirrorSearch(64 << 20)
     table = catalogue.load(names.mirror_of(stream))
     assert table is not None
+    io: DurableFileIO = table.io  # type: ignore[assignment]  # the catalogue's own
     head = Head.of(table, entries)
     schema = table.schema()
     fields = schema.fields
@@ -66,7 +68,7 @@ def plant(folder: Path, stream: StreamName, planted: Planted) -> None:
     upserts = pa.Table.from_pylist([*altered, *added], schema=rows.schema)
     keys = pa.array(sorted(planted.touched | planted.added), pa.int64())
     folded = Folded(KeySet.of([key], [keys]), upserts, identity=False)
-    leaving = search.leaving(table.io, head, folded, None)
+    leaving = search.leaving(io, head, folded, None)
     change = plan(table, schema, folded, leaving, (), search)
     snapshot.commit(table, head, change, entries, int(time.time() * 1000))
     catalogue.close()

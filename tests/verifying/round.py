@@ -74,8 +74,8 @@ class Writer:
         if number % 10 == 8:
             self._cursor.execute(f"DELETE FROM {self._table} WHERE id = %s", (chosen,))
         elif number % 10 == 9:
-            values = (self._rows + self.changes, f"新{self.changes}")
-            self._cursor.execute(f"INSERT INTO {self._table} (id, name) VALUES (%s, %s)", values)
+            new = (self._rows + self.changes, f"新{self.changes}")
+            self._cursor.execute(f"INSERT INTO {self._table} (id, name) VALUES (%s, %s)", new)
         else:
             values = (f"改{self.changes}", self._draw.randrange(4), chosen)
             self._cursor.execute(f"UPDATE {self._table} SET name = %s, status = %s WHERE id = %s", values)

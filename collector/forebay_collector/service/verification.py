@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from forebay_collector.errors import CollectorError, NotKnown
 from forebay_collector.ledger import Ledger, audit, verifications
+from forebay_collector.ledger.coverage import CoverageRecord
 from forebay_collector.ledger.verifications import VerificationRecord, VerificationState
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.platform.contract import Platform, PlatformError
@@ -60,6 +61,12 @@ def runs(
     """Newest first; `before`: only those with a smaller id. Raises NotPermitted."""
     actor.require(Permission.SEE, stream.department if stream else "")
     return ledger.verifications.listing(stream=stream, departments=actor.departments, limit=limit, before=before)
+
+
+def coverage(ledger: Ledger, actor: Actor) -> list[CoverageRecord]:
+    """How far the verification in the background is with each stream, by name. Raises NotPermitted."""
+    actor.require(Permission.SEE)
+    return ledger.coverage.listing(actor.departments)
 
 
 def result(ledger: Ledger, actor: Actor, number: int) -> VerificationRecord:
