@@ -91,13 +91,15 @@ cdef inline int write_decimal(uint8_t* out, const uint8_t* stored, int scale) no
     exponent = count - 1 - scale
     if scale < 0 or exponent < -6:
         first[0] = digits[0]
-        first[1] = 46
-        memcpy(first + 2, digits + 1, count - 1)
-        first[count + 1] = 69
+        if count > 1:
+            first[1] = 46
+            memcpy(first + 2, digits + 1, count - 1)
+            count += 1
+        first[count] = 69
         if exponent >= 0:
-            first[count + 2] = 43
-            return written + count + 3 + write_signed(first + count + 3, exponent)
-        return written + count + 2 + write_signed(first + count + 2, exponent)
+            first[count + 1] = 43
+            return written + count + 2 + write_signed(first + count + 2, exponent)
+        return written + count + 1 + write_signed(first + count + 1, exponent)
     if count > scale:
         memcpy(first, digits, count - scale)
         first[count - scale] = 46
