@@ -64,6 +64,10 @@ fuzz: setup ## the compiled decoders under AddressSanitizer against their refere
 test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -9, compared independently; SECONDS= each, ONLY=, SEED=
 	$(BIN)/python -m tests.workloads --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: test-verify
+test-verify: setup ## differences planted in the platform under a workload are found, named, repaired: ROWS= RATE= (1000) SEED=
+	$(BIN)/python -m tests.verifying --rows $(ROWS) --rate $(or $(RATE),1000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
 	$(BIN)/python -m bench.run --rows $(ROWS)

@@ -63,7 +63,7 @@ fi
 [[ -x .venv/bin/python ]] || { say "making .venv"; "$python" -m venv .venv; }
 
 stamp=.venv/forebay.stamp
-now=$(cat requirements/dev.lock */pyproject.toml agent/setup.py agent/forebay_agent/kernel/*.py[xd] 2>/dev/null | sha256sum)
+now=$(cat requirements/dev.lock */pyproject.toml */setup.py {proto,agent}/forebay_*/kernel/*.py[xd] 2>/dev/null | sha256sum)
 if [[ ! -e $stamp || $(<"$stamp") != "$now" ]]; then
   say "installing locked Python packages"
   .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock

@@ -64,6 +64,12 @@ listen = {listen}
 # how long the first agent of a roll-out must stay healthy before the others get the offer
 #trial = "2m"
 
+[verify]
+# source and platform are compared in the background: so many rows are read a second, one table at a time; 0: none
+#rows_per_second = 2000
+# how often each table is covered whole, where that many rows a second allow it
+#cover = "7d"
+
 [approval]
 # what agents propose to share: manual: it leaves when someone approved it here; auto: everything is approved
 mode = {approve}

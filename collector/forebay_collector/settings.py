@@ -73,6 +73,14 @@ class ControlSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """`[verify]`: verification in the background."""
+
+    rows_per_second: int = 2_000  # that are read at the sources, one table at a time; 0: none in the background
+    cover: timedelta = timedelta(days=7)  # how often each table is covered whole, where the budget allows
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalSettings:
     """`[approval]`."""
 
@@ -150,6 +158,7 @@ class Settings:
     archive: ArchiveSettings = ArchiveSettings()
     load: LoadSettings = LoadSettings()
     control: ControlSettings = ControlSettings()
+    verify: VerifySettings = VerifySettings()
     approval: ApprovalSettings = ApprovalSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
@@ -284,6 +293,8 @@ _LEAST: Final[Mapping[str, Any]] = {
     "control.heartbeat": timedelta(seconds=1),
     "control.history": timedelta(hours=1),
     "control.trial": timedelta(0),
+    "verify.rows_per_second": 0,
+    "verify.cover": timedelta(hours=1),
     "audit.retention": timedelta(days=180),
     "accounts.session": timedelta(minutes=1),
     "accounts.idle": timedelta(minutes=1),

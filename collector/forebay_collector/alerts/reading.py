@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import RowMapping, func, select
 
@@ -19,7 +19,7 @@ from forebay_collector.alerts.cycles import cycle_of
 from forebay_collector.alerts.kinds import IDENTITY
 from forebay_collector.ledger import Ledger, StreamRecord, tables
 from forebay_collector.ledger.proposals import State
-from forebay_collector.ledger.verifications import VerificationState
+from forebay_collector.ledger.verifications import VerificationState, counts_of
 from forebay_collector.load.backlog import backlogs
 from forebay_wire.stream import StreamName
 
@@ -191,7 +191,7 @@ class Reading:
         with self.ledger.database.read() as connection:
             for number, result, *name, agent in connection.execute(query):
                 found.append(
-                    known.get(number) or Difference(StreamName(*name), agent, number, _counts(json.loads(result)))
+                    known.get(number) or Difference(StreamName(*name), agent, number, counts_of(json.loads(result)))
                 )
         return tuple(found)
 
@@ -222,7 +222,3 @@ class Reading:
         times = int(detail.get("count", 1)) + (before.times if before is not None else 0)
         peer = str(detail.get("peer", ""))
         self._incidents[key] = Incident(*key, row["department"], peer, row["why"], row["at"], times)
-
-
-def _counts(result: Mapping[str, Any]) -> dict[str, int]:
-    return {kind: len(result.get(kind, ())) for kind in ("missing", "extra", "different")}

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "alerts": "list what is the matter, acknowledge it, try the ways by which people are told",
     "maintenance": "list, open or close windows in which nobody is told",
     "verify": "compare source and platform, and list the keys that differ",
+    "repair": "read anew what differs between source and platform, and send it again",
     "tables": "list the platform's tables",
     "sql": "query the platform",
     "users": "list the accounts of people, or change one",

@@ -15,7 +15,8 @@ from forebay_collector.console.app import make_app
 from forebay_collector.console.server import ConsoleServer
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
-from forebay_collector.service.verification import Verifier
+from forebay_collector.service.background import Background
+from forebay_collector.service.verifier import Verifier
 from forebay_collector.settings import Settings
 from forebay_collector.workers import Died
 
@@ -59,7 +60,8 @@ class ConsoleHost:
         self._server = ConsoleServer(settings, died)
         api = routes(Works(ledger, settings, archive, open_platform))
         self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform, beside=[*api, *beside])
-        self._verifier = Verifier(ledger, open_platform, on_death=died)
+        background = Background(ledger, open_platform, settings.verify)
+        self._verifier = Verifier(ledger, open_platform, on_death=died, background=background.step)
 
     @property
     def address(self) -> str:

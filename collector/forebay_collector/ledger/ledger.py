@@ -18,7 +18,9 @@ from forebay_collector.ledger.batches import Batches
 from forebay_collector.ledger.canaries import Canaries
 from forebay_collector.ledger.certificates import Certificates
 from forebay_collector.ledger.commands import Commands
+from forebay_collector.ledger.coverage import Coverage
 from forebay_collector.ledger.database import Database, now_us
+from forebay_collector.ledger.digests import Digests
 from forebay_collector.ledger.heartbeats import Heartbeats
 from forebay_collector.ledger.history import History
 from forebay_collector.ledger.maintenance import Maintenance
@@ -27,6 +29,7 @@ from forebay_collector.ledger.notifications import Notifications
 from forebay_collector.ledger.offers import Offers
 from forebay_collector.ledger.quarantine import Quarantine
 from forebay_collector.ledger.refusals import Refusals
+from forebay_collector.ledger.repairs import Repairs
 from forebay_collector.ledger.schemas import Schemas
 from forebay_collector.ledger.sessions import Sessions
 from forebay_collector.ledger.streams import Streams
@@ -58,6 +61,9 @@ class Ledger:
         self.audit = Audit(database)
         self.refusals = Refusals(database)
         self.verifications = Verifications(database)
+        self.digests = Digests(database)
+        self.repairs = Repairs(database)
+        self.coverage = Coverage(database)
         self.alerts = Alerts(database)
         self.notifications = Notifications(database)
         self.maintenance = Maintenance(database)

@@ -61,15 +61,28 @@ class VerificationRecord:
     def open(self) -> bool:
         return self.state in _OPEN
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many keys are missing, extra and different."""
+        return counts_of(self.result)
 
-def ask(connection: Connection, stream_id: int, *, asked_by: str, via: str, why: str, at: int) -> int:
-    """Puts a verification down within the caller's transaction; -> its id."""
+
+def counts_of(result: Mapping[str, Any]) -> dict[str, int]:
+    """Of a result: how many keys are missing, extra and different; of one that named them all, as many as it names."""
+    counts: Mapping[str, int] = result.get("counts", {})
+    return {kind: counts.get(kind, len(result.get(kind, ()))) for kind in ("missing", "extra", "different")}
+
+
+def ask(
+    connection: Connection, stream_id: int, *, asked_by: str, via: str, why: str, at: int, taken: bool = False
+) -> int:
+    """Puts a verification down within the caller's transaction; -> its id. taken: whoever asks carries it out."""
     empty = dict.fromkeys(("progress", "code", "reason", "remedy"), "")
-    times = {"asked_at": at, "started_at": 0, "touched_at": at, "ended_at": 0}
+    times = {"asked_at": at, "started_at": at if taken else 0, "touched_at": at, "ended_at": 0}
     values = {"stream_id": stream_id, "asked_by": asked_by, "via": via, "why": why, "result": "{}"}
     made: int = connection.execute(
         insert(tables.verification)
-        .values(**values, **empty, **times, state=VerificationState.WAITING)
+        .values(**values, **empty, **times, state=VerificationState.RUNNING if taken else VerificationState.WAITING)
         .returning(tables.verification.c.id)
     ).scalar_one()
     return made
