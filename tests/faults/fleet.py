@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -219,6 +218,6 @@ class Fleet:
         if ended.returncode != 0:
             told = (ended.stderr.strip() or ended.stdout.strip())[-500:]
             raise DemoFailed(
-                f"{os.path.basename(command[0])} {' '.join(command[3:])} exited {ended.returncode}: {told}"
+                f"{Path(command[0]).name} {' '.join(command[3:])} exited {ended.returncode}: {told}"
             )
         return ended.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,7 +62,10 @@ class Lake:
         heads = ("_epoch", "_seq", "_row", "_op")
         arrow = found.scan(selected_fields=(*heads, *COLUMNS)).to_arrow()
         columns = [arrow.column(name).to_pylist() for name in (*heads, *COLUMNS)]
-        changes = [Change(*values[:4], shaped(values[4:])) for values in zip(*columns, strict=True)]
+        changes = [
+            Change(epoch, seq, number, op, shaped(row))
+            for epoch, seq, number, op, *row in zip(*columns, strict=True)
+        ]
         return sorted(changes, key=lambda change: (change.epoch, change.seq, change.number))
 
     def _table(self, department: Department, table: Table, suffix: str) -> IcebergTable | None:
@@ -72,7 +75,7 @@ class Lake:
         return None
 
 
-def shaped(row: Row) -> Row:
+def shaped(row: Sequence[object]) -> Row:
     """One form for a value, whichever way it came: amounts as text with two places."""
     key, version, mobile, amount, note = row
     return (key, version, mobile, None if amount is None else f"{float(str(amount)):.2f}", note)

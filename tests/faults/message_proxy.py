@@ -24,7 +24,7 @@ from typing import Any
 import grpc
 
 from forebay_wire import limits
-from forebay_wire.v1 import upload_pb2
+from forebay_wire.v1 import batch_pb2, upload_pb2
 
 _UPLOAD = "/forebay.v1.UploadService/Upload"
 _NAME = "forebay-collector"
@@ -97,7 +97,7 @@ class Meddler:
         return request.SerializeToString()
 
 
-class Passing(grpc.GenericRpcHandler):
+class Passing(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
     """Every method as a stream of bytes both ways, which any method is."""
 
     def __init__(self, channel: grpc.aio.Channel, fault: str, draw: random.Random) -> None:
@@ -117,12 +117,10 @@ class Passing(grpc.GenericRpcHandler):
             finally:
                 call.cancel()
 
-        return grpc.stream_stream_rpc_method_handler(passed)  # type: ignore[arg-type]
+        return grpc.stream_stream_rpc_method_handler(passed)
 
 
 def _payload_bytes(header: bytes) -> int:
-    from forebay_wire.v1 import batch_pb2
-
     return int(batch_pb2.BatchHeader.FromString(header).payload_bytes)
 
 

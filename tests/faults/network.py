@@ -77,7 +77,7 @@ class Namespace:
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """This thread, and what it starts, is in the namespace; sockets stay where they were made."""
-        with open("/proc/thread-self/ns/net") as before, self.path.open() as there:
+        with Path("/proc/thread-self/ns/net").open() as before, self.path.open() as there:
             _enter(there.fileno())
             try:
                 yield

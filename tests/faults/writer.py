@@ -42,8 +42,6 @@ class Writer(threading.Thread):
         self._department = department
         self._draw = random.Random(seed)
         self._enough = threading.Event()
-        self._go = threading.Event()
-        self._go.set()
         self._between = threading.Lock()
         self._stamps = itertools.count(1)
         self._open: list[_Part] = []
@@ -58,13 +56,15 @@ class Writer(threading.Thread):
     def run(self) -> None:
         try:
             while not self._enough.is_set():
-                with contextlib.suppress(*self._department.failures):
-                    with contextlib.closing(self._department.connect()) as connection:
-                        self._settle(connection)
-                        while not self._enough.is_set():
-                            with self._between:
-                                self._transaction(connection, self._drawn())
-                            self._enough.wait(self._draw.uniform(*_PAUSE_S))
+                with (
+                    contextlib.suppress(*self._department.failures),
+                    contextlib.closing(self._department.connect()) as connection,
+                ):
+                    self._settle(connection)
+                    while not self._enough.is_set():
+                        with self._between:
+                            self._transaction(connection, self._drawn())
+                        self._enough.wait(self._draw.uniform(*_PAUSE_S))
                 self._enough.wait(0.1)
             self._settle_last()
         except BaseException as error:
@@ -157,10 +157,7 @@ class Writer(threading.Thread):
             return
         held = self._held(connection, self._open[0])
         wanted = self._open[0].versions
-        if self._open[0].deleted:
-            committed = not any(key in held for key in wanted)
-        else:
-            committed = held == wanted
+        committed = held == ({} if self._open[0].deleted else wanted)
         self._over(self._open, committed=committed)
 
     def _held(self, connection: Any, part: _Part) -> Mapping[int, int]:
