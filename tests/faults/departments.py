@@ -37,7 +37,7 @@ class Department(ABC):
     def __init__(self, namespace: Namespace, tables: Sequence[Table]) -> None:
         self.namespace = namespace
         self.intents = tuple(Intent(table) for table in tables)
-        self.added: dict[str, int] = {}
+        self.added: dict[str, list[str]] = {}
         """table -> columns that were added"""
 
     @property

@@ -69,6 +69,17 @@ class Fault(ABC):
             time.sleep(0.2)
         return outcome
 
+    def patiently(self, deed: Callable[[], Any]) -> Any:
+        """What a person does again until it works: the centre, or the disk, may just have a fault of its own."""
+        deadline = time.monotonic() + REMEDY_SECONDS
+        while True:
+            try:
+                return deed()
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
     def state(self, table: Table) -> dict[str, Any]:
         """How the table's stream stands, {} while the agent does not say."""
         return self.fleet.status(self.place).get(self.department.stream(table), {})
@@ -79,7 +90,7 @@ class Fault(ABC):
         if found is None:
             raise DemoFailed(f"{self.name} at {self.place}: the remedy names no command: {state['remedy']}")
         words = shlex.split(found[1].replace("STREAM", state["stream"]).replace("…", "'harness: the remedy says so'"))
-        self.fleet.agent(self.place, *words, *(["--yes"] if words[0] == "reset" else []))
+        self.patiently(lambda: self.fleet.agent(self.place, *words, *(["--yes"] if words[0] == "reset" else [])))
 
     def _streams(self) -> str:
         if self.place not in self.fleet.departments:

@@ -12,7 +12,6 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ class Member:
         self.shim = shim
         self.lock = threading.RLock()
         self.rests = True
+        self._log_before = 0
 
     def start(self) -> None:
         with self.lock:
@@ -50,6 +50,7 @@ class Member:
         """kill -9; it stays down until it is started."""
         with self.lock:
             self.rests = True
+            self._log_before = self.daemon.log.stat().st_size if self.daemon.log.exists() else 0
             if self.daemon.process is not None:
                 self.daemon.kill()
 
@@ -76,10 +77,11 @@ class Member:
             self.daemon.process = None
             return int(process.returncode)
 
-    @property
-    def runs(self) -> bool:
-        with self.lock:
-            return self.daemon.process is not None and self.daemon.process.poll() is None
+    def told_since_kill(self) -> str:
+        """What it wrote to its log since it was killed last."""
+        with self.daemon.log.open("rb") as file:
+            file.seek(self._log_before)
+            return file.read().decode("utf-8", "replace")
 
 
 class Fleet:
@@ -171,13 +173,6 @@ class Fleet:
                     member.start()
         return found
 
-    @contextlib.contextmanager
-    def resting(self, place: str) -> Iterator[None]:
-        """The member is down meanwhile."""
-        self.members[place].kill()
-        yield
-        self.members[place].start()
-
     def stop(self) -> None:
         for member in self.members.values():
             member.signal(signal.SIGCONT)
@@ -217,7 +212,5 @@ class Fleet:
             file.write(f"$ {shlex.join(command)}\n{ended.stdout}{ended.stderr}")
         if ended.returncode != 0:
             told = (ended.stderr.strip() or ended.stdout.strip())[-500:]
-            raise DemoFailed(
-                f"{Path(command[0]).name} {' '.join(command[3:])} exited {ended.returncode}: {told}"
-            )
+            raise DemoFailed(f"{Path(command[0]).name} {' '.join(command[3:])} exited {ended.returncode}: {told}")
         return ended.stdout

@@ -63,8 +63,7 @@ class Lake:
         arrow = found.scan(selected_fields=(*heads, *COLUMNS)).to_arrow()
         columns = [arrow.column(name).to_pylist() for name in (*heads, *COLUMNS)]
         changes = [
-            Change(epoch, seq, number, op, shaped(row))
-            for epoch, seq, number, op, *row in zip(*columns, strict=True)
+            Change(epoch, seq, number, op, shaped(row)) for epoch, seq, number, op, *row in zip(*columns, strict=True)
         ]
         return sorted(changes, key=lambda change: (change.epoch, change.seq, change.number))
 

@@ -83,7 +83,7 @@ class DroppedSlot(_Gap):
                     f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{slot}'",
                     f"SELECT pg_drop_replication_slot('{slot}')",
                 )
-            except self.department.database_errors:  # its reader came back in between
+            except self.department.failures:  # its reader came back in between
                 return False
         return bool(self._slots)
 

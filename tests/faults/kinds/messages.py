@@ -11,8 +11,12 @@ import time
 from pathlib import Path
 from typing import ClassVar, Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from forebay_collector.identity.authority import Authority, key_pem, pem
 from tests.faults.fault import AGENTS, Fault
+from tests.faults.fleet import COLLECTOR
 
 
 class Meddled(Fault):
@@ -27,9 +31,7 @@ class Meddled(Fault):
         folder.mkdir()
         with self.member.disk.reading:
             shutil.copytree(self.fleet.state(self.place) / "identity", folder / "identity")
-        collector = self.fleet.members["collector"]
-        with collector.disk.reading:
-            certificate, key = Authority.load(self.fleet.data / "identity").server_certificate(["127.0.0.1"])
+        certificate, key = self.patiently(self._certificate)
         (folder / "server.pem").write_bytes(pem(certificate))
         (folder / "server.key").write_bytes(key_pem(key))
         self._told: list[str] = []
@@ -50,6 +52,10 @@ class Meddled(Fault):
         self._process.kill()
         self._process.wait()
         self._reader.join(10)
+
+    def _certificate(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        with self.fleet.members[COLLECTOR].disk.reading:
+            return Authority.load(self.fleet.data / "identity").server_certificate(["127.0.0.1"])
 
     def _started(self, folder: Path) -> subprocess.Popen[str]:
         port = self.fleet.network.proxy_port(self.place)
