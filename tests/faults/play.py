@@ -22,7 +22,8 @@ from tests.faults.timeline import Timeline
 
 _STRIKE_SECONDS: Final = 8.0
 """how long a fault waits for its proof beyond its time"""
-_KEEP_S: Final = 0.3
+_KEEP_S: Final = 0.5
+_SAY_AGAIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,13 @@ class Run:
         self._timeline.say(f"{strike.name} at {strike.place} healed after {took:.1f} s: {proof or 'it met nothing'}")
 
     def _keep(self) -> None:
+        said: dict[tuple[str, int], float] = {}
         try:
             while not self._over.wait(_KEEP_S):
-                for name, code in self._fleet.keep():
-                    self._timeline.say(f"{name} ended by itself with {code}, started again")
+                for ended in self._fleet.keep():
+                    if time.monotonic() - said.get(ended, 0.0) > _SAY_AGAIN_S:
+                        self._timeline.say(f"{ended[0]} ended by itself with {ended[1]}, started again")
+                        said[ended] = time.monotonic()
         except BaseException as error:
             self._fail(error)
 

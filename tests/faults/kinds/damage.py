@@ -91,10 +91,11 @@ class OutboxDamaged(Fault):
         self.member.start()
 
     def struck(self) -> str:
-        return "FB-OUTBOX-DAMAGED" if "FB-OUTBOX-DAMAGED" in self.member.told_since_kill() else ""
+        told = [line for line in self.member.told_since_kill().splitlines() if "the outbox is damaged" in line]
+        return told[0].strip() if told else ""
 
     def heal(self) -> None:
-        self.wait(self.struck, "ended with FB-OUTBOX-DAMAGED")
+        self.wait(self.struck, "ended for the damage")
         self.member.kill()
         kept = self.fleet.folder / self.place / "kept"
         kept.mkdir(exist_ok=True)
