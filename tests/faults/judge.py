@@ -74,12 +74,12 @@ def judge(fleet: Fleet, excused: Callable[[str, float], bool]) -> Verdict:
             verdict.count(
                 "different", [key for key in meant | held if meant.get(key) != held.get(key)], f"{where} source"
             )
-            _judge_mirror(verdict, where, intent, lake.mirror(department, intent.table))
-            _judge_history(verdict, where, intent, lake.history(department, intent.table), excused)
+            judge_mirror(verdict, where, intent, lake.mirror(department, intent.table))
+            judge_history(verdict, where, intent, lake.history(department, intent.table), excused)
     return verdict
 
 
-def _judge_mirror(verdict: Verdict, where: str, intent: Intent, mirror: list[tuple[object, ...]]) -> None:
+def judge_mirror(verdict: Verdict, where: str, intent: Intent, mirror: list[tuple[object, ...]]) -> None:
     meant = {key: shaped(row) for key, row in intent.rows(masked=True).items()}
     verdict.rows += len(meant)
     counted = Counter(row[0] for row in mirror)
@@ -90,7 +90,7 @@ def _judge_mirror(verdict: Verdict, where: str, intent: Intent, mirror: list[tup
     verdict.count("different", [key for key, row in meant.items() if key in held and held[key] != row], where)
 
 
-def _judge_history(
+def judge_history(
     verdict: Verdict, where: str, intent: Intent, history: list[Change], excused: Callable[[str, float], bool]
 ) -> None:
     """A history holds every place once, every version that was committed (of logs and triggers), once in each epoch but for

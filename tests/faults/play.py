@@ -28,7 +28,7 @@ _SAY_AGAIN_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """only: names of kinds; empty: all. strikes: after so many the run heals, however much time is left; 0: no bound."""
+    """seconds: how long faults strike. only: names of kinds; empty: all."""
 
     seed: int
     seconds: float
