@@ -11,7 +11,7 @@ from forebay_wire import limits
 SERVER_NAME: Final = "forebay-collector"
 """Every collector's certificate carries this name, whatever its address; the authority is private."""
 
-_OPTIONS: Final[list[tuple[str, str | int]]] = [
+OPTIONS: Final[list[tuple[str, str | int]]] = [
     ("grpc.ssl_target_name_override", SERVER_NAME),
     ("grpc.default_authority", SERVER_NAME),
     ("grpc.max_send_message_length", limits.MAX_MESSAGE_BYTES),
@@ -32,4 +32,4 @@ _OPTIONS: Final[list[tuple[str, str | int]]] = [
 def open_channel(address: str, *, authority: bytes, certificate: bytes, key: bytes) -> grpc.Channel:
     """A channel to `host:port`; nothing is sent yet. Close it."""
     credentials = grpc.ssl_channel_credentials(authority, key, certificate)
-    return grpc.secure_channel(address, credentials, options=_OPTIONS)
+    return grpc.secure_channel(address, credentials, options=OPTIONS)

@@ -49,6 +49,10 @@ OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # what each connection keeps, of a thousand: room for what is sent (it is little), and a record for debugging
+    ("grpc.tsi.max_frame_size", 1_024),
+    ("grpc.enable_channelz", 0),
+    ("grpc.max_channel_trace_event_memory_per_node", 0),
 )
 _log = logging.getLogger("forebay.serve")
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from forebay_collector.alerts import settings as alert_settings
+from forebay_collector.alerts.settings import AlertSettings
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
 from forebay_collector.identity.authority import host_of
 from forebay_collector.service.actor import Role
@@ -128,6 +130,15 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """`[metrics]`: an address of their own. The files are PEM, named from the data folder on; with them it speaks TLS."""
+
+    listen: str = ""  # empty: none; they are at the console's address then, where there is one
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`collector.toml`."""
 
@@ -143,6 +154,8 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
+    alerts: AlertSettings = AlertSettings()  # noqa: RUF009  frozen
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def data(self) -> DataFolder:
@@ -220,6 +233,11 @@ def address(text: str) -> str:
     return text
 
 
+def address_or_none(text: str) -> str:
+    """As `address`; empty: none. Raises ValueError."""
+    return address(text) if text else text
+
+
 def web_address(text: str) -> str:
     """An `https://` address, or `http://` on this machine; empty: none. Raises ValueError."""
     parts = urlsplit(text)
@@ -274,6 +292,7 @@ _LEAST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1,
     "accounts.wait": timedelta(seconds=1),
     "accounts.longest_wait": timedelta(minutes=1),
+    **alert_settings.LEAST_OF,
 }
 _MOST: Final[Mapping[str, Any]] = {
     "load.threads": 64,
@@ -289,11 +308,13 @@ _MOST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1_000,
     "accounts.wait": timedelta(hours=1),
     "accounts.longest_wait": timedelta(days=1),
+    **alert_settings.MOST_OF,
 }
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
     "console.listen": address,
+    "metrics.listen": address_or_none,
     "console.oidc.issuer": web_address,
     "console.oidc.address": web_address,
     "console.oidc.roles": roles_group,
@@ -304,6 +325,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "receive.memory": size,
     "receive.group": size,
     "load.group": size,
+    **alert_settings.parsers(one_of),
 }
 """How the text of a setting is read; where it is not here, its type says."""
 _PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}

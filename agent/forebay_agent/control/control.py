@@ -65,6 +65,8 @@ class Control:
         self._pulses = pulses
         self._clock = clock
         self._stopped = threading.Event()
+        self.heard_at_us = 0
+        """when the collector last acknowledged a heartbeat; 0: not yet"""
         self._instance = uuid.uuid4().hex
 
     def run(self) -> None:
@@ -185,6 +187,7 @@ class Control:
                 exchange.take(event.approvals)
             elif kind == "heartbeat_ack":
                 self._beats.acknowledged(event.heartbeat_ack.number)
+                self.heard_at_us = self._clock.now_us()
             elif kind == "command":
                 self._commands.start(event.command, lambda part: outgoing.put(control_pb2.ControlRequest(result=part)))
         return None

@@ -32,6 +32,8 @@ COMMANDS: Final = {
     "streams": "list the streams: how far each is, how late, and why it is held",
     "batches": "list batches and what became of them",
     "replay": "load quarantined batches again, or discard one",
+    "alerts": "list what is the matter, acknowledge it, try the ways by which people are told",
+    "maintenance": "list, open or close windows in which nobody is told",
     "verify": "compare source and platform, and list the keys that differ",
     "tables": "list the platform's tables",
     "sql": "query the platform",

@@ -26,6 +26,7 @@ from forebay_collector.console.live import TICK_S, Streams
 from forebay_collector.console.pages import (
     account,
     agent,
+    alerts,
     approvals,
     audit,
     batches,
@@ -111,6 +112,10 @@ def _routes(at: Endpoints) -> list[BaseRoute]:
         get(f"/sample/{_STREAM}", at.page(streams.sample)),
         get("/batches", at.page(batches.listing)),
         get(f"/batch/{{epoch:int}}/{{seq:int}}/{_STREAM}", at.page(batches.batch)),
+        get("/alerts", at.page(alerts.alerts)),
+        post("/alerts", at.deed(alerts.acknowledge)),
+        post("/alerts/windows", at.deed(alerts.open_window)),
+        post("/alerts/windows/close", at.deed(alerts.close_window)),
         get("/quarantine", at.page(quarantine.held)),
         post("/quarantine", at.deed(quarantine.decide)),
         get("/approvals", at.page(approvals.proposals)),

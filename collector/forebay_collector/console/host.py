@@ -1,10 +1,14 @@
-"""The console within a process: its server, and the comparisons that people ask for on it."""
+"""The console and the API within a process: their server, and the comparisons that people and programs ask for."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from starlette.routing import BaseRoute
+
+from forebay_collector.api.operation import Works
+from forebay_collector.api.serving import routes
 from forebay_collector.archive import Archive
 from forebay_collector.console.app import make_app
 from forebay_collector.console.server import ConsoleServer
@@ -40,11 +44,18 @@ class ConsoleHost:
     """Opens the console's address at once and serves from `start` to `stop`."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, archive: Archive, open_platform: Callable[[], Platform], died: Died
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        archive: Archive,
+        open_platform: Callable[[], Platform],
+        died: Died,
+        beside: Sequence[BaseRoute] = (),
     ) -> None:
-        """Raises AddressUnusable, ConfigurationError."""
+        """beside: what else is served at its address. Raises AddressUnusable, ConfigurationError."""
         self._server = ConsoleServer(settings, died)
-        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform)
+        api = routes(Works(ledger, settings, archive, open_platform))
+        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform, beside=[*api, *beside])
         self._verifier = Verifier(ledger, open_platform, on_death=died)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from forebay_collector.console.visit import Visit
-from forebay_collector.service import approvals, fleet, quarantine, verification
+from forebay_collector.service import alerts, approvals, fleet, quarantine, verification
 from forebay_collector.service.fleet import Colour
 
 _EVERY_S: Final = 3.0
@@ -14,9 +14,12 @@ _EVERY_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """red: agents; held: streams in quarantine; proposals: streams with something to decide; verifying: comparisons."""
+    """red: agents; critical, warnings: alerts that nobody acknowledged; held: streams in quarantine; proposals: streams with
+    something to decide; verifying: comparisons."""
 
     red: int = 0
+    critical: int = 0
+    warnings: int = 0
     held: int = 0
     proposals: int = 0
     verifying: int = 0
@@ -30,7 +33,10 @@ def waiting(visit: Visit) -> Waiting:
 
 def _read(visit: Visit) -> Waiting:
     ledger, actor = visit.ledger, visit.actor
+    critical, warnings = alerts.count(ledger, actor)
     return Waiting(
+        critical=critical,
+        warnings=warnings,
         red=fleet.counts(visit.agents())[Colour.RED],
         held=quarantine.count(ledger, actor),
         proposals=len(approvals.proposals(ledger, actor)),

@@ -19,7 +19,7 @@ from forebay_collector.control.approving import Approving
 from forebay_collector.control.connection import ENDED, Connection
 from forebay_collector.control.rollout import Rollouts
 from forebay_collector.errors import AgentUnreachable, CollectorError, LedgerUnavailable
-from forebay_collector.identity.admission import RECHECK_S, find_agent
+from forebay_collector.identity.admission import RECHECK_S, end_refused
 from forebay_collector.ledger import Ledger, places
 from forebay_wire.v1 import control_pb2
 
@@ -108,20 +108,10 @@ class Delivery:
 
     async def admission(self) -> None:
         """Ends the connections of agents that may not go on, or that came in again elsewhere."""
-        if not self._connections:
-            return
-        known = await asyncio.to_thread(self._ledger.agents.standing)
-        now = self._ledger.database.clock()
+        known = await end_refused(self._connections.values(), self._ledger)
         for connection in list(self._connections.values()):
-            who, agent = connection.identity, known.get(connection.agent)
-            good = agent is not None and (agent.department, agent.serial, agent.revoked_at) == (
-                who.department,
-                who.serial,
-                0,
-            )
-            if not good or who.expires_at <= now:
-                await self._decide(connection)
-            elif agent is not None and agent.instance != connection.instance:
+            agent = known.get(connection.agent)
+            if agent is not None and agent.instance != connection.instance:
                 await connection.replace()
 
     async def upkeep(self) -> None:
@@ -137,14 +127,6 @@ class Delivery:
         self._ledger.history.expire(now - self._history // _US)
         with self._ledger.database.write() as connection:
             places.forget(connection, now)
-
-    async def _decide(self, connection: Connection) -> None:
-        try:
-            await asyncio.to_thread(find_agent, self._ledger, connection.identity)
-        except LedgerUnavailable:
-            raise
-        except CollectorError as error:
-            await connection.refuse(error, self._ledger)
 
     def _start(self, connection: Connection, sending: Any) -> None:
         """Sends beside the others: one agent that does not take its messages holds up nobody."""

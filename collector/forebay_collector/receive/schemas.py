@@ -32,6 +32,8 @@ _MOST_REMEMBERED = 1_000
 class Openers:
     """What one connection sent to open payloads with. What was not taken is told when a batch needs it."""
 
+    __slots__ = ("_agent", "_approved", "_department", "_lanes", "_ledger", "_refused")
+
     def __init__(self, ledger: Ledger, lanes: Lanes, approved: Approved, agent: str, department: str) -> None:
         self._ledger = ledger
         self._lanes = lanes
