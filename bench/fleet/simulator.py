@@ -21,7 +21,7 @@ from typing import Any, Final
 from bench.fleet.agent import HEARTBEAT_S, Certificate, Seen, SimulatedAgent
 
 BATCH_EVERY_S: Final = 60.0
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 24
 _LAST_ACKS_S: Final = 60.0
 
 

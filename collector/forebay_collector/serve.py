@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import grpc
 
-from forebay_collector import __version__
+from forebay_collector import __version__, fairness
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.errors import AddressUnusable, CollectorError, ThreadDied
 from forebay_collector.identity.authority import Authority
@@ -66,6 +66,7 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
         LedgerUnavailable, LedgerDamaged, LedgerVersion, ArchiveUnavailable, PlatformError: it cannot open its stores.
     """
     start_log(settings.log_level)
+    fairness.share_turns()
     # a console alone writes nothing but the ledger: it may run beside whoever receives and loads
     alone = roles == frozenset([Role.CONSOLE])
     with nullcontext() if alone else locked(settings.data.lock):
@@ -97,6 +98,7 @@ class _Process:
             if Role.RECEIVE in self._roles:
                 await self._listen(server, pipeline.handshakes)
             await asyncio.to_thread(pipeline.start)
+            fairness.keep_what_is_there()
             status = f"{', '.join(sorted(self._roles))}; {self._settings.listen}"
             self._manager.ready(status)
             _log.info("collector ready version=%s roles=%s", __version__, status)

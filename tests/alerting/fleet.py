@@ -28,6 +28,8 @@ DEPARTMENT: Final = "市监局"
 AGENT: Final = "scjg-01"
 STREAM: Final = StreamName(DEPARTMENT, "djk", "public.enterprise")
 ROUND: Final = timedelta(seconds=10)
+SELDOM: Final = timedelta(seconds=25)
+HALF_AN_HOUR: Final = timedelta(minutes=30)
 HOOK: Final = AlertSettings(webhook=WebhookSettings(url="https://hook.example/x"))
 
 
@@ -90,8 +92,8 @@ class Watched:
         self._beat(agent)
 
     def rounds(self, lasts: timedelta) -> None:
-        """Time passes; every ten seconds, of a longer time twenty times, each agent beats and the engine looks."""
-        step = max(ROUND, lasts / 20)
+        """Time passes; every ten to 25 seconds, of hours twenty times, each agent beats and the engine looks."""
+        step = max(ROUND, lasts / 20 if lasts > HALF_AN_HOUR else min(lasts / 20, SELDOM))
         for _ in range(round(lasts / step)):
             self.clock.passes(step)
             self._beat(*(agent for agent in self._agents if agent not in self.silent))

@@ -65,7 +65,6 @@ class Disk:
     def close(self) -> None:
         with self.reading:
             self._unmount()
-        self._image.unlink(missing_ok=True)
 
     def _mount(self) -> None:
         run("mount", "-o", "loop", str(self._image), str(self.folder))

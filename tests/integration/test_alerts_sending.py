@@ -138,6 +138,20 @@ def test_a_process_that_is_killed_while_it_sends_loses_nothing_and_the_receiver_
     assert states(watched) == [SENT, SENT]
 
 
+def test_a_collector_that_logs_everything_logs_no_address_and_no_key(
+    watched: Watched, server: HookServer, tmp_path: Path
+) -> None:
+    url = f"{server.address}/send?key=693a91f6-7xxx-4bc4"
+    command = [sys.executable, "-m", "tests.alerting.sending_process", str(tmp_path / "ledger.db"), str(tmp_path), url]
+    ended = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert server.posted[0].path == "/send?key=693a91f6-7xxx-4bc4"
+    assert "notification sent channel=webhook" in ended.stderr
+    for hidden in ("693a91f6", "/send", server.address):
+        assert hidden not in ended.stderr + ended.stdout
+
+
 def test_what_was_sent_and_could_not_be_noted_is_noted_later_and_not_sent_again(
     watched: Watched, sender: Sender, server: HookServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

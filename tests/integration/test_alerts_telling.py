@@ -213,6 +213,19 @@ def test_a_collector_that_was_away_does_not_take_its_agents_for_silent(watched: 
     assert watched.kinds() == {"agent_silent"}
 
 
+def test_a_collector_that_was_suspended_does_not_take_its_agents_for_silent(watched: Watched, clock: Clock) -> None:
+    fall_silent(watched)
+    watched.enrol("scjg-02")
+    watched.rounds(MINUTE)
+    clock.passes(timedelta(minutes=3))
+    # it looks before anybody could come in
+    watched.engine.look()
+    assert set(watched.open()) == {("agent_silent", AGENT)}
+    watched.rounds(4 * MINUTE)
+    assert set(watched.open()) == {("agent_silent", AGENT)}
+    assert watched.told() == [OPENED]
+
+
 def test_of_two_processes_one_watches_and_the_other_goes_on_without_telling_twice(
     watched: Watched, clock: Clock
 ) -> None:

@@ -34,7 +34,7 @@ from tests.receiving.batches import DEPARTMENT, STREAM
 BIN = Path(sys.executable).parent
 ROOT_FOLDER = Path(__file__).parents[2]
 EVERYTHING = ("operator", "approver", "auditor", "administrator")
-_OFTEN = 0.6
+_OFTEN, _MOSTLY = 0.6, 0.85
 _ANY = (1e6, 10**6)
 
 
@@ -89,9 +89,9 @@ def _config(office: Office) -> str:
     streams = (STREAM, HELD, SLASHED, OTHER, PROPOSED)
     values: dict[str, Sequence[str | int]] = {
         "agents": [AGENT, OTHERS_AGENT],
-        "departments": [DEPARTMENT, OTHER.department],
-        "sources": sorted({stream.source for stream in streams}),
-        "tables": [stream.table for stream in streams],
+        "departments": [DEPARTMENT],
+        "sources": [HELD.source],
+        "tables": [HELD.table, SLASHED.table, PROPOSED.table],
         "streams": [str(stream) for stream in streams],
         "commands": [office.command],
         "numbers": [1, 2, 3],
@@ -102,14 +102,13 @@ def _config(office: Office) -> str:
     }
     bound = {
         "path.agent": "agents",
-        "path.department": "departments",
-        "path.source": "sources",
-        "path.table": "tables",
         "path.epoch": "numbers",
         "path.seq": "numbers",
         "path.command": "commands",
         "path.rollout": "numbers",
         "path.verification": "numbers",
+        "path.alert": "numbers",
+        "path.window": "numbers",
         "path.user": "users",
         "path.code": "kinds",
         "query.agent": "agents",
@@ -125,14 +124,18 @@ def _config(office: Office) -> str:
         "body.departments[*]": "departments",
         "body.department": "departments",
     }
-    # a body that is too long, and a password that is too easy to guess: neither shows in a schema
+    # what no schema shows: too long a body, a password that is too easy to guess, one's own old one wrong too often
     refused = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429]
     lines = ["[checks]", f"negative_data_rejection.expected-statuses = {refused}"]
-    lines += ['positive_data_acceptance.expected-statuses = ["2xx", 403, 404, 409, 413, 422]', ""]
+    lines += ['positive_data_acceptance.expected-statuses = ["2xx", 403, 404, 409, 413, 422, 429]', ""]
     for name, known in values.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(list(known), ensure_ascii=False)}", ""]
     lines.append("[parameters]")
     lines += [f'"{key}" = {{ dictionary = "{name}", probability = {_OFTEN} }}' for key, name in bound.items()]
+    lines += [
+        f'"path.{part}" = {{ dictionary = "{part}s", probability = {_MOSTLY} }}'
+        for part in ("department", "source", "table")
+    ]
     lines.append('"path.token" = { dictionary = "spare_tokens", probability = 1.0 }')
     return "\n".join(lines) + "\n"
 

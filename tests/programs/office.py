@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from forebay_collector.identity.authority import Authority
+from forebay_collector.ledger import alerts
 from forebay_collector.ledger.agents import put_certificate
+from forebay_collector.ledger.alerts import Condition
 from forebay_collector.ledger.canaries import CanaryRecord
 from forebay_collector.ledger.heartbeats import Beat, StreamSaid
 from forebay_collector.ledger.history import HealthSample, minute
 from forebay_collector.ledger.proposals import Column, Decided, ProposalRecord
 from forebay_collector.platform.contract import PlatformError
+from forebay_collector.service import alerts as service_alerts
 from forebay_collector.service import approvals, commands, configuration, identity, verification
 from forebay_collector.service.commands import Scope
 from forebay_wire.stream import StreamName
@@ -31,7 +35,8 @@ ARCHIVE = b"a redacted archive"
 
 
 class Office:
-    """stage: the collector's folder, open. What was asked for: command, rollout, verification by their numbers."""
+    """stage: the collector's folder, open. What there is, by its number: command, rollout,
+    verification, alert, window."""
 
     def __init__(self, folder: Path) -> None:
         self.stage = Stage(folder)
@@ -45,6 +50,10 @@ class Office:
         self.command = self._ask()
         self.rollout = configuration.offer(self.ledger, CLI, [AGENT], {"outbox.cap": "2GiB"}, "more room")
         self.verification, *_ = verification.start(self.ledger, CLI, [STREAM, HELD], "a look")
+        self.alert = self._alert()
+        self.window = service_alerts.open_window(
+            self.ledger, CLI, "agent", AGENT, lasts=timedelta(hours=2), why="new disk"
+        ).id
         self.token = identity.make_token(
             self.ledger,
             Authority.load(self.stage.settings.data.identity),
@@ -62,6 +71,17 @@ class Office:
         refuses = PlatformError(REFUSAL, code="FB-TEST-REFUSES", permanent=True)
         moody = Moody(self.stage.platform, lambda batch: refuses if batch.seq == seq else None)
         self.stage.loader(moody).load_step(stream)
+
+    def _alert(self) -> int:
+        """The agent was silent once, and is again."""
+        detail = {"since": self.ledger.database.clock() - 90_000_000}
+        silent = Condition("agent_silent", AGENT, DEPARTMENT, AGENT, "critical", "FB-AGENT-SILENT", detail)
+        with self.ledger.database.write() as connection:
+            at = self.ledger.database.clock()
+            alerts.put(connection, [silent], at)
+            alerts.close(connection, [one.id for one in alerts.open_now(connection)], at + 1)
+            alerts.put(connection, [silent], at + 2)
+            return alerts.open_now(connection)[0].id
 
     def _receive(self) -> None:
         self.stage.receive(chained(3))

@@ -11,7 +11,9 @@ from typing import Final
 
 import pytest
 
-from forebay_collector.service import standing, stream_standing
+from forebay_collector.alerts.kinds import KINDS
+from forebay_collector.alerts.settings import AlertSettings
+from forebay_collector.service import standing
 from tests.monitoring import listing, rules
 from tests.monitoring.prometheus import promtool
 from tests.monitoring.rules import Series, case
@@ -219,12 +221,20 @@ def test_the_conditions_are_the_collectors_own_and_each_says_what_to_do_in_both_
         assert all(_HAN.search(told[name]) is None for name in ("summary", "remedy")), rule["alert"]
 
 
-def test_the_limits_are_those_that_the_console_shows() -> None:
+def test_limits_and_severities_are_the_defaults_of_the_collectors_own_alerts() -> None:
+    own = AlertSettings()
     of_rule = {rule["labels"]["condition"]: " ".join(rule["expr"].split()) for rule in rules.shipped()}
-    assert of_rule["clock_offset"].endswith(f"> {standing.CLOCK_OFFSET_US // 1_000_000}")
-    assert of_rule["certificate_expiring"].endswith(f"< {standing.CERTIFICATE_US // standing.DAY_US} * 86400")
-    assert of_rule["log_loss_near"].endswith(f"< {stream_standing.LOG_HOURS:.0f} * 3600")
+    assert of_rule["clock_offset"].endswith(f"> {own.clock.total_seconds():.0f}")
+    assert of_rule["certificate_expiring"].endswith(f"< {own.certificate.days} * 86400")
+    assert of_rule["log_loss_near"].endswith(f"< {own.log_hours} * 3600")
+    assert f"> {own.outbox_percent / 100:g} or" in of_rule["outbox_filling"]
+    assert f"> {own.overdue_percent / 100:g} * max" in of_rule["update_overdue"]
     assert f"> {standing.BEATS_MISSED} * max" in of_rule["agent_silent"]
+    held = {rule["labels"]["condition"]: rule.get("for", "0s") for rule in rules.shipped()}
+    assert held["agent_silent"] == f"{own.silent.total_seconds() / 60:.0f}m"
+    assert held["position_stalled"] == f"{own.stalled.total_seconds() / 60:.0f}m"
+    severities = {rule["labels"]["condition"]: rule["labels"]["severity"] for rule in rules.shipped()}
+    assert severities == {name: KINDS[name].severity.value if name in KINDS else "critical" for name in CONDITIONS}
 
 
 @pytest.mark.parametrize("rule", rules.shipped(), ids=lambda rule: str(rule["alert"]))

@@ -23,6 +23,7 @@ from forebay_wire.stream import StreamName
 TOLD_BY_AGENTS: Final = frozenset(
     kind.name
     for kind in (
+        kinds.AGENT_SILENT,
         kinds.POSITION_STALLED,
         kinds.OUTBOX_FILLING,
         kinds.LOG_LOSS_NEAR,

@@ -23,18 +23,20 @@ from forebay_collector.errors import CollectorError
 from forebay_collector.ledger import Ledger, alerts, maintenance, notifications
 
 LEASE: Final = timedelta(seconds=15)
+_US: Final = timedelta(microseconds=1)
 _log = logging.getLogger("forebay.alerts")
 
 
 class Engine:
-    """One process's. Its first step counts as the moment since when it listens."""
+    """One process's. It listens since it was made; or since it looked again, when it did not for long: a machine that was
+    suspended has not heard anybody either."""
 
     def __init__(self, ledger: Ledger, settings: AlertSettings) -> None:
         self._ledger = ledger
         self._settings = settings
         self._holder = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:8]}"
         self._lease = max(LEASE, 3 * settings.every)
-        self._started = ledger.database.clock()
+        self._started = self._looked = ledger.database.clock()
         self._reading = Reading(ledger, settings.stalled, settings.identity)
         self._stands = Stands()
         self._watch = Watch(ledger, settings.clear)
@@ -55,7 +57,12 @@ class Engine:
 
     def look(self) -> None:
         """Looks at everything once. Raises the ledger's errors."""
+        now = self._ledger.database.clock()
+        if now - self._looked > self._lease // _US:
+            _log.info("the fleet was not looked at for %.0f s", (now - self._looked) / 1e6)
+            self._started = now
         facts = self._reading.facts()
+        self._looked = facts.at
         stands = self._stands.look(facts.agents, facts.at)
         self._watch.look(conditions(facts, self._settings, self._started, stands), facts.at)
         self._tell()

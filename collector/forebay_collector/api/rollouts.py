@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, StringConstraints
 
 from forebay_collector.api.operation import Call, Noun
 from forebay_collector.api.paging import Part, before_number, cut
@@ -15,6 +15,10 @@ from forebay_collector.service.actor import Permission
 from forebay_collector.service.configuration import RolloutView
 
 NOUN = Noun("rollouts", "Settings that tune or tighten, offered to agents in stages.")
+
+
+Path = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+"""Of a setting."""
 
 
 class Offer(Answer):
@@ -57,7 +61,7 @@ class Rollouts(Page[Rollout]):
 
 class RolloutWanted(Asked):
     agents: list[Needed] = Field(min_length=1, max_length=2_000, description="The first tries it, when it is staged.")
-    settings: dict[Needed, JsonValue] = Field(
+    settings: dict[Path, JsonValue] = Field(
         max_length=1_000, description="The whole of what is to be overlaid, path -> value; {}: nothing any more."
     )
     why: Why

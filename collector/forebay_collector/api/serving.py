@@ -9,6 +9,7 @@ threads. Addresses are matched as they were sent, still encoded, so that a name 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -47,7 +48,10 @@ _log = logging.getLogger("forebay.api")
 def routes(works: Works, admission: Admission | None = None) -> list[BaseRoute]:
     """What the API adds to the console's addresses. admission: in place of the usual one."""
     works = replace(works, description=description.text(NOUNS))
-    return [Mount(problems.ROOT, app=_Encoded(_Api(works, admission or Admission(works.ledger)).app()))]
+    mounted = Mount(problems.ROOT, app=_Encoded(_Api(works, admission or Admission(works.ledger)).app()))
+    # whatever stands in an address, a line break too: it is the API that answers
+    mounted.path_regex = re.compile(mounted.path_regex.pattern, re.DOTALL)
+    return [mounted]
 
 
 class _Encoded:

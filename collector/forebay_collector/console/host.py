@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,8 @@ from forebay_collector.platform.contract import Platform
 from forebay_collector.service.verification import Verifier
 from forebay_collector.settings import Settings
 from forebay_collector.workers import Died
+
+_log = logging.getLogger("forebay.console")
 
 
 class Once:
@@ -65,6 +68,10 @@ class ConsoleHost:
 
     def start(self) -> None:
         """Raises AddressUnusable."""
+        try:
+            self._app.state.warm()
+        except Exception as error:  # whoever comes first hears of it
+            _log.warning("the console's first page is not ready made reason=%s", error)
         self._verifier.start()
         self._server.start(self._app)
 

@@ -10,6 +10,7 @@ from forebay_collector.service import alerts, approvals, fleet, quarantine, veri
 from forebay_collector.service.fleet import Colour
 
 _EVERY_S: Final = 3.0
+_COUNTED_FOR_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,17 @@ def _read(visit: Visit) -> Waiting:
         warnings=warnings,
         red=fleet.counts(visit.agents())[Colour.RED],
         held=quarantine.count(ledger, actor),
-        proposals=len(approvals.proposals(ledger, actor)),
+        proposals=_proposals(visit),
         verifying=sum(run.open for run in verification.runs(ledger, actor, limit=50)),
+    )
+
+
+def _proposals(visit: Visit) -> int:
+    """Counted anew when something was proposed or decided: there are thousands."""
+    ledger, actor = visit.ledger, visit.actor
+    return visit.recent(
+        "proposals that wait",
+        lambda: len(approvals.proposals(ledger, actor)),
+        seconds=_COUNTED_FOR_S,
+        more=ledger.approvals.revision(),
     )

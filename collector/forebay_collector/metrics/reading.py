@@ -8,10 +8,11 @@ from typing import Final
 
 from sqlalchemy import func, literal_column, select
 
+from forebay_collector.alerts.cycles import cycle_of
 from forebay_collector.ledger import Ledger, tables
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.load.backlog import Backlog, backlogs
-from forebay_collector.service import fleet, update_cycle
+from forebay_collector.service import fleet
 from forebay_collector.service.actor import Actor, Role
 from forebay_collector.service.standing import AgentView, CanaryView
 from forebay_collector.service.stream_standing import AgentStream, Colour
@@ -115,5 +116,5 @@ def _cycles(ledger: Ledger) -> Mapping[str, int]:
     )
     with ledger.database.read() as connection:
         rows = connection.execute(query).all()
-    said = {f"{department}/{source}/{table}": update_cycle.seconds(label) for department, source, table, label in rows}
-    return {name: cycle_s for name, cycle_s in said.items() if cycle_s is not None}
+    said = {f"{department}/{source}/{table}": cycle_of(label) for department, source, table, label in rows}
+    return {name: int(cycle.total_seconds()) for name, cycle in said.items() if cycle is not None}

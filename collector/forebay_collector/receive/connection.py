@@ -31,6 +31,7 @@ from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.assembly import Assembly, Started, addressed
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer, Pending
+from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Accepted, Held, Lanes, Next, OnItsWay
 from forebay_collector.receive.loaded import LoadedMarks
 from forebay_collector.receive.refusal import CHAIN, LIMIT, MALFORMED, NOT_YOURS, UNAVAILABLE, Refusal
@@ -62,6 +63,7 @@ class Reception:
     committer: Committer
     loaded: LoadedMarks
     approved: Approved
+    keeper: SchemaKeeper
     room: Room
     window: int
 
@@ -116,7 +118,7 @@ class Connection:
         self._answers = Answers(self._send_soon)
         self._assembly = Assembly()
         self._openers = Openers(
-            reception.ledger, reception.lanes, reception.approved, identity.agent, identity.department
+            reception.ledger, reception.lanes, reception.approved, reception.keeper, identity.agent, identity.department
         )
         self._streams: set[StreamName] = set()
         self._checking: list[_Checking] = []

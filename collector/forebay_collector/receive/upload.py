@@ -16,6 +16,7 @@ from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.connection import Connection, Reception
+from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.loaded import LoadedMarks
 from forebay_collector.receive.room import Room
@@ -44,7 +45,15 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         self._looking: asyncio.Task[None] | None = None
         self._open: set[Connection] = set()
         self._reception = Reception(
-            ledger, Lanes(ledger), self._checks, committer, loaded, approved, Room(memory), window
+            ledger,
+            Lanes(ledger),
+            self._checks,
+            committer,
+            loaded,
+            approved,
+            SchemaKeeper(ledger, approved),
+            Room(memory),
+            window,
         )
 
     async def Upload(  # type: ignore[override] # noqa: N802 - gRPC's name; reads and writes by its context

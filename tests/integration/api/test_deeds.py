@@ -53,6 +53,40 @@ def test_another_batch_than_the_one_that_was_seen_is_not_decided_about(office: O
     assert office.stage.states(HELD)[2] is BatchState.QUARANTINED
 
 
+def test_an_alert_is_read_and_acknowledged_and_stays_in_the_history(office: Office, staff: Staff) -> None:
+    ops = staff["ops"]
+    (found,) = ops.get("/alerts", severity="critical")["items"]
+    assert (found["id"], found["code"], found["silenced"]) == (office.alert, "FB-AGENT-SILENT", True)
+    assert found["reason"].startswith("no heartbeat since")
+    known = ops.post(f"/alerts/{office.alert}/acknowledge", {"why": WHY})
+    assert (known["acknowledged_by"], known["acknowledged_why"]) == ("ops", WHY)
+    assert audited(office, "acknowledge") == ("ops", WHY, AGENT, "api")
+    ops.refused(409, "FB-NOT-POSSIBLE", f"/alerts/{office.alert}/acknowledge", {"why": WHY})
+    assert ops.get(f"/alerts/{office.alert}") == known
+    history = ops.get("/alerts/history", limit=1)
+    assert history["items"] == [known]
+    (past,) = ops.get("/alerts/history", limit=1, cursor=history["next"])["items"]
+    assert past["closed_at"] is not None
+    assert ops.get("/alerts", kind="canary_late")["items"] == []
+    assert ops.get("/alerts/channels") == {"items": []}
+    assert staff["mz"].get("/alerts/history")["items"] == []
+
+
+def test_a_maintenance_window_is_opened_and_ended(office: Office, staff: Staff) -> None:
+    ops = staff["ops"]
+    asked = {"scope": "department", "name": DEPARTMENT, "lasts_s": 7_200, "why": WHY}
+    made = ops.post("/maintenance", asked)
+    assert (made["state"], made["scope"], made["name"], made["opened_by"]) == ("open", "department", DEPARTMENT, "ops")
+    assert [one["id"] for one in ops.get("/maintenance")["items"]] == [made["id"], office.window]
+    assert audited(office, "maintenance") == ("ops", WHY, DEPARTMENT, "api")
+    far = {**asked, "begins_at": "2999-01-01T00:00:00Z"}
+    ops.refused(409, "FB-NOT-POSSIBLE", "/maintenance", far)
+    assert ops.post(f"/maintenance/{made['id']}/close", {"why": WHY})["state"] == "over"
+    assert len(ops.get("/maintenance")["items"]) == 1
+    assert len(ops.get("/maintenance", past="true")["items"]) == 2
+    assert staff["mz"].get("/maintenance", past="true")["items"] == []
+
+
 def test_who_may_only_look_does_nothing(office: Office, staff: Staff) -> None:
     assert staff["ops"].get("/me")["account"] == "ops"
     entries = [(entry.action, entry.who) for entry in office.ledger.audit.listing(limit=1_000)]
@@ -84,6 +118,9 @@ def _deeds(office: Office) -> list[tuple[str, Any]]:
     return [
         ("/quarantine/replay", REPLAY),
         ("/quarantine/discard", REPLAY),
+        (f"/alerts/{office.alert}/acknowledge", {"why": WHY}),
+        ("/maintenance", {"scope": "agent", "name": AGENT, "lasts_s": 3_600, "why": WHY}),
+        (f"/maintenance/{office.window}/close", {"why": WHY}),
         (f"/agents/{AGENT}/commands", {"kind": "reload", "why": WHY}),
         (f"/agents/{AGENT}/revoke", {"why": WHY}),
         ("/rollouts", {"agents": [AGENT], "settings": {}, "why": WHY}),

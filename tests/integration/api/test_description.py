@@ -21,7 +21,7 @@ from tests.programs.program import Program
 
 DOCS = Path(__file__).parents[3] / "docs"
 OPERATIONS = [operation for noun in NOUNS for operation in noun.operations]
-EXAMPLES, SEED = 3, 20_260
+EXAMPLES, SEED = 10, 20_260
 BY_THE_API = {
     "/account/password": ["setPassword"],
     "/account/sessions": ["endSessions"],
@@ -29,6 +29,9 @@ BY_THE_API = {
     "/account/tokens/revoke": ["revokeToken"],
     "/agents/{name}/command": ["sendCommand"],
     "/quarantine": ["replay", "discard"],
+    "/alerts": ["acknowledgeAlert"],
+    "/alerts/windows": ["openWindow"],
+    "/alerts/windows/close": ["closeWindow"],
     "/approvals": ["approve", "reject", "withdraw", "approveMany"],
     "/identity/tokens": ["makeEnrolmentToken"],
     "/identity/revoke": ["revokeAgent"],

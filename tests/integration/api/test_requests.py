@@ -107,7 +107,7 @@ def test_a_refusal_repeats_no_value_of_the_request(staff: Staff) -> None:
 
 def test_where_nothing_is_and_what_an_address_has_not_is_told(staff: Staff) -> None:
     http = staff["ops"].http
-    for path in ("/", "/nothing", "/agents/a/b", "/streams/a/b", "/agents/%ff", "/agents/"):
+    for path in ("/", "/nothing", "/agents/a/b", "/streams/a/b", "/agents/%ff", "/agents/", "/agents/a%0Ab/x"):
         refusal(http.get(path, follow_redirects=False), 404, "FB-NOT-KNOWN")
     answer = http.delete("/users")
     refusal(answer, 405, "FB-METHOD")
