@@ -65,7 +65,11 @@ def _caught_by(mutation: Mutation) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="forebay-mutation-") as folder:
         copy = Path(folder)
         _copy(copy)
-        subprocess.run(["patch", "-p1", "--quiet", "--fuzz=0", "-i", str(mutation.patch)], cwd=copy, check=True)
+        applied = subprocess.run(
+            ["patch", "-p1", "--quiet", "-i", str(mutation.patch)], cwd=copy, capture_output=True, text=True, check=False
+        )
+        if applied.returncode != 0:
+            raise RuntimeError(f"{mutation.patch} does not fit the code any more: make it anew\n{applied.stdout}")
         packages = [str(copy / part) for part in ("proto", "agent", "collector")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*packages, str(copy)])}
         _refuse_other_tree(copy, environment)
