@@ -66,7 +66,11 @@ def _caught_by(mutation: Mutation) -> list[str]:
         copy = Path(folder)
         _copy(copy)
         applied = subprocess.run(
-            ["patch", "-p1", "--quiet", "-i", str(mutation.patch)], cwd=copy, capture_output=True, text=True, check=False
+            ["patch", "-p1", "--quiet", "-i", str(mutation.patch)],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if applied.returncode != 0:
             raise RuntimeError(f"{mutation.patch} does not fit the code any more: make it anew\n{applied.stdout}")
