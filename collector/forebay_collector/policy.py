@@ -26,6 +26,11 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.LedgerDamaged: Policy(
         1, "Stop the collector, keep the file, and restore the ledger from a copy before it is started again."
     ),
+    errors.LedgerRowDamaged: Policy(
+        1,
+        "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recover.md): what is "
+        "newer is rebuilt from the archive. Then `replay` the batch.",
+    ),
     errors.LedgerVersion: Policy(3, "Run the version of the collector that made the ledger, or a newer one."),
     errors.MarkMoved: Policy(5, "Let no two collectors receive into one ledger file; the agent sends again by itself."),
     errors.ArchiveFull: Policy(4, "Free space on the archive's disk, or shorten `retention` in collector.toml."),

@@ -104,6 +104,7 @@ batch: Final = _table(
     _text("code"),
     _text("reason"),
     _number("attempts"),
+    _bytes("digest"),
 )
 
 audit: Final = _table(
