@@ -101,6 +101,19 @@ def before(connection: Connection, stream_id: int, place: Place) -> Row | None:
         return None if row is None else dict(row)
 
 
+def first_since(connection: Connection, stream_id: int, since: int) -> Place | None:
+    """The stream's first batch that was received at `since`, microseconds, or later; None: there is none."""
+    batch = tables.batch.c
+    query = (
+        select(batch.epoch, batch.seq)
+        .where(batch.stream_id == stream_id, batch.received_at >= since)
+        .order_by(batch.epoch, batch.seq)
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
 def _plain(value: object) -> object:
     """As JSON holds it, without two values becoming one."""
     return value if isinstance(value, int | str) else repr(value)
