@@ -30,9 +30,14 @@ from forebay_wire.stream import StreamName
 # written into the statement, not bound: a partial index is used only for a literal
 DURABLE: ColumnElement[str] = literal_column("'durable'")
 LOADED: ColumnElement[str] = literal_column("'loaded'")
-_COLUMNS = [column for column in tables.batch.c if column.name not in ("header", "digest")]
+_COLUMNS = [column for column in tables.batch.c if column.name not in ("header", "digest", "brought_by")]
 _AT_ONCE = 100
-_OF_STREAM = [tables.stream.c.department, tables.stream.c.source, tables.stream.c.table_name, tables.stream.c.agent]
+_OF_STREAM = [
+    tables.stream.c.department,
+    tables.stream.c.source,
+    tables.stream.c.table_name,
+    tables.batch.c.brought_by.label("agent"),
+]
 _SELECT = select(*_COLUMNS, *_OF_STREAM).join(tables.stream, tables.stream.c.id == tables.batch.c.stream_id)
 Place = tuple[int, int, int, int]
 """Where a batch stands in a listing: received_at, stream_id, epoch, seq."""
@@ -266,6 +271,7 @@ def _to_row(stream_id: int, arrival: Arrival, received_at: int) -> dict[str, Any
         "code": "",
         "reason": "",
         "attempts": 0,
+        "brought_by": arrival.agent,
     }
 
 
