@@ -185,7 +185,8 @@ def _table(platform: Platform, stream: StreamName, kind: str) -> PlatformTable:
 
 
 def _all(platform: Platform, query: str) -> list[dict[str, Any]]:
-    return platform.sql(query).read_all().to_pylist()
+    rows: list[dict[str, Any]] = platform.sql(query).read_all().to_pylist()
+    return rows
 
 
 def _name(name: str) -> str:

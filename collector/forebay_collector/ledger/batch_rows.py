@@ -46,12 +46,13 @@ def is_whole(row: Row) -> bool:
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts rows, of all columns but the digest."""
-    connection.execute(insert(tables.batch), [{**row, "digest": digest_of(row)} for row in rows])
+    connection.execute(insert(tables.batch), [{**row, "digest": digest_of(dict(row))} for row in rows])
 
 
 def change(connection: Connection, which: ColumnElement[bool], values: Callable[[Row], Mapping[str, Any]]) -> list[Row]:
     """Changes the rows for which `which` is true, each by what `values` makes of it; -> them as they are then."""
-    found = connection.execute(select(tables.batch).where(which).with_for_update()).mappings().all()
+    rows = connection.execute(select(tables.batch).where(which).with_for_update()).mappings().all()
+    found: list[Row] = [dict(row) for row in rows]
     changes: list[dict[str, Any]] = []
     changed: list[Row] = []
     for row in found:
@@ -129,7 +130,7 @@ def digest_existing(connection: Connection) -> None:
     query = select(tables.batch).order_by(*(batch[name] for name in _KEY)).limit(_AT_ONCE)
     rows = connection.execute(query).mappings().all()
     while rows:
-        digests = [{f"of_{name}": row[name] for name in _KEY} | {"digest": digest_of(row)} for row in rows]
+        digests = [{f"of_{name}": row[name] for name in _KEY} | {"digest": digest_of(dict(row))} for row in rows]
         connection.execute(_UPDATE.values(digest=bindparam("digest")), digests)
         last = tuple_(*(rows[-1][name] for name in _KEY))
         rows = connection.execute(query.where(place > last)).mappings().all()
