@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 DB ?= sqlite
 ROWS ?= 2000000
-ROUNDS ?= 20
+ROUNDS ?=
 AGENTS ?= 1000
 MINUTES ?= 10
 SECONDS ?=
@@ -18,7 +18,7 @@ WORKERS ?= 2
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet), EXAMPLES=N SEED=N (test-api)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), MINUTES=N or ROUNDS=N, SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet), EXAMPLES=N SEED=N (test-api)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -53,8 +53,12 @@ test-api: setup ## schemathesis against the API's own description, EXAMPLES= of 
 	$(BIN)/python -m tests.programs.fuzzing --examples $(or $(EXAMPLES),100) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-faults
-test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run
-	$(BIN)/python -m tests.faults.kill_rounds --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+test-faults: setup ## MINUTES= of every kind of fault (docs/faults.md); ROUNDS= instead: kill -9 rounds over seven sources; SEED= replays
+	$(BIN)/python -m $(if $(ROUNDS),tests.faults.kill_rounds --rounds $(ROUNDS),tests.faults --minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-mutations
+test-mutations: setup ## six ways to break an invariant, each in a copy of the tree: which tests catch it
+	$(BIN)/python -m tests.mutations
 
 .PHONY: fuzz
 fuzz: setup ## the compiled decoders under AddressSanitizer against their references, SECONDS= each (600); SEED=

@@ -34,6 +34,8 @@ if [[ $what == full ]]; then
   has chromium || want chromium
   fc-list :lang=zh 2>/dev/null | grep -q . || want fonts-noto-cjk fontconfig
   has prometheus || want prometheus
+  has nft || want nftables
+  has tc || want iproute2
 fi
 if [[ $what == spark ]]; then
   has java || want openjdk-17-jre-headless

@@ -1,16 +1,18 @@
-"""The collector of the benchmark: founded in a folder of its own, its agents enrolled, run as `forebay-collector serve`."""
+"""The collector of the benchmark: founded in a folder of its own, its agents enrolled, run as its service units run it: one
+process for each role, over one ledger and one archive."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 import httpx
+import psutil
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -28,14 +30,14 @@ from tests.servers.ports import closed_port
 
 _ROOT: Final = Actor.local("bench")
 _VIEWER: Final = "viewer"
+ROLES: Final = ("receive", "load", "console")
 _START_S: Final = 60.0
 _STOP_S: Final = 120.0
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What the process has used so far: CPU seconds of it, and its memory now, in KiB."""
+    """What the processes have used so far: CPU seconds of them, and their memory now, in KiB."""
 
     cpu_s: float
     rss_kib: int
@@ -43,24 +45,25 @@ class Use:
 
 
 class Centre:
-    """One collector over `folder`: all roles in one process, as `serve` runs them; tables are approved by hand."""
+    """One collector over `folder`; tables are approved by hand. roles: of each of its processes, as `serve --role` takes
+    them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, roles: Sequence[str] = ROLES) -> None:
         self.address = f"127.0.0.1:{closed_port()}"
         self._console = f"127.0.0.1:{closed_port()}"
         self.settings = init(folder / "collector", [self.address], "manual", self._console)
         self.ledger = Ledger.open(self.settings.data.ledger)
-        self.log = folder / "collector.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._logs = {role: folder / f"{role.replace(',', '-')}.log" for role in roles}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         users.create(self.ledger, _ROOT, _VIEWER, ["viewer"])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
         self.ledger.close()
 
     def enrol(self, agents: int) -> list[Certificate]:
@@ -82,40 +85,36 @@ class Centre:
         return made
 
     def start(self) -> None:
-        """Returns when it answers. Raises RuntimeError when it does not."""
-        command = [
-            str(Path(sys.executable).with_name("forebay-collector")),
-            "--data",
-            str(self.settings.folder),
-            "serve",
-        ]
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        """Returns when all its processes are ready. Raises RuntimeError when one is not."""
+        program = str(Path(sys.executable).with_name("forebay-collector"))
+        for role, file in self._logs.items():
+            command = [program, "--data", str(self.settings.folder), "serve", "--role", role]
+            with file.open("ab") as log:
+                self._processes[role] = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
-        while "collector ready" not in self.log.read_text("utf-8", errors="replace"):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the collector does not start: {self.log.read_text('utf-8')[-2000:]}")
-            time.sleep(0.05)
+        for role, process in self._processes.items():
+            while "collector ready" not in self._said(role):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the collector's {role} does not start: {self._said(role)[-2000:]}")
+                time.sleep(0.05)
 
     def stop(self) -> None:
         """Ends it in order. Raises RuntimeError when it does not end well."""
-        assert self._process is not None
-        self._process.terminate()
-        if self._process.wait(_STOP_S) != 0:
-            raise RuntimeError(f"the collector ended badly: {self.log.read_text('utf-8')[-2000:]}")
-        self._process = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        for role, process in self._processes.items():
+            process.terminate()
+            if process.wait(_STOP_S) != 0:
+                raise RuntimeError(f"the collector's {role} ended badly: {self._said(role)[-2000:]}")
+        self._processes.clear()
 
     def use(self) -> Use:
-        stat = Path(f"/proc/{self.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        for line in Path(f"/proc/{self.pid}/status").read_text("utf-8").splitlines():
-            if line.startswith("VmRSS:"):
-                return Use((int(stat[11]) + int(stat[12])) / _TICKS, int(line.split()[1]), time.monotonic())
-        raise RuntimeError("the collector's memory is not told")
+        """Of all its processes together."""
+        seen = [psutil.Process(process.pid) for process in self._processes.values()]
+        times = [each.cpu_times() for each in seen]
+        rss_kib = sum(each.memory_info().rss for each in seen) // 1024
+        return Use(sum(each.user + each.system for each in times), rss_kib, time.monotonic())
+
+    def _said(self, role: str) -> str:
+        return self._logs[role].read_text("utf-8", errors="replace")
 
     def approve(self, streams: list[StreamName]) -> None:
         """Once they are all proposed. Raises RuntimeError when one cannot be approved."""

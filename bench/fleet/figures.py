@@ -10,7 +10,9 @@ from typing import Final
 
 FILE: Final = Path("build/fleet.json")
 BOUNDS: Final = {"lost": 0.0, "ack_p99_ms": 200.0, "kb_per_idle_agent": 150.0, "console_fleet_ms": 300.0}
-"""What issue of the figures may be at most."""
+"""What a figure may be at most."""
+FULL: Final = 500
+"""From so many agents on all bounds count; fewer show only that nothing is lost: what a process has once weighs on few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,10 @@ class Fleet:
     """agents: connected all the time. lost: batches acknowledged and not there, or sent and never answered. ack: from sending
     a batch's first message to its durable acknowledgement, at the agent. heartbeat: from sending to its acknowledgement, at
     the agent. kb_per_idle_agent: memory of the collector's process per agent that is connected with both calls and only
-    beats, KiB. console_fleet_ms: the longest of all requests for the fleet's page, its very first included, ms."""
+    beats, KiB. console_fleet_ms: the 99th percentile of the
+    requests for the fleet's page, one every 2 s while batches come, or the very first one of the process when that took longer;
+    from asking to the whole page at the browser, ms. loaded: of the acknowledged batches, as the ledger has it when the collector
+    was stopped. ..._cores: CPU seconds a second; idle: while agents only beat."""
 
     agents: int
     lost: int
@@ -39,6 +44,7 @@ class Fleet:
     heartbeat_most_ms: float
     console_fleet_first_ms: float
     console_fleet_median_ms: float
+    console_fleet_most_ms: float
     collector_cores: float
     collector_idle_cores: float
     agents_cores: float
@@ -47,9 +53,10 @@ class Fleet:
     def beyond(self) -> list[str]:
         """The bounds that do not hold, in words."""
         figures = asdict(self)
+        count = BOUNDS if self.agents >= FULL else {"lost": BOUNDS["lost"]}
         found = [
             f"{name} is {figures[name]:.6g}, at most {most:g} is allowed"
-            for name, most in BOUNDS.items()
+            for name, most in count.items()
             if figures[name] > most
         ]
         if self.refused or self.broken:

@@ -33,7 +33,6 @@ from forebay_collector.archive import LocalArchive
 _FIRST: Final = 20
 """agents that come in before memory is looked at: what the first ones make the process load is not of theirs"""
 _LOOKS_S: Final = 2.0
-_SETTLE_BEATS: Final = 2
 
 
 class Simulator:
@@ -65,16 +64,23 @@ class Simulator:
         if self._process.wait(60) != 0:
             raise RuntimeError(f"the agents' process ended with {self._process.returncode}")
 
-    def kill(self) -> None:
+    def close(self) -> None:
+        """Ends it if it has not ended."""
         self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
+    """settle_s: how long all agents only beat before memory is looked at."""
+
     agents: int
     minutes: float
     seed: int
+    settle_s: float = 2 * HEARTBEAT_S
 
 
 def main() -> int:
@@ -113,7 +119,7 @@ def measure(folder: Path, asked: Asked) -> tuple[Fleet, list[str]]:
         try:
             return _measured(folder, asked, centre, agents)
         finally:
-            agents.kill()
+            agents.close()
 
 
 def _measured(folder: Path, asked: Asked, centre: Centre, agents: Simulator) -> tuple[Fleet, list[str]]:
@@ -123,7 +129,7 @@ def _measured(folder: Path, asked: Asked, centre: Centre, agents: Simulator) -> 
     _say(f"the first {first} agents are in; the collector takes {before.rss_kib / 1024:.0f} MiB")
     _connect(agents, asked.agents)
     idle_began = centre.use()
-    time.sleep(_SETTLE_BEATS * HEARTBEAT_S)
+    time.sleep(asked.settle_s)
     idle = centre.use()
     kb = (idle.rss_kib - before.rss_kib) / (asked.agents - first)
     _say(f"{asked.agents} agents are in; {kb:.0f} KiB each, {_cores(idle_began, idle):.2f} cores")
@@ -156,7 +162,7 @@ def _measured(folder: Path, asked: Asked, centre: Centre, agents: Simulator) -> 
         ack_p99_ms=_ms(seen["acks"], 0.99),
         heartbeat_p99_ms=_ms(seen["heartbeats"], 0.99),
         kb_per_idle_agent=round(kb, 1),
-        console_fleet_ms=round(max(first_ms, *looks), 1),
+        console_fleet_ms=round(max(first_ms, percentile(looks, 0.99)), 1),
         minutes=asked.minutes,
         seed=asked.seed,
         batches=found.acked,
@@ -170,6 +176,7 @@ def _measured(folder: Path, asked: Asked, centre: Centre, agents: Simulator) -> 
         heartbeat_most_ms=_ms(seen["heartbeats"], 1),
         console_fleet_first_ms=round(first_ms, 1),
         console_fleet_median_ms=round(percentile(looks, 0.5), 1),
+        console_fleet_most_ms=round(max(looks, default=0.0), 1),
         collector_cores=round(_cores(began, ended), 3),
         collector_idle_cores=round(_cores(idle_began, idle), 3),
         agents_cores=round(agents_cores, 3),

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import grpc
@@ -67,9 +67,12 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
     """
     start_log(settings.log_level)
     fairness.share_turns()
-    # a console alone writes nothing but the ledger: it may run beside whoever receives and loads
-    alone = roles == frozenset([Role.CONSOLE])
-    with nullcontext() if alone else locked(settings.data.lock):
+    if roles == frozenset([Role.LOAD]):
+        fairness.let_others_go_first()
+    with ExitStack() as held:
+        # a console writes nothing but the ledger: there may be several
+        for role in sorted(roles - {Role.CONSOLE}):
+            held.enter_context(locked(settings.data.lock(role)))
         asyncio.run(_Process(settings, roles).run())
 
 

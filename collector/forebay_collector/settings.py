@@ -197,9 +197,9 @@ class DataFolder:
     def identity(self) -> Path:
         return self.path / "identity"
 
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
+    def lock(self, role: str) -> Path:
+        """Held by the one process that has the role here."""
+        return self.path / f"lock.{role}"
 
 
 def load_settings(folder: Path) -> Settings:

@@ -47,10 +47,11 @@ def mail_server(security: str, tls: ssl.SSLContext, password: str) -> Iterator[t
         context = tls if security == "tls" else None
         return await loop.create_server(lambda: SMTP(box, loop=loop, **options), "127.0.0.1", 0, ssl=context)
 
-    server = loop.run_until_complete(opened())
+    # in its own thread from the start: the browser's tests have a loop that runs in this one
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
+        server = asyncio.run_coroutine_threadsafe(opened(), loop).result(30)
         yield box, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         loop.call_soon_threadsafe(server.close)

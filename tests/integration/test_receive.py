@@ -175,6 +175,28 @@ def test_a_lost_ack_never_doubles_a_batch(collector: InProcess, credentials: Cre
     assert held(collector) == [(1, seq) for seq in range(1, 31)]
 
 
+def test_a_batch_that_comes_again_after_a_restart_is_acknowledged_and_moves_no_mark(tmp_path: Path) -> None:
+    settings = init(tmp_path / "data", ["127.0.0.1:0"], "auto")
+    batches = chained(5)
+    with InProcess(settings) as before:
+        credentials = enrolled(settings, before.ledger)
+        with Sender(before.address, credentials) as first:
+            first.hello()
+            first.schema()
+            first.send(*batches)
+            first.durable(5)
+    with InProcess(settings) as after:
+        with Sender(after.address, credentials) as second:
+            second.hello()
+            second.send(batches[1])
+            assert second.durable(2).seq == 2
+            second.finish()
+        record = after.ledger.streams.get(STREAM)
+        assert record is not None
+        assert (record.epoch, record.durable_seq, record.durable_chain) == (1, 5, batches[4].chain)
+        assert held(after) == [(1, seq) for seq in range(1, 6)]
+
+
 def test_two_connections_that_send_the_same_do_not_double_it(collector: InProcess, credentials: Credentials) -> None:
     batches = chained(200)
     with Sender(collector.address, credentials) as one, Sender(collector.address, credentials) as two:

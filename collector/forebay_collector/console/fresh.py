@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from forebay_collector.errors import CollectorError
+from forebay_collector.memory import give_back
 
 ASKED_WITHIN_S: Final = 30.0
 _TOO_OLD: Final = 5
@@ -76,7 +77,10 @@ class Fresh(Generic[T]):
             began = self._clock()
             try:
                 with self._reading:
+                    if began - self._asked > ASKED_WITHIN_S:
+                        self._value = None  # nobody looks: two readings at a time would be memory for nothing
                     self._read_now()
+                give_back()
             except CollectorError as error:
                 _log.warning("the fleet cannot be read code=%s reason=%s", error.code, error)
             except Exception:

@@ -4,7 +4,7 @@ commands      4 times a second   waiting -> sent
 approvals     once a second      to whom they changed
 roll-outs     once a second      offers are carried as commands, trials judged
 admission     every RECHECK_S    one query for all connections: a revoked agent's ends
-upkeep        every half minute  what nobody took expires, old answers, samples and places are deleted
+upkeep        every half minute  what nobody took expires, old answers, samples and places are deleted; memory goes back
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from forebay_collector.control.rollout import Rollouts
 from forebay_collector.errors import AgentUnreachable, CollectorError, LedgerUnavailable
 from forebay_collector.identity.admission import RECHECK_S, end_refused
 from forebay_collector.ledger import Ledger, places
+from forebay_collector.memory import give_back
 from forebay_wire.v1 import control_pb2
 
 COMMANDS_S: Final = 0.25
@@ -117,6 +118,7 @@ class Delivery:
     async def upkeep(self) -> None:
         """Raises LedgerUnavailable, LedgerDamaged."""
         await asyncio.to_thread(self._ledger.commands.expire)
+        await asyncio.to_thread(give_back)
         if self._upkeeps % _TIDY_EVERY == 0:
             await asyncio.to_thread(self._tidy)
         self._upkeeps += 1

@@ -147,9 +147,14 @@ class Repairs:
             return _get(connection, number)
 
     def listing(
-        self, *, stream: StreamName | None = None, departments: frozenset[str] | None = None, limit: int = 100
+        self,
+        *,
+        stream: StreamName | None = None,
+        departments: frozenset[str] | None = None,
+        limit: int = 100,
+        before: int | None = None,
     ) -> list[RepairRecord]:
-        """Newest first."""
+        """Newest first; `before`: only those with a smaller id."""
         of_stream = tables.stream.c
         query = _SELECT.order_by(repair.c.id.desc()).limit(limit)
         if stream is not None:
@@ -158,6 +163,8 @@ class Repairs:
                 of_stream.source == stream.source,
                 of_stream.table_name == stream.table,
             )
+        if before is not None:
+            query = query.where(repair.c.id < before)
         if departments is not None:
             query = query.where(of_stream.department.in_(sorted(departments)))
         with self._database.read() as connection:

@@ -54,10 +54,17 @@ def _put(
     return made
 
 
-def runs(ledger: Ledger, actor: Actor, *, stream: StreamName | None = None, limit: int = 100) -> list[RepairRecord]:
-    """Newest first. Raises NotPermitted."""
+def runs(
+    ledger: Ledger,
+    actor: Actor,
+    *,
+    stream: StreamName | None = None,
+    limit: int = 100,
+    before: int | None = None,
+) -> list[RepairRecord]:
+    """Newest first; `before`: only those with a smaller id. Raises NotPermitted."""
     actor.require(Permission.SEE, stream.department if stream else "")
-    return ledger.repairs.listing(stream=stream, departments=actor.departments, limit=limit)
+    return ledger.repairs.listing(stream=stream, departments=actor.departments, limit=limit, before=before)
 
 
 def result(ledger: Ledger, actor: Actor, number: int) -> RepairRecord:
