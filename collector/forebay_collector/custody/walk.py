@@ -89,9 +89,8 @@ class StreamWalk:
         expected = (last[0], last[1] + 1) if at[0] == last[0] else (at[0], 1)
         stream = self._stream.name
         if at[1] > expected[1]:
-            yield Finding(
-                Kind.MISSING, Place.LEDGER, "the ledger has no row of it", stream, *expected, at[1] - 1
-            )
+            reason = "the ledger has no row of it"
+            yield Finding(Kind.MISSING, Place.LEDGER, reason, stream, *expected, through=at[1] - 1)
         header = _header_of(row)
         if header is not None and self._chain is not None and header.previous_chain != self._chain:
             reason = "it does not continue the chain of the batch before it"

@@ -108,6 +108,9 @@ class Loader:
         chosen = group.ready(taken, more, self._ledger.database.clock(), self._size)
         if not chosen:
             return Step()
+        if chosen[0].at <= record.loaded:
+            how = "it waits, and the stream's loaded mark is beyond it"
+            return self._failed(stream, chosen[0].at, succession.altered(stream, chosen[0].at, how))
         try:
             self._bring_up(record)
         except (LedgerUnavailable, LedgerDamaged):
