@@ -269,6 +269,18 @@ class VerificationInterrupted(CollectorError):
     code = "FB-VERIFY-INTERRUPTED"
 
 
+class CertificateNotValid(CollectorError):
+    """The certificate of completeness is not valid."""
+
+    code = "FB-COMPLETENESS"
+
+
+class BackupUnusable(CollectorError):
+    """The backup is not one, or not whole."""
+
+    code = "FB-BACKUP"
+
+
 class NotSent(CollectorError):
     """A notification did not reach its channel."""
 

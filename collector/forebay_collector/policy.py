@@ -28,7 +28,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     ),
     errors.LedgerRowDamaged: Policy(
         1,
-        "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recover.md): what is "
+        "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recovery.md): what is "
         "newer is rebuilt from the archive. Then `replay` the batch.",
     ),
     errors.LedgerVersion: Policy(3, "Run the version of the collector that made the ledger, or a newer one."),
@@ -66,6 +66,11 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.CommandFailed: Policy(1, "Read the agent's reason above; `forebay-agent status` shows its side."),
     errors.LoadStalled: Policy(1, "See `forebay-collector streams`: a held stream shows its reason and its remedy."),
     errors.VerificationInterrupted: Policy(1, "Verify again."),
+    errors.CertificateNotValid: Policy(
+        1,
+        "Take it for altered or foreign; ask who issued it for the file again, and for the key that it is checked with.",
+    ),
+    errors.BackupUnusable: Policy(1, "Use another backup; `forebay-collector backup DIR` makes one."),
     errors.NotSent: Policy(4, "Check the channel's section in `[alerts]`, its files, and the way to its server."),
     errors.ThreadDied: Policy(1, "Read the reason above; the service manager starts the collector again."),
 }

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
 from forebay_collector.errors import CertificateNotValid
@@ -32,6 +34,8 @@ FORMAT: Final = "forebay completeness 1"
 ALGORITHM: Final = "Ed25519"
 MOST_BYTES: Final = 64 << 20
 _FIELDS: Final = {"algorithm", "certificate", "format", "signature", "signer"}
+_UNREADABLE: Final = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+"""what reading a certificate raises that is none"""
 _TAG: Final = b"forebay completeness 1\n"
 
 
@@ -70,21 +74,24 @@ def verify(content: bytes, trusted: bytes) -> Verified:
     try:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise CertificateNotValid("the certificate of who signed it cannot be read") from error
     if not isinstance(key, Ed25519PublicKey):
         raise CertificateNotValid("the key that signed it is no Ed25519 key")
-    _check_trusted(certificate, key, trusted, document["certificate"])
     try:
         key.verify(signature, _TAG + canonical(document))
     except InvalidSignature:
         raise CertificateNotValid("it is not what was signed") from None
+    _check_trusted(certificate, key, trusted, document["certificate"])
     return Verified(document["certificate"], hex_fingerprint(certificate))
 
 
-def hex_fingerprint(certificate: x509.Certificate) -> str:
-    from cryptography.hazmat.primitives.hashes import SHA256
+def digest(content: bytes) -> str:
+    """SHA-256 of a file, hexadecimal: what the next one and the audit name it by."""
+    return hashlib.sha256(content).hexdigest()
 
+
+def hex_fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(SHA256()).hex()
 
 
@@ -119,16 +126,19 @@ def _check_trusted(
     try:
         authority = x509.load_pem_x509_certificate(trusted)
         certificate.verify_directly_issued_by(authority)
+        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     except InvalidSignature:
         raise CertificateNotValid("who signed it was not vouched for by the authority that is trusted") from None
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise CertificateNotValid(
             "the authority that is trusted cannot be read, or did not issue the certificate of who signed it"
         ) from error
-    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     if [name.value for name in names] != [COMPLETENESS_NAME]:
         raise CertificateNotValid("who signed it is not who signs certificates of completeness")
-    at = datetime.fromtimestamp(int(statement.get("issued_at_us", 0)) / 1_000_000, UTC)
+    issued_at_us = statement.get("issued_at_us")
+    if not isinstance(issued_at_us, int) or not 0 <= issued_at_us < 1 << 57:
+        raise CertificateNotValid("it does not say when it was issued")
+    at = datetime.fromtimestamp(issued_at_us / 1_000_000, UTC)
     if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
         raise CertificateNotValid("who signed it was not vouched for at the time")
 
