@@ -72,6 +72,10 @@ test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -
 test-verify: setup ## differences planted in the platform under a workload are found, named, repaired: ROWS= RATE= (1000) SEED=
 	$(BIN)/python -m tests.verifying --rows $(ROWS) --rate $(or $(RATE),1000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: test-trace
+test-trace: setup ## a hundred rows of a running fleet, drawn by lot, traced and compared with what their sources kept themselves
+	$(BIN)/pytest -q tests/end_to_end/test_trace.py
+
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
 	$(BIN)/python -m bench.run --rows $(ROWS)
