@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.faults.clock import CLOCK
 from tests.faults.network import run
 
 _EXT4_IOC_SHUTDOWN: Final = 0x8004587D
@@ -43,11 +44,6 @@ class Disk:
     def free(self) -> None:
         (self.folder / _FILLER).unlink(missing_ok=True)
 
-    @property
-    def free_bytes(self) -> int:
-        told = os.statvfs(self.folder)
-        return told.f_bavail * told.f_frsize
-
     def cut_power(self) -> None:
         """Nothing reaches the disk from now on."""
         descriptor = os.open(self.folder, os.O_RDONLY)
@@ -70,12 +66,12 @@ class Disk:
         run("mount", "-o", "loop", str(self._image), str(self.folder))
 
     def _unmount(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = CLOCK.now + 20
         while True:
             try:
                 run("umount", str(self.folder))
                 return
             except RuntimeError:
-                if time.monotonic() > deadline:
+                if CLOCK.now > deadline:
                     raise
                 time.sleep(0.1)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from forebay_collector.demo.processes import DemoFailed
+from tests.faults.clock import CLOCK
 from tests.faults.departments import Department
 from tests.faults.fleet import COLLECTOR, PLACES, Fleet, Member
 from tests.faults.intent import Table
@@ -62,21 +63,21 @@ class Fault(ABC):
 
     def wait(self, what: Callable[[], object], told: str, seconds: float = REMEDY_SECONDS) -> Any:
         """-> the first outcome that is true. Raises DemoFailed when there is none in time."""
-        deadline = time.monotonic() + seconds
+        deadline = CLOCK.now + seconds
         while not (outcome := what()):
-            if time.monotonic() > deadline:
+            if CLOCK.now > deadline:
                 raise DemoFailed(f"{self.name} at {self.place}: not {told} after {seconds:.0f} s: {self._streams()}")
             time.sleep(0.2)
         return outcome
 
     def patiently(self, deed: Callable[[], Any]) -> Any:
         """What a person does again until it works: the centre, or the disk, may just have a fault of its own."""
-        deadline = time.monotonic() + REMEDY_SECONDS
+        deadline = CLOCK.now + REMEDY_SECONDS
         while True:
             try:
                 return deed()
             except Exception:
-                if time.monotonic() > deadline:
+                if CLOCK.now > deadline:
                     raise
                 time.sleep(0.5)
 
@@ -84,13 +85,15 @@ class Fault(ABC):
         """How the table's stream stands, {} while the agent does not say."""
         return self.fleet.status(self.place).get(self.department.stream(table), {})
 
-    def obey(self, state: dict[str, Any]) -> None:
-        """The command that the remedy of a held stream names, to the letter."""
+    def obey(self, state: dict[str, Any], place: str = "") -> None:
+        """place: where, if not where the fault is. The command that the remedy of a held stream names, to the letter."""
         found = _COMMAND.search(state["remedy"])
         if found is None:
             raise DemoFailed(f"{self.name} at {self.place}: the remedy names no command: {state['remedy']}")
         words = shlex.split(found[1].replace("STREAM", state["stream"]).replace("…", "'harness: the remedy says so'"))
-        self.patiently(lambda: self.fleet.agent(self.place, *words, *(["--yes"] if words[0] == "reset" else [])))
+        self.patiently(
+            lambda: self.fleet.agent(place or self.place, *words, *(["--yes"] if words[0] == "reset" else []))
+        )
 
     def _streams(self) -> str:
         if self.place not in self.fleet.departments:
