@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from forebay_collector.demo.processes import DemoFailed
+from tests.faults.disks import keep_mounts_private
 from tests.faults.kinds import FAULTS
 from tests.faults.play import Plan, play
 from tests.faults.tally import Tally
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="only this kind; may be given again")
     parser.add_argument("--regressions", action="store_true", help="plays the runs of seeds.txt, which failed once")
     arguments = parser.parse_args()
+    keep_mounts_private()
     if arguments.regressions:
         return _run_all(regressions())
     seeds = arguments.seed or [random.SystemRandom().randrange(10**8)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import struct
@@ -18,6 +19,16 @@ _EXT4_IOC_SHUTDOWN: Final = 0x8004587D
 _NO_LOG_FLUSH: Final = 2
 """what the journal holds and was not synced is lost, as when the power goes"""
 _FILLER: Final = "filler"
+_CLONE_NEWNS: Final = 0x00020000
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def keep_mounts_private() -> None:
+    """What this thread and those that it starts mount from now on is seen by nobody else: a container that somebody starts
+    meanwhile would hold a copy of each mount, and a disk that lost its power would stay without until that one ends."""
+    if _LIBC.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    run("mount", "--make-rslave", "/")
 
 
 class Disk:
@@ -53,10 +64,12 @@ class Disk:
             os.close(descriptor)
 
     def power_up(self) -> None:
-        """Mounts what was on the disk; its processes have ended."""
+        """Mounts what was on the disk; its processes have ended. Raises OSError when it is still without power."""
         with self.reading:
             self._unmount()
             self._mount()
+            (self.folder / _FILLER).touch()
+            self.free()
 
     def close(self) -> None:
         with self.reading:

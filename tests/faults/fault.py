@@ -32,9 +32,12 @@ class Fault(ABC):
     name: ClassVar[str]
     on: ClassVar[tuple[str, ...]] = EVERYWHERE
 
-    cuts_history: ClassVar[float] = 0.0
+    cuts_history: float = 0.0
     """where the remedy is a snapshot: changes since so many seconds before the strike, until it is healed, may lack in the
     history (never in the mirror)"""
+
+    by_hand: ClassVar[bool] = False
+    """whether the remedy takes a person, who does one thing after the other: of these one strikes at a time"""
 
     def __init__(self, fleet: Fleet, place: str, draw: random.Random) -> None:
         self.fleet = fleet

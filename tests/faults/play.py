@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -62,6 +63,7 @@ class Run:
         self._timeline = timeline
         self._failure: BaseException | None = None
         self._over = threading.Event()
+        self._person = threading.Lock()
         self._tally = tally
         self._excused: list[tuple[str, float, float]] = []
         self._fleet = Fleet(folder, plan.seed)
@@ -132,6 +134,10 @@ class Run:
             self._fail(error)
 
     def _strike(self, strike: Strike) -> None:
+        with self._person if FAULTS[strike.name].by_hand else contextlib.nullcontext():
+            self._strike_now(strike)
+
+    def _strike_now(self, strike: Strike) -> None:
         fault = FAULTS[strike.name](self._fleet, strike.place, random.Random(strike.seed))
         began = CLOCK.now
         self._timeline.say(f"{strike.name} at {strike.place} begins, for {strike.hold_s} s")

@@ -26,6 +26,7 @@ class CollectorRestored(Fault):
     name = "collector restored from a backup"
     on = (COLLECTOR,)
     cuts_history = _CAPTURE_LAG_S
+    by_hand = True
 
     def inject(self) -> None:
         self._backup = self.fleet.folder / COLLECTOR / "backup.db"
