@@ -36,6 +36,9 @@ class Fault(ABC):
     """where the remedy is a snapshot: changes since so many seconds before the strike, until it is healed, may lack in the
     history (never in the mirror)"""
 
+    proof_s: ClassVar[float] = 8.0
+    """how long it waits for its proof beyond its time"""
+
     by_hand: ClassVar[bool] = False
     """whether the remedy takes a person, who does one thing after the other: of these one strikes at a time"""
 

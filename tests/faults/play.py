@@ -22,8 +22,6 @@ from tests.faults.schedule import Strike
 from tests.faults.tally import Tally
 from tests.faults.timeline import Timeline
 
-_STRIKE_SECONDS: Final = 8.0
-"""how long a fault waits for its proof beyond its time"""
 _KEEP_S: Final = 0.5
 _SAY_AGAIN_S: Final = 10.0
 _SECONDS_EACH: Final = 900.0
@@ -147,7 +145,7 @@ class Run:
             while not self._over.is_set():
                 proof = fault.struck() or proof
                 held = CLOCK.now - began
-                if held > strike.hold_s and (proof or held > strike.hold_s + _STRIKE_SECONDS):
+                if held > strike.hold_s and (proof or held > strike.hold_s + fault.proof_s):
                     break
                 time.sleep(0.1)
         finally:

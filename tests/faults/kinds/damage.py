@@ -15,7 +15,7 @@ from typing import Any, Final
 from forebay_collector.archive.names import batch_file
 from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
-from tests.faults.fault import AGENTS, Fault
+from tests.faults.fault import AGENTS, REMEDY_SECONDS, Fault
 from tests.faults.fleet import COLLECTOR
 
 _CAPTURE_LAG_S: Final = 20.0
@@ -28,6 +28,7 @@ class ArchiveDamaged(Fault):
 
     name = "object of the archive damaged"
     on = (COLLECTOR,)
+    proof_s = REMEDY_SECONDS
 
     def inject(self) -> None:
         self.wait(self._damaged, "a batch between archive and platform")

@@ -46,6 +46,7 @@ class CollectorRestored(Fault):
         for piece in self._ledger.parent.glob("ledger.db*"):
             piece.unlink()
         shutil.copy2(self._backup, self._ledger)
+        self._restored = self._marks(self._backup)
         self.fleet.ledgers += 1
         self.member.start()
 
@@ -63,7 +64,7 @@ class CollectorRestored(Fault):
             self.fleet.looking.release()
 
     def _goes_on(self, place: str, table: Table) -> bool:
-        """Whether agent and ledger fit together again; what the remedy asks is done on the way."""
+        """Whether the stream has gone on from the older ledger; what the remedy asks is done on the way."""
         stream = self.fleet.departments[place].stream(table)
         state = self.fleet.status(place).get(stream, {})
         if state.get("code") == "FB-COLLECTOR-BEHIND":
@@ -71,7 +72,8 @@ class CollectorRestored(Fault):
             return False
         if state.get("state") != "streaming":
             return False
-        return (state["epoch"], state["durable_seq"]) <= self._marks(self._ledger).get(stream, (0, 0))
+        mark = self._marks(self._ledger).get(stream, (0, 0))
+        return self._restored.get(stream, (0, 0)) < mark >= (state["epoch"], state["durable_seq"])
 
     def _copy(self) -> None:
         with (
