@@ -17,6 +17,7 @@ from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
 from tests.faults.fault import AGENTS, REMEDY_SECONDS, Fault
 from tests.faults.fleet import COLLECTOR
+from tests.faults.lake import opened
 
 _CAPTURE_LAG_S: Final = 20.0
 _TABLES: Final = ("stream", "batch", "log")
@@ -54,6 +55,7 @@ class ArchiveDamaged(Fault):
                 " WHERE b.state = 'durable' AND source || '' IN (?, ?, ?) ORDER BY b.epoch, b.seq",
                 tuple(department.source for department in self.fleet.departments.values()),
             )
+            waiting = [each for each in waiting if not self._is_in_platform(*each)]
             if not waiting:
                 self.member.start()
                 return False
@@ -65,6 +67,11 @@ class ArchiveDamaged(Fault):
             content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
             self._file.write_bytes(content)
         return True
+
+    def _is_in_platform(self, department: str, source: str, name: str, epoch: int, seq: int) -> bool:
+        """It was loaded, and the collector killed before it noted that: nobody reads the file again."""
+        with opened(self.fleet.data) as lake:
+            return lake.mark_of(StreamName(department, source, name)) >= (epoch, seq)
 
     def _asked(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         file = self.fleet.data / "ledger.db"
