@@ -32,6 +32,7 @@ from typing import Any, Final
 from forebay_collector.alerts.host import AlertHost
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
+from forebay_collector.archive.schemas import SchemaLog
 from forebay_collector.completeness.daily import Daily
 from forebay_collector.console.host import ConsoleHost, Once
 from forebay_collector.control.approving import Approving
@@ -142,7 +143,13 @@ class Pipeline:
         """Adds what agents call to a gRPC server, within its event loop."""
         receive = self._settings.receive
         upload = UploadServicer(
-            self.ledger, self.committer, self.loaded, self.approved, window=receive.window, memory=receive.memory
+            self.ledger,
+            self.committer,
+            self.loaded,
+            self.approved,
+            schemas=SchemaLog(self._settings.data.archive),
+            window=receive.window,
+            memory=receive.memory,
         )
         self._upload = upload
         approving = Approving(self.ledger, self._settings.approval.mode)

@@ -16,6 +16,7 @@ import base64
 import binascii
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from cryptography.utils import CryptographyDeprecationWarning
 
 from forebay_collector.errors import CertificateNotValid
 from forebay_collector.identity.names import COMPLETENESS_NAME
@@ -72,8 +74,10 @@ def verify(content: bytes, trusted: bytes) -> Verified:
         raise CertificateNotValid(f"it is signed with {document['algorithm']!r}, which is not known here")
     der, signature = _decoded(document["signer"], "signer"), _decoded(document.pop("signature"), "signature")
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        key = certificate.public_key()
+        with warnings.catch_warnings():  # what is only odd about it is no matter: its signature says whose it is
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            certificate = x509.load_der_x509_certificate(der)
+            key = certificate.public_key()
     except _UNREADABLE as error:
         raise CertificateNotValid("the certificate of who signed it cannot be read") from error
     if not isinstance(key, Ed25519PublicKey):

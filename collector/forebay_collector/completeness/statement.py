@@ -105,7 +105,8 @@ def _through(connection: Connection, stream: StreamRecord, day: Day) -> dict[str
     try:
         header = check_header(row["header"])
     except WireError:  # it says nothing; `whole` says why
-        return {"epoch": place[0], "seq": place[1], "whole": False}
+        unknown = {"position": "", "committed_at_us": 0, "captured_at_us": 0, "chain": ""}
+        return {"epoch": place[0], "seq": place[1], "whole": False, **unknown}
     return {
         "epoch": place[0],
         "seq": place[1],

@@ -7,8 +7,10 @@ person. Nothing is loaded where that is not so: an altered row could name anothe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from forebay_collector.errors import LedgerRowDamaged
 from forebay_collector.ledger import BatchState, Ledger, batch_rows
@@ -52,13 +54,13 @@ def follow(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, chosen: Col
     at, last = (mark.epoch, mark.seq), max(chosen)
     if at >= last:
         return Succession({}, [])  # the platform passes over all of it
+    chain = GENESIS
     with ledger.database.read() as connection:
         rows = batch_rows.page(connection, stream.id, at, last=last)
-    chain = GENESIS
+        if at != (0, 0) and (not rows or (rows[0]["epoch"], rows[0]["seq"]) != at):
+            chain = _before_lost(connection, stream, at, rows)
     headers: dict[Place, bytes] = {}
     given_up: list[GivenUp] = []
-    if at != (0, 0) and (not rows or (rows[0]["epoch"], rows[0]["seq"]) != at):
-        raise altered(stream.name, at, "the platform holds it, and its row is missing")
     for row in rows:
         place = (row["epoch"], row["seq"])
         header = _checked(stream.name, place, row)
@@ -79,6 +81,17 @@ def follow(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, chosen: Col
         elif row["last_of_snapshot"]:
             given_up.append(GivenUp(header, row["code"]))
     return Succession(headers, given_up)
+
+
+def _before_lost(connection: Connection, stream: StreamRecord, at: Place, rows: Sequence[batch_rows.Row]) -> bytes:
+    """The chain where the row of what the platform holds is missing: a ledger was restored, and the last batches were in no
+    archive any more. An agent that starts anew then continues the last row that there is, with the first of a later epoch; from
+    another batch on nothing is loaded. Raises LedgerRowDamaged."""
+    anew = bool(rows) and rows[0]["epoch"] > at[0] and rows[0]["seq"] == 1
+    last = batch_rows.before(connection, stream.id, at) if anew else None
+    if last is None:
+        raise altered(stream.name, at, "the platform holds it, and its row is missing")
+    return _checked(stream.name, (last["epoch"], last["seq"]), last).chain
 
 
 def _checked(stream: StreamName, place: Place, row: batch_rows.Row) -> batch_pb2.BatchHeader:

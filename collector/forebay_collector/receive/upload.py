@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import grpc
 
+from forebay_collector.archive.schemas import SchemaLog
 from forebay_collector.errors import CollectorError
 from forebay_collector.identity import admission
 from forebay_collector.identity.admission import admit, identity_of
@@ -37,6 +38,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         loaded: LoadedMarks,
         approved: Approved,
         *,
+        schemas: SchemaLog,
         window: int,
         memory: int,
     ) -> None:
@@ -51,7 +53,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
             committer,
             loaded,
             approved,
-            SchemaKeeper(ledger, approved),
+            SchemaKeeper(ledger, approved, schemas),
             Room(memory),
             window,
         )

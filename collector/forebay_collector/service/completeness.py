@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from forebay_collector.completeness import document
 from forebay_collector.completeness.days import Day
 from forebay_collector.completeness.issue import issue
 from forebay_collector.errors import NotKnown, NotPossible
@@ -60,6 +61,11 @@ def show(ledger: Ledger, actor: Actor, number: int) -> tuple[CertificateOfDay, b
     if found is None or not actor.sees(found[0].department):
         raise NotKnown(f"certificate {number} is not in the ledger")
     return found
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return document.digest(content)
 
 
 def statement_of(content: bytes) -> Mapping[str, Any]:
