@@ -91,15 +91,13 @@ class Fault(ABC):
         """How the table's stream stands, {} while the agent does not say."""
         return self.fleet.status(self.place).get(self.department.stream(table), {})
 
-    def obey(self, state: dict[str, Any], place: str = "") -> None:
-        """place: where, if not where the fault is. The command that the remedy of a held stream names, to the letter."""
+    def obey(self, state: dict[str, Any]) -> None:
+        """The command that the remedy of a held stream names, to the letter."""
         found = _COMMAND.search(state["remedy"])
         if found is None:
             raise DemoFailed(f"{self.name} at {self.place}: the remedy names no command: {state['remedy']}")
         words = shlex.split(found[1].replace("STREAM", state["stream"]).replace("…", "'harness: the remedy says so'"))
-        self.patiently(
-            lambda: self.fleet.agent(place or self.place, *words, *(["--yes"] if words[0] == "reset" else []))
-        )
+        self.patiently(lambda: self.fleet.agent(self.place, *words, *(["--yes"] if words[0] == "reset" else [])))
 
     def _streams(self) -> str:
         if self.place not in self.fleet.departments:

@@ -93,9 +93,7 @@ class Fleet:
         self.log = folder / "commands.log"
         self.members: dict[str, Member] = {}
         self.looking = threading.RLock()
-        """held by whoever looks at invariants, and by a fault while they cannot hold"""
-        self.ledgers = 0
-        """how often the ledger was replaced by an older one"""
+        """held by whoever looks at invariants, and by a fault for a moment in which there is nothing to look at"""
         try:
             self.network = Network(PLACES)
             self._stack.callback(self.network.close)

@@ -51,7 +51,6 @@ class Watch(threading.Thread):
         self._marks: dict[tuple[str, str], Mark] = {}
         self._chains: dict[str, tuple[int, int, bytes]] = {}
         self._versions: dict[tuple[str, int], int] = {}
-        self._ledgers = 0
         self._turn = itertools.cycle(
             [(department, intent) for department in fleet.departments.values() for intent in department.intents]
         )
@@ -70,15 +69,7 @@ class Watch(threading.Thread):
     def look(self) -> None:
         """One look at everything but mirrors, and at one mirror. Raises Broken."""
         with self._fleet.looking:
-            self._forget_an_older_ledger()
             self._look()
-
-    def _forget_an_older_ledger(self) -> None:
-        """What the platform showed, no backup takes back."""
-        if self._fleet.ledgers != self._ledgers:
-            self._ledgers = self._fleet.ledgers
-            self._chains.clear()
-            self._marks = {of: mark for of, mark in self._marks.items() if of[1] == "platform"}
 
     def _look(self) -> None:
         for place, department in self._fleet.departments.items():
