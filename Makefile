@@ -54,7 +54,7 @@ test-api: setup ## schemathesis against the API's own description, EXAMPLES= of 
 
 .PHONY: test-faults
 test-faults: setup ## MINUTES= of every kind of fault (docs/faults.md); ROUNDS= instead: kill -9 rounds over seven sources; SEED= replays
-	$(BIN)/python -m $(if $(ROUNDS),tests.faults.kill_rounds --rounds $(ROUNDS),tests.faults --minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m $(if $(ROUNDS),tests.faults.kill_rounds --rounds $(ROUNDS),tests.faults --minutes $(MINUTES)) $(SEED:%=--seed %)
 
 .PHONY: test-mutations
 test-mutations: setup ## six ways to break an invariant, each in a copy of the tree: which tests catch it

@@ -99,12 +99,14 @@ def test_everything_is_sent_in_order_and_leaves_only_when_it_is_durable(tmp_path
         agent.put(10, OTHER)
         agent.start()
         until(lambda: len(script.came) == 30)
+        agent.put(1)  # the uplink turns once more
+        until(lambda: len(script.came) == 31)
         time.sleep(0.2)
-        assert agent.waiting() == 30
+        assert agent.waiting() == 31
         script.answers = True
         agent.collector.cut()
         until(lambda: agent.waiting() == 0)
-        assert script.seqs(STREAM) == [(1, seq) for seq in range(1, 21)]
+        assert script.seqs(STREAM) == [(1, seq) for seq in range(1, 22)]
         assert script.seqs(OTHER) == [(1, seq) for seq in range(1, 11)]
 
 

@@ -14,8 +14,9 @@ from forebay_collector.errors import NotPossible
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
 from forebay_collector.verify import compare
+from forebay_collector.verify.flow import Following, need
 from forebay_collector.verify.source import Source
-from forebay_collector.verify.verify import Patience, Verified, asking, await_load, drain, mirror_of, need, verify
+from forebay_collector.verify.verify import Patience, Verified, asking, mirror_of, verify
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
@@ -68,12 +69,8 @@ def repair(
         )
         for answer in ask(control_pb2.Command(repair_keys=asked)):
             sent, deleted = sent + answer.rows, deleted + answer.deleted
-
-    def settle() -> None:
-        drain(ask, stream)
-        await_load(ledger, platform, stream, patience.load)
-
     say("comparing what was repaired")
-    settle()
-    left = compare.still_differing(Source(ask, stream), mirror_of(ledger, platform, stream), settle, keys)
+    flow = Following(ledger, platform, stream, ask, patience.load)
+    flow.settle()
+    left = compare.still_differing(Source(ask, stream), mirror_of(ledger, platform, stream), flow, keys)
     return Repaired(verified, sent, deleted, left)
