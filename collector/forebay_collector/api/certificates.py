@@ -17,7 +17,7 @@ NOUN = Noun("certificates", "What the tables of a department came to on a day, s
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
-class Certificate(Answer):
+class CertifiedDay(Answer):
     """One department on one day."""
 
     id: int
@@ -29,27 +29,27 @@ class Certificate(Answer):
     issued_by: str
 
 
-class Certificates(Page[Certificate]):
+class CertifiedDays(Page[CertifiedDay]):
     pass
 
 
-class CertificateWithFile(Certificate):
+class DayWithFile(CertifiedDay):
     """One department on one day, with what was signed."""
 
     file: str = Field(description="The signed file, exactly: what `forebay-collector certificate verify` checks.")
 
 
-class CertificatesAsked(Numbered):
+class DaysAsked(Numbered):
     department: str = Field("", description="Only of this one.")
     day: str = Field("", pattern=rf"^$|{_DAY}", description="Only of this day.")
 
 
-class CertificateWanted(Asked):
+class DayWanted(Asked):
     department: str = Field(min_length=1)
     day: str = Field("", pattern=rf"^$|{_DAY}", description="The last that is over unless it is named.")
 
 
-def listing(call: Call[CertificatesAsked, None]) -> Part[CertificateOfDay]:
+def listing(call: Call[DaysAsked, None]) -> Part[CertificateOfDay]:
     asked = call.query
     chosen = {"department": asked.department, "day": asked.day}
     found = service.listing(call.ledger, call.actor, **chosen, limit=asked.limit + 1, before=before_number(asked))
@@ -60,30 +60,26 @@ def certificate(call: Call[None, None]) -> dict[str, Any]:
     return _with_file(call, call.number("certificate"))
 
 
-def make(call: Call[None, CertificateWanted]) -> dict[str, Any]:
+def make(call: Call[None, DayWanted]) -> dict[str, Any]:
     wanted = call.body
     return _with_file(call, service.make(call.ledger, call.settings, call.actor, wanted.department, wanted.day))
 
 
 def _with_file(call: Call[Any, Any], number: int) -> dict[str, Any]:
     found, content = service.show(call.ledger, call.actor, number)
-    told = {name: getattr(found, name) for name in Certificate.model_fields}
+    told = {name: getattr(found, name) for name in CertifiedDay.model_fields}
     return {**told, "file": content.decode()}
 
 
-NOUN.get(
-    "/certificates", "certificates", "The certificates, newest first", listing, Certificates, query=CertificatesAsked
-)
-NOUN.get(
-    "/certificates/{certificate}", "certificate", "One certificate, with its file", certificate, CertificateWithFile
-)
+NOUN.get("/certificates", "certificates", "The certificates, newest first", listing, CertifiedDays, query=DaysAsked)
+NOUN.get("/certificates/{certificate}", "certificate", "One certificate, with its file", certificate, DayWithFile)
 NOUN.post(
     "/certificates",
     "certify",
     "Issue a certificate now",
     make,
-    CertificateWithFile,
+    DayWithFile,
     needs=Permission.OPERATE,
-    body=CertificateWanted,
+    body=DayWanted,
     status=201,
 )
