@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import pytest
 
 from forebay_collector.archive import LocalArchive
 from forebay_collector.custody.trace import Trace, Version
@@ -20,11 +21,13 @@ from forebay_collector.service.actor import Actor
 from forebay_collector.settings import DataFolder
 from forebay_wire.stream import StreamName
 from tests.end_to_end.conftest import SMALL_ENTERPRISES, SMALL_LOW_INCOME, assert_equal
+from tests.end_to_end.marks import begun, until
 
 ROWS = 100
 SEED = 20261128
 SOMEONE = Actor.local("someone")
 SiteOf = Callable[[Department], Site]
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,13 @@ def test_a_hundred_rows_drawn_by_lot_are_traced_to_what_their_sources_kept(fleet
     for site in sites:
         keep_history(site)
     fleet.start()
+    until(lambda: begun(fleet))
     for site in sites:
         site.writer.start()
-    time.sleep(6)
+    until(lambda: all(site.writer.changes > 400 for site in sites))
     for site in sites:
         site.writer.stop()
-    assert_equal(fleet, 90)
+    assert_equal(fleet, 240)
     fleet.stop()
     data, chance = DataFolder(fleet.data), random.Random(SEED)
     ledger, platform = Ledger.open(data.ledger), IcebergPlatform(data.platform)

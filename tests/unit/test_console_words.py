@@ -11,6 +11,7 @@ import pytest
 
 import forebay_agent.policy
 from forebay_collector.alerts.settings import CHANNELS
+from forebay_collector.completeness.judgement import Reason
 from forebay_collector.console.language import DEFAULT, LANGUAGES, preferred, words_of
 from forebay_collector.console.pages import agent as agent_page
 from forebay_collector.console.pages import fleet, streams
@@ -101,6 +102,7 @@ def test_names_out_of_programs_have_texts(language: str) -> None:
     wanted += [f"role.{one}" for one in Role] + [f"role_what.{one}" for one in Role]
     wanted += [f"proof.archive_{one}" for one in Archived]
     wanted += [f"command.{one}" for one in agent_page.KINDS] + [f"command_what.{one}" for one in agent_page.KINDS]
+    wanted += [f"incomplete.{one}" for one in Reason]
     wanted += [f"window_state.{one}" for one in WindowState] + [f"window_scope.{one}" for one in Scope]
     wanted += [f"channel.{one}" for one in CHANNELS]
     wanted += [f"channel_state.{one}" for one in (UNTRIED, WAITING, SENDING, SENT, FAILED)]
