@@ -44,5 +44,6 @@ def parse(path: Path, content: bytes, stream: StreamName, epoch: int, seq: int) 
     except WireError as error:
         raise ArchiveDamaged(f"archive file {path}: {error}") from error
     if (batch.stream, batch.epoch, batch.seq) != (stream, epoch, seq):
-        raise ArchiveDamaged(f"archive file {path}: holds {batch.stream} {batch.epoch}/{batch.seq}")
+        holds = f"{batch.stream} {batch.epoch}/{batch.seq}"
+        raise ArchiveDamaged(f"archive file {path}: holds {holds}", holds=holds)
     return batch
