@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from forebay_collector.console.rendering import batch_path, stream_path
-from forebay_collector.ledger import BatchState
+from forebay_collector.ledger import BatchState, repairs, verifications
 from forebay_collector.ledger.agents import put_certificate
+from forebay_collector.ledger.repairs import RepairState
+from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import PlatformError
 from forebay_collector.service import repair, verification
 from forebay_wire.stream import StreamName
@@ -110,13 +112,11 @@ def test_a_repair_is_planned_and_asked_for_from_what_was_found_and_its_outcome_i
     counts = {"missing": 1, "extra": 1, "different": 0}
     result = {"equal": False, "source": sides, "platform": sides, "counts": counts, "complete": True, "in_flight": 0}
     with stage.ledger.database.write() as connection:
-        verifications.end(
-            connection, number, VerificationState.DIFFERENT, 1, result={**result, **keys, "seconds": 1.0}
-        )
+        verifications.end(connection, number, VerificationState.DIFFERENT, 1, result={**result, **keys, "seconds": 1.0})
     with Person(served.address) as person:
         person.enter(served.ledger, "ops")
         assert 'name="action" value="plan"' in person.get(f"/verification/{number}").text
-        asked = {"stream": str(STREAM), "why": "the archive says so"}
+        asked: dict[str, str | list[str]] = {"stream": str(STREAM), "why": "the archive says so"}
         assert "nothing is changed" in person.follow(person.post("/repairs", asked | {"action": "plan"})).text
         (planned,) = stage.ledger.repairs.listing()
         assert (planned.dry_run, planned.asked_by, planned.why) == (True, "ops", "the archive says so")
