@@ -69,6 +69,16 @@ class Token:
         return token
 
 
+def usable(text: str, now_us: int | None = None) -> Token:
+    """The token, when it is one and has not expired. Raises CertificateRefused."""
+    token = Token.of(text)
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000) if now_us is None else now_us
+    if token.expires_at <= now_us:
+        when = datetime.fromtimestamp(token.expires_at / 1_000_000, UTC)
+        raise CertificateRefused(f"the token expired at {when:%Y-%m-%d %H:%M} UTC", remedy=_ASK_ANEW)
+    return token
+
+
 def enroll(token_text: str, state: Path, *, addresses: tuple[str, ...] = (), now_us: int | None = None) -> Identity:
     """Turns a token into the identity in `<state>/identity/`. `addresses` are tried before those of the token.
 
@@ -77,11 +87,7 @@ def enroll(token_text: str, state: Path, *, addresses: tuple[str, ...] = (), now
         CollectorUnreachable: no address answers; the token is not spent.
         StateFolderUnusable: the identity cannot be written.
     """
-    token = Token.of(token_text)
-    now_us = int(datetime.now(UTC).timestamp() * 1_000_000) if now_us is None else now_us
-    if token.expires_at <= now_us:
-        when = datetime.fromtimestamp(token.expires_at / 1_000_000, UTC)
-        raise CertificateRefused(f"the token expired at {when:%Y-%m-%d %H:%M} UTC", remedy=_ASK_ANEW)
+    token = usable(token_text, now_us)
     key = ec.generate_private_key(ec.SECP256R1())
     identity.prepare(
         state,

@@ -37,9 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from forebay_agent import owner
     from forebay_agent.check.checked import exit_code
     from forebay_agent.config.kept_offer import load_effective
+    from forebay_agent.config.load import load_agent
 
+    # what the daemon may not read or write must not look right because root looked
+    owner.become(load_agent(options.config).state)
     config = load_effective(options.config).config
     if not problems.knows_source(config, options.source, sys.stderr):
         return 1

@@ -34,12 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from forebay_agent import owner
     from forebay_agent.config.load import load_agent
     from forebay_agent.outbox import Outbox
 
     if not options.reason.strip():
         return usage("--reason is empty", "say why, in a few words")
     config = load_agent(options.config)
+    owner.become(config.state)
     name = known_stream(options.stream, config.state)
     if isinstance(name, int):
         return name
