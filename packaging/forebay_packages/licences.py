@@ -24,8 +24,9 @@ def lay(product: Product, interpreter: Path, site: Path, root: Path) -> None:
             if file.is_file() and (_NAMES.search(file.name) or "licenses" in file.parts):
                 _put(file, folder / "licences" / about.name.removesuffix(".dist-info") / file.name)
                 file.unlink()
-        for empty in sorted((path for path in about.rglob("*") if path.is_dir()), reverse=True):
-            empty.rmdir()
+        for place in sorted((path for path in about.rglob("*") if path.is_dir()), reverse=True):
+            if not any(place.iterdir()):
+                place.rmdir()
     (folder / "copyright").write_text(
         f"{product.name} is licensed under the Apache License 2.0, see LICENSE beside this file.\n"
         "It is installed together with an interpreter and libraries of others: what they are stands in sbom.cdx.json,\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +20,8 @@ _FOLDERS: Final = {
 }
 _GLIBC: Final = ".".join(map(str, GLIBC))
 _DEPENDS: Final[dict[str, list[str]]] = {
-    "deb": [f"libc6 (>= {_GLIBC})", "libstdc++6 (>= 8)", "libgcc-s1 | libgcc1", "systemd"],
-    "rpm": [f"glibc >= {_GLIBC}", "libstdc++ >= 8", "libgcc", "systemd"],
+    "deb": [f"libc6 (>= {_GLIBC})", "libstdc++6 (>= 8)", "libgcc-s1 | libgcc1", "zlib1g", "systemd"],
+    "rpm": [f"glibc >= {_GLIBC}", "libstdc++ >= 8", "libgcc", "libz.so.1()(64bit)", "systemd"],
 }
 
 
@@ -37,20 +39,29 @@ def lay_system_files(product: Product, root: Path) -> None:
     settle(root)
 
 
-def pack(product: Product, architecture: Architecture, root: Path, work: Path, into: Path) -> list[Path]:
-    """-> the .deb and the .rpm, in `into`."""
+def pack(
+    product: Product,
+    architecture: Architecture,
+    root: Path,
+    work: Path,
+    into: Path,
+    kinds: Sequence[str] = ("deb", "rpm"),
+) -> list[Path]:
+    """-> the packages of these kinds, in `into`."""
     scripts = work / f"scripts-{product.name}"
     scripts.mkdir(parents=True, exist_ok=True)
-    for kind in ("postinst", "prerm", "postrm"):
+    for kind in ("preinst", "postinst", "prerm", "postrm"):
         text = (ROOT / "packaging" / "scripts" / f"{kind}.sh").read_text("utf-8")
         text = text.replace("@NAME@", product.name).replace("@FOLDERS@", _FOLDERS[product.name])
         text = text.replace("@UNITS@", " ".join(file.name for file in _units(product) if "@" not in file.name))
         (scripts / kind).write_text(text, "utf-8")
+    names = {
+        "deb": f"{product.name}_{product.version}_{architecture.debian}.deb",
+        "rpm": f"{product.name}-{product.version}-1.{architecture.rpm}.rpm",
+    }
     made = []
-    for kind, name in (
-        ("deb", f"{product.name}_{product.version}_{architecture.debian}.deb"),
-        ("rpm", f"{product.name}-{product.version}-1.{architecture.rpm}.rpm"),
-    ):
+    for kind in kinds:
+        name = names[kind]
         described = work / f"{product.name}-{architecture.debian}-{kind}.json"
         # JSON is YAML, and needs no library
         described.write_text(json.dumps(_described(product, architecture, kind, root, scripts), indent=1), "utf-8")
@@ -76,6 +87,7 @@ def _described(product: Product, architecture: Architecture, kind: str, root: Pa
         "depends": _DEPENDS[kind],
         "contents": _contents(root),
         "scripts": {
+            "preinstall": str(scripts / "preinst"),
             "postinstall": str(scripts / "postinst"),
             "preremove": str(scripts / "prerm"),
             "postremove": str(scripts / "postrm"),
@@ -101,8 +113,6 @@ def _contents(root: Path) -> list[dict[str, Any]]:
 
 
 def _moment() -> str:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -35,6 +35,7 @@ class Product:
     distributions: tuple[str, ...]
     unused: tuple[str, ...]
     kernels: bool = False
+    called: str = ""
 
     @property
     def prefix(self) -> Path:
@@ -47,6 +48,8 @@ class Product:
 
     @property
     def version(self) -> str:
+        if self.called:
+            return self.called
         text = (ROOT / self.distributions[-1] / "pyproject.toml").read_text("utf-8")
         return str(tomllib.loads(text)["project"]["version"])
 

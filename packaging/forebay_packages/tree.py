@@ -13,6 +13,7 @@ the sources' times.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tomllib
@@ -37,6 +38,8 @@ _SYSTEM_LIBRARIES: Final = frozenset(
         *("ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libcrypt.so.1"),
         # of GCC 8 or newer, on every system that has a package manager
         *("libstdc++.so.6", "libgcc_s.so.1", "libatomic.so.1"),
+        # of psycopg's own libcrypto; dpkg and rpm need it as well
+        "libz.so.1",
     }
 )
 
@@ -59,19 +62,22 @@ def lay(product: Product, architecture: Architecture, work: Path, root: Path) ->
     _same_file_once(site / "pyarrow")
     _strip(prefix, architecture)
     _lay_program(product, root)
-    # whichever machine it is for, the bytecode is the same
-    run([work / "python-amd64" / "bin" / PYTHON, "-I", "-m", "compileall", "-q", "-j0", "--invalidation-mode",
-         "unchecked-hash", "-s", root, "-p", "/", prefix / "lib" / PYTHON])  # fmt: skip
+    compile_bytecode(product, work, root)
     licences.lay(product, interpreter, site, root)
     sbom.lay(product, architecture, interpreter, fetched, root)
     _check(prefix)
     settle(root)
 
 
+def compile_bytecode(product: Product, work: Path, root: Path) -> None:
+    """Whichever machine it is for, the bytecode is the same, so that amd64's interpreter compiles for all."""
+    library = root / product.prefix.relative_to("/") / "lib" / PYTHON
+    how = ("-q", "-f", "-j0", "--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/")
+    run([work / "python-amd64" / "bin" / PYTHON, "-I", "-m", "compileall", *how, library])
+
+
 def settle(root: Path) -> None:
     """One time and plain modes for every file, so that nothing of this machine is in the package."""
-    import os
-
     for path in sorted(root.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -3,7 +3,7 @@
 set -e
 name=@NAME@
 
-[ "$1" = configure ] || [ "$1" = 1 ] || [ "$1" = 2 ] || exit 0
+case $1 in configure | abort-upgrade | 1 | 2) ;; *) exit 0 ;; esac
 
 if command -v systemd-sysusers >/dev/null 2>&1; then
   systemd-sysusers "/usr/lib/sysusers.d/$name.conf"
@@ -21,8 +21,11 @@ done
 # where there is no systemd running (a root that is being made), the next boot does this
 if [ -d /run/systemd/system ]; then
   systemctl daemon-reload
-  for unit in $(systemctl list-units --plain --no-legend --state=active "$name.service" "$name@*.service" | cut -d' ' -f1); do
-    # an upgrade: what runs goes on with the new version
-    systemctl restart "$unit" || echo "$name: $unit did not start with this version; see: journalctl -u $unit" >&2
+  # what preinst stopped goes on with this version
+  for stopped in "/run/$name.upgrade"/*; do
+    [ -e "$stopped" ] || continue
+    systemctl start --no-block "${stopped##*/}" || echo "$name: see journalctl -u ${stopped##*/}" >&2
+    rm -f "$stopped"
   done
+  rmdir "/run/$name.upgrade" 2>/dev/null || :
 fi
