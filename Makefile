@@ -4,19 +4,22 @@ SHELL := /bin/bash
 BIN := .venv/bin
 DB ?= sqlite
 ROWS ?= 2000000
-ROUNDS ?= 20
+ROUNDS ?=
+AGENTS ?= 1000
+MINUTES ?= 10
 SECONDS ?=
 LIVE ?=
 SEED ?=
 ONLY ?=
-# tests mostly wait, for servers and clocks: more at a time than there are cores
-WORKERS ?= 3
+EXAMPLES ?=
+# files of tests at a time; they mostly wait, for servers and clocks
+WORKERS ?= 2
 ARCH ?= amd64
 
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), ROUNDS=N SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), MINUTES=N or ROUNDS=N, SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet), EXAMPLES=N SEED=N (test-api)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -32,7 +35,7 @@ demo: setup-runtime ## three departments, a collector, a writer, kill -9 in the 
 
 .PHONY: test
 test: setup lint ## every test that runs here: unit, contract, fidelity, integration and end to end, on real servers; WORKERS=
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated code is current
@@ -46,9 +49,17 @@ lint: setup ## ruff, mypy --strict, import-linter, buf lint, and that generated 
 test-browser: setup ## people's ways through the console in Chromium, and its screenshots in docs/images
 	FOREBAY_IMAGES=docs/images $(BIN)/pytest -q tests/browser
 
+.PHONY: test-api
+test-api: setup ## schemathesis against the API's own description, EXAMPLES= of each kind and operation (100); SEED=
+	$(BIN)/python -m tests.programs.fuzzing --examples $(or $(EXAMPLES),100) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test-faults
-test-faults: setup ## ROUNDS= seeded kill -9 rounds over agent, collector and database; SEED= replays a run
-	$(BIN)/python -m tests.faults.kill_rounds --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+test-faults: setup ## MINUTES= of every kind of fault (docs/faults.md); ROUNDS= instead: kill -9 rounds over seven sources; SEED= replays
+	$(BIN)/python -m $(if $(ROUNDS),tests.faults.kill_rounds --rounds $(ROUNDS),tests.faults --minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-mutations
+test-mutations: setup ## six ways to break an invariant, each in a copy of the tree: which tests catch it
+	$(BIN)/python -m tests.mutations
 
 .PHONY: fuzz
 fuzz: setup ## the compiled decoders under AddressSanitizer against their references, SECONDS= each (600); SEED=
@@ -58,9 +69,17 @@ fuzz: setup ## the compiled decoders under AddressSanitizer against their refere
 test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -9, compared independently; SECONDS= each, ONLY=, SEED=
 	$(BIN)/python -m tests.workloads --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: test-verify
+test-verify: setup ## differences planted in the platform under a workload are found, named, repaired: ROWS= RATE= (1000) SEED=
+	$(BIN)/python -m tests.verifying --rows $(ROWS) --rate $(or $(RATE),1000) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
 	$(BIN)/python -m bench.run --rows $(ROWS)
+
+.PHONY: bench-fleet
+bench-fleet: setup ## AGENTS= simulated agents on one collector for MINUTES=, figures and bounds; writes build/fleet.json; SEED=
+	$(BIN)/python -m bench.fleet.run --agents $(AGENTS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-spark
 test-spark: setup ## a real Spark reads history and mirror, before and after compaction (needs Java 17; not in CI)
@@ -79,6 +98,10 @@ test-systemd: setup packages ## the packages in a pristine Debian root booted by
 .PHONY: proto
 proto: setup ## generate forebay_wire/v1 anew from the .proto files
 	$(BIN)/python proto/generate.py
+
+.PHONY: metrics
+metrics: setup ## write docs/metrics.md anew from the programs' own lists
+	$(BIN)/python -m tests.monitoring.listing
 
 .PHONY: format
 format: setup ## format the code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,16 @@ class EndToEnd:
     collector_peak_mb: float
 
 
-def end_to_end(folder: Path, agent_config: Path, rows: int, seconds: float = 900) -> EndToEnd:
-    """Raises TimeoutError when not everything is loaded in time."""
+def end_to_end(
+    folder: Path,
+    agent_config: Path,
+    rows: int,
+    seconds: float = 900,
+    *,
+    then: Callable[[list[str], Daemon], None] = lambda command, agent: None,
+) -> EndToEnd:
+    """then: called when all is loaded, with the collector's command and the agent. Raises TimeoutError when
+    not everything is loaded in time."""
     port = free_port()
     data = folder / "collector"
     command = [program("forebay-collector"), "--data", str(data)]
@@ -41,7 +50,7 @@ def end_to_end(folder: Path, agent_config: Path, rows: int, seconds: float = 900
         run([*command, "token", "--department", "bench", "--agent", "bench-01", "--out", str(token)], log)
         run([program("forebay-agent"), "--config", str(agent_config), "enroll", str(token)], log)
         assert collector.process is not None
-        collector_before = _cpu(collector.process.pid)
+        collector_before = cpu_of(collector.process.pid)
         began = time.perf_counter()
         agent.start()
         assert agent.process is not None
@@ -52,13 +61,15 @@ def end_to_end(folder: Path, agent_config: Path, rows: int, seconds: float = 900
                 raise TimeoutError(f"{_loaded_rows(data / 'ledger.db')} of {rows} rows loaded after {seconds} s")
             time.sleep(0.05)
         took = time.perf_counter() - began
-        return EndToEnd(
+        whole = EndToEnd(
             took,
-            _cpu(agent.process.pid),
-            _cpu(collector.process.pid) - collector_before,
+            cpu_of(agent.process.pid),
+            cpu_of(collector.process.pid) - collector_before,
             peak_rss_mb(agent.process.pid),
             peak_rss_mb(collector.process.pid),
         )
+        then(command, agent)
+        return whole
     finally:
         agent.stop()
         collector.stop()
@@ -71,6 +82,7 @@ def _loaded_rows(ledger: Path) -> int:
         )
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process that runs."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system

@@ -6,6 +6,7 @@ build/bench.json, a list of objects with the fields of `bench.figures.Figure`.
 snapshot              legal_entity into sealed batches, mode cursor; client: the database's own, to nowhere
 snapshot_log          the same in mode log, chunk by chunk; snapshot_log_writes: while rows change
 end_to_end            from the database to loaded
+verify                the agent reads the table for verification; verify_again: the next run over the unchanged table
 log_bulk, log_single  a backlog of transactions of 1000 rows, of one row; client: the server's own reader of its log
 huge_transaction      one transaction of `--huge-rows` rows
 commit_to_sealed      milliseconds from a commit to the outbox's, at 500 transactions a second
@@ -22,11 +23,20 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bench import databases, latency, legal_entity, log, mirror, snapshot
+from bench import databases, latency, legal_entity, log, mirror, snapshot, verify
 from bench.databases import Loaded
 from bench.figures import Figure, show, write
 
-CASES: Final = ("snapshot", "end_to_end", "log_bulk", "log_single", "huge_transaction", "commit_to_sealed", "mirror")
+CASES: Final = (
+    "snapshot",
+    "end_to_end",
+    "verify",
+    "log_bulk",
+    "log_single",
+    "huge_transaction",
+    "commit_to_sealed",
+    "mirror",
+)
 
 
 def main() -> int:
@@ -80,6 +90,8 @@ def _measured(folder: Path, loaded: Loaded, asked: argparse.Namespace, case: str
         return snapshot.snapshots(folder, loaded, rows, runs)
     if case == "end_to_end":
         return [snapshot.whole_way(folder, loaded, rows)]
+    if case == "verify":
+        return verify.verify(folder, loaded, rows, runs)
     if loaded.log is None:
         return []
     if case == "log_bulk":

@@ -36,6 +36,7 @@ def main(folder: Path) -> None:
     board = Board()
     worker = SourceWorker(config.sources[0], "bench", outbox, board, Pulses(clock.monotonic), clock)
     lane = next(iter(worker.lanes.values()))
+    worker.heed_restraints()  # as the worker's own loop does: what is not heeded ends each step after a piece
     cpu = _cpu()
     began = time.perf_counter()
     while True:

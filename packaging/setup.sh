@@ -35,6 +35,8 @@ if [[ $what == full ]]; then
   has chromium || want chromium
   fc-list :lang=zh 2>/dev/null | grep -q . || want fonts-noto-cjk fontconfig
   has prometheus || want prometheus
+  has nft || want nftables
+  has tc || want iproute2
 fi
 if [[ $what == spark ]]; then
   has java || want openjdk-17-jre-headless
@@ -80,7 +82,7 @@ fi
 [[ -x .venv/bin/python ]] || { say "making .venv"; "$python" -m venv .venv; }
 
 stamp=.venv/forebay.stamp
-now=$(cat requirements/dev.lock */pyproject.toml agent/setup.py agent/forebay_agent/kernel/*.py[xd] 2>/dev/null | sha256sum)
+now=$(cat requirements/dev.lock */pyproject.toml */setup.py {proto,agent}/forebay_*/kernel/*.py[xd] 2>/dev/null | sha256sum)
 if [[ ! -e $stamp || $(<"$stamp") != "$now" ]]; then
   say "installing locked Python packages"
   .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from forebay_agent import identity
+from forebay_agent.channel import Channels
 from forebay_agent.errors import CollectorUnreachable
 from forebay_agent.identity import Identity
 
@@ -36,9 +37,10 @@ class Coming:
 
 
 class Entrance:
-    """Any thread may call. state: the state folder."""
+    """Any thread may call. state: the state folder. channels: those of who comes in here."""
 
     def __init__(self, state: Path) -> None:
+        self.channels = Channels()
         self._state = state
         self._condition = threading.Condition()
         self._coming = 0

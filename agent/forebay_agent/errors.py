@@ -220,6 +220,12 @@ class CommandUnfit(AgentError):
     code = "FB-COMMAND-UNFIT"
 
 
+class OutsideWindow(AgentError):
+    """The source is read within its daily time only."""
+
+    code = "FB-OUTSIDE-WINDOW"
+
+
 class StreamPaused(AgentError):
     """The stream is paused: nothing of it is captured."""
 

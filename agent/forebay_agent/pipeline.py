@@ -15,6 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, cast
 
+import pyarrow as pa
+
 from forebay_agent.capture.captured import Capture, Captured, Checkpoint
 from forebay_agent.capture.source import TableShape
 from forebay_agent.clock import Clock
@@ -103,6 +105,14 @@ class StreamPipeline:
         )
         return left_off
 
+    def send(self, rows: pa.RecordBatch) -> None:
+        """Keeps rows beside what is captured: the checkpoint stays. Returns when they are in the outbox. Raises as `step`."""
+        self._record = self._outbox.stream(self.name)
+        refuse_unfit(self._record)
+        self._outbox.check_room()
+        if rows.num_rows:
+            self._sealer.submit(self._keep, Captured(rows, checkpoint_of(self._record), beside=True)).result()
+
     @property
     def transform(self) -> Transform:
         """As the rows sealed last needed it."""
@@ -153,7 +163,7 @@ class StreamPipeline:
         rows = self._sealing.transformed(captured.rows)
         schema = self.transform.schema
         record = self._record
-        changes = SeenChanges(forget_all=True) if captured.snapshot else None
+        changes = SeenChanges(forget_all=True) if captured.snapshot or captured.beside else None
         if captured.reread is not None:
             rows, changes = drop_unchanged(
                 rows,

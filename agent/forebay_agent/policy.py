@@ -117,6 +117,9 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     ),
     errors.CommandUnknown: Policy(Reaction.HOLD, 1, "Install a newer forebay-agent."),
     errors.CommandUnfit: Policy(Reaction.HOLD, 1, "Put the command as the reason says."),
+    errors.OutsideWindow: Policy(
+        Reaction.RETRY, 1, "Ask again within the source's daily time, or have the department widen `snapshot_windows`."
+    ),
     errors.StreamPaused: Policy(
         Reaction.HOLD, 1, "Resume what is paused, or take `paused` out of the department's file; then ask again."
     ),

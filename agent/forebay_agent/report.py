@@ -17,6 +17,8 @@ from forebay_agent.config.kept_offer import Outcome
 from forebay_agent.health import Health
 from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox
+from forebay_agent.outbox.records import OutboxState
+from forebay_agent.outbox.sealed import Sealed
 from forebay_agent.renewal import RenewalState
 from forebay_agent.stream_state import Board, StreamState, Trouble
 from forebay_agent.uplink import UplinkState
@@ -28,7 +30,8 @@ STATUS_FILE: Final = "status.json"
 @dataclass(frozen=True, slots=True)
 class Situation:
     """How the process stands. refusal: why the newest files are not in force. offered: the revision of the offer that is,
-    0: none. paused: why the whole agent is paused, in words."""
+    0: none. paused: why the whole agent is paused, in words. heard_at_us: when the collector last acknowledged a heartbeat,
+    0: not yet. late: the loops that did not keep their promise."""
 
     configuration_hash: str
     refusal: str
@@ -38,6 +41,19 @@ class Situation:
     uplink: UplinkState
     renewal: RenewalState
     canaries: tuple[control_pb2.CanaryState, ...]
+    heard_at_us: int = 0
+    late: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at everything, for metrics. sealed: since the process started."""
+
+    own: Identity
+    situation: Situation
+    outbox: OutboxState
+    sealed: Sealed
+    streams: list[StreamState]
 
 
 class Report:
@@ -84,6 +100,10 @@ class Report:
             replace(state, waits=state.waits or waits) if waits and state.sealed_seq > state.durable_seq else state
             for state in self._board.all()
         ]
+
+    def look(self) -> Seen:
+        """Everything as it is now, without asking the appliance for its health."""
+        return Seen(self._own, self._situation(), self._outbox.state(), self._outbox.sealed.so_far, self.states())
 
     def headline(self) -> str:
         """One line for systemd."""

@@ -94,13 +94,13 @@ class SourceWorker:
         self._restraints = Restraints(config, list(self.lanes.values()), gate, board, clock, paused)
         self.canary = Canary(config, department, outbox, board, clock, algorithm)
         self._polled = [lane for lane in self.lanes.values() if lane.table.mode != LOG]
-        self._log: LogPipeline | None = None
+        self.log: LogPipeline | None = None
         self._log_due = 0.0
         self._log_backoff = Backoff(*BACKOFF)
         self._log_stood_at: str | None = None  # as durable, when the log met the trouble that it is in
         self._elsewhere = False  # that trouble is that another server answers
         if logged := self._logged():
-            self._log = LogPipeline(
+            self.log = LogPipeline(
                 config,
                 department,
                 logged,
@@ -112,7 +112,7 @@ class SourceWorker:
                 algorithm,
                 tick=self.tick,
             )
-            self._log.heard = self.canary.heard
+            self.log.heard = self.canary.heard
 
     def run(self) -> None:
         """Polls until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
@@ -147,8 +147,8 @@ class SourceWorker:
         if any(lane.table.mode == LOG for lane in freed(self.lanes.values(), self._outbox)):
             self._log_due = 0.0
         now = self._clock.monotonic()
-        if self._log is not None and self._log_due <= now and not self.stopping:
-            self._poll_log(self._log)
+        if self.log is not None and self._log_due <= now and not self.stopping:
+            self._poll_log(self.log)
         for lane in sorted(self._polled, key=lambda lane: (lane.table.priority, lane.due)):
             if lane.due <= now and not self.stopping and not lane.still:
                 self.poll(lane)
@@ -156,7 +156,7 @@ class SourceWorker:
                 return 0.0
         self._step_canary()
         dues = [lane.due for lane in self._polled if not lane.still]
-        dues += [self._log_due] if self._log is not None else []
+        dues += [self._log_due] if self.log is not None else []
         wait = min(dues, default=now + _LOOK_SECONDS) - self._clock.monotonic()
         return min(max(wait, 0.0), _LOOK_SECONDS)
 
@@ -167,10 +167,10 @@ class SourceWorker:
             self._restraints.heed(self.session)
         except (SourceUnreachable, SourceDenied) as error:
             self._unreachable(error)
-        if self._log is not None:
+        if self.log is not None:
             if self._logged() != before:
-                self._log.capture_as(self._logged())
-            self._log.pause(frozenset(lane.name for lane in self.lanes.values() if lane.still))
+                self.log.capture_as(self._logged())
+            self.log.pause(frozenset(lane.name for lane in self.lanes.values() if lane.still))
 
     def poll(self, lane: Lane) -> bool:
         """One step of one table; whether there is more to read at once. A trouble is shown, and waited for, here.
@@ -198,8 +198,8 @@ class SourceWorker:
     def drain(self, until: float) -> None:
         """A job: captures everything that is committed now, of every table that is in no trouble; ends at `until` on the
         monotonic clock."""
-        if self._log is not None:
-            self._drain_log(self._log, until)
+        if self.log is not None:
+            self._drain_log(self.log, until)
         self.heed_restraints()
         for lane in sorted(self._polled, key=lambda lane: lane.table.priority):
             self.poll_through(lane, until)
@@ -207,8 +207,8 @@ class SourceWorker:
     def poll_through(self, lane: Lane, until: float) -> None:
         """Polls one table until nothing more is to be read and the capture waits for no transaction; not when it stands still."""
         if lane.table.mode == LOG:
-            if self._log is not None and not lane.still:
-                self._drain_log(self._log, until)
+            if self.log is not None and not lane.still:
+                self._drain_log(self.log, until)
             return
         while not lane.still and not self.stopping and self._clock.monotonic() < until:
             self.tick()
@@ -253,7 +253,7 @@ class SourceWorker:
             return  # a source that is paused is neither read nor written
         followed = any(lane.table.mode == LOG and not lane.still for lane in self.lanes.values())
         try:
-            self.canary.step(self.session, self._log if followed else None)
+            self.canary.step(self.session, self.log if followed else None)
         except (SourceUnreachable, SourceDenied) as error:
             self._unreachable(error)
 
@@ -379,7 +379,7 @@ class SourceWorker:
         pause = self._source_backoff.next()
         self._log_due = self._clock.monotonic() + pause
         for each in self.lanes.values():
-            if self._log is None or not self._log.has_own_trouble(each.name):
+            if self.log is None or not self.log.has_own_trouble(each.name):
                 self._show(each, error)
             each.due = self._clock.monotonic() + pause
 
@@ -393,8 +393,8 @@ class SourceWorker:
     def _close_session(self) -> None:
         for lane in self.lanes.values():
             lane.pipeline = None
-        if self._log is not None:
-            self._log.close()
+        if self.log is not None:
+            self.log.close()
         source, self._source = self._source, None
         if source is not None:
             source.close()

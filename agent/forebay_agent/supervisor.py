@@ -33,6 +33,7 @@ from forebay_agent.control.handlers import handlers
 from forebay_agent.entrance import Entrance
 from forebay_agent.errors import AgentError, ConfigurationError, OfferRefused, StateFolderUnusable
 from forebay_agent.memory import keep_small
+from forebay_agent.metrics.server import MetricsServer
 from forebay_agent.outbox import Outbox
 from forebay_agent.pauses import Pauses, why_paused
 from forebay_agent.policy import remedy_of
@@ -101,6 +102,7 @@ class Supervisor:
         self._renewal = Renewal(files.state, self._config.collector, self._entrance, self._pulses, self._reconnect)
         self._uplink = self._make_uplink()
         self._control = self._make_control()
+        self._metrics = MetricsServer(self._report.look)
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,6 +113,7 @@ class Supervisor:
         self._start("uplink", self._uplink.run)
         self._start("control", self._control.run)
         self._start("renewal", self._renewal.run)
+        self._metrics.tune(self._config.metrics.listen)
         journal.info("started", agent=self._own.agent, department=self._own.department, sources=len(self._workers))
         notify("READY=1", f"STATUS={len(self._workers)} sources")
         try:
@@ -281,6 +284,7 @@ class Supervisor:
         """Source by source; one that is not configured as before is stopped, and nothing of it is sealed from then on."""
         before, self._config = self._config, config
         journal.set_level(config.log_level)
+        self._metrics.tune(config.metrics.listen)
         wanted = {source.name: source for source in config.sources}
         all_anew = config.digest != before.digest
         for name, worker in list(self._workers.items()):
@@ -350,10 +354,13 @@ class Supervisor:
             uplink=self._uplink.state,
             renewal=self._renewal.state,
             canaries=tuple(worker.canary.state for worker in self.workers() if worker.config.canary.kind != "off"),
+            heard_at_us=self._control.heard_at_us,
+            late=tuple(self._pulses.late()),
         )
 
     def _end(self) -> None:
         notify("STOPPING=1")
+        self._metrics.stop()
         for worker in self._workers.values():
             worker.stop()
         self._uplink.stop()

@@ -7,6 +7,7 @@ What can be wrong with a batch itself stands in `forebay_wire.errors`, what a pl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -160,6 +161,54 @@ class FormRefused(CollectorError):
     code = "FB-FORM"
 
 
+class ApiTokenRefused(CollectorError):
+    """The API token is not known, was revoked, or has expired."""
+
+    code = "FB-API-TOKEN"
+
+
+class RequestRefused(CollectorError):
+    """The request does not fit the API's description. Carries `wrong`: part, name and reason of each thing that does not."""
+
+    code = "FB-REQUEST"
+
+    def __init__(self, message: str = "", *, wrong: Sequence[tuple[str, str, str]] = (), remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.wrong = wrong
+
+
+class MethodRefused(CollectorError):
+    """This address has no such method. Carries `allowed`, those that it has."""
+
+    code = "FB-METHOD"
+
+    def __init__(self, message: str = "", *, allowed: Sequence[str] = (), remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.allowed = allowed
+
+
+class MediaRefused(CollectorError):
+    """The body is not JSON by its `Content-Type`."""
+
+    code = "FB-MEDIA"
+
+
+class RequestTooLong(CollectorError):
+    """The request's body is too long."""
+
+    code = "FB-REQUEST-LONG"
+
+
+class TooFast(CollectorError):
+    """Requests come too often. Carries `wait_s`, the seconds until the next is heard."""
+
+    code = "FB-PACE"
+
+    def __init__(self, message: str = "", *, wait_s: float = 0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.wait_s = wait_s
+
+
 class TokenRefused(CollectorError):
     """The token is not known, was used, or has expired."""
 
@@ -204,6 +253,12 @@ class VerificationInterrupted(CollectorError):
     """The process that compared has ended."""
 
     code = "FB-VERIFY-INTERRUPTED"
+
+
+class NotSent(CollectorError):
+    """A notification did not reach its channel."""
+
+    code = "FB-NOT-SENT"
 
 
 class ThreadDied(CollectorError):

@@ -64,6 +64,12 @@ listen = {listen}
 # how long the first agent of a roll-out must stay healthy before the others get the offer
 #trial = "2m"
 
+[verify]
+# source and platform are compared in the background: so many rows are read a second, one table at a time; 0: none
+#rows_per_second = 2000
+# how often each table is covered whole, where that many rows a second allow it
+#cover = "7d"
+
 [approval]
 # what agents propose to share: manual: it leaves when someone approved it here; auto: everything is approved
 mode = {approve}
@@ -94,8 +100,80 @@ mode = {approve}
 # "GROUP=DEPARTMENT", "GROUP=*" for all; empty: everybody sees all departments
 #departments = []
 
+[alerts]
+# how often it is looked whether something is the matter
+#every = "10s"
+# what is: no heartbeat for so long; a stream that does not go on; a canary that is not back
+#silent = "1m"
+#stalled = "10m"
+#canary = "5m"
+# so much of an outbox is used; the database keeps its log for less than so many hours beyond what is captured
+#outbox_percent = 80
+#log_hours = 24
+# a certificate ends within so long; a clock is off by more
+#certificate = "14d"
+#clock = "5s"
+# nothing came for so much of a table's update cycle
+#overdue_percent = 150
+# how long an alarm of identity stays, after it last was so
+#identity = "1h"
+# how long something must be well again before its alert is over
+#clear = "2m"
+# how long a message waits for more of its kind; how often what nobody acknowledged is told again, "0s": never
+#group = "30s"
+#remind = "4h"
+# where browsers reach the console, for links in messages
+#console = ""
+# PEM file of the authorities that vouch for the servers below; empty: the system's
+#authorities = ""
+
+# Who is told, each off while it has no address. language: "both", "zh-CN", "en". least: "warning", "critical".
+# departments: only what is theirs, empty: everything. Secrets stand in files, named from this folder on.
+[alerts.webhook]
+# JSON is posted here, "https://…", signed with the key in the file `secret`
+#url = ""
+#secret = ""
+#language = "both"
+#least = "warning"
+#departments = []
+
+[alerts.dingtalk]
+# the file with the robot's address, and the file with its signing secret
+#robot = ""
+#secret = ""
+#language = "both"
+#least = "warning"
+#departments = []
+
+[alerts.wecom]
+# the file with the robot's address
+#robot = ""
+#language = "both"
+#least = "warning"
+#departments = []
+
+[alerts.mail]
+# "host:port"; security: "starttls", "tls", or "none" on this machine only
+#server = ""
+#security = "starttls"
+# empty: no log-in; the file with the password
+#user = ""
+#password = ""
+#sender = ""
+#recipients = []
+#language = "both"
+#least = "warning"
+#departments = []
+
+[metrics]
+# an address of their own for Prometheus; empty: they are at the console's, /metrics, for who shows a token. On the
+# loopback this one asks for none; on others it needs a certificate, and who asks a token
+#listen = ""
+#certificate = ""
+#key = ""
+
 [audit]
-# how long an entry of the audit is kept, at least 180 days
+# how long an entry of the audit is kept, at least 180 days; and alerts that are over
 #retention = "365d"
 
 [accounts]

@@ -44,3 +44,6 @@ def start_log(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # this library logs every file that it touches
     logging.getLogger("pyiceberg").setLevel(logging.WARNING)
+    # and these log every address that they ask, with the keys in it
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

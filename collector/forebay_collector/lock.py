@@ -1,4 +1,4 @@
-"""One collector per data folder: a lock that the kernel lets go when the process ends, however it ends."""
+"""One receiver and one loader per data folder: a lock each, that the kernel lets go when the process ends, however it ends."""
 
 from __future__ import annotations
 

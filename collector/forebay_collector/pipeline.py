@@ -13,8 +13,9 @@
    carries the mark, so a crash between the two is settled by asking it. The agents hear `loaded`.
 4. The console (`console/`) shows all of it, and takes what people decide; comparisons of source and platform that they ask
    for are carried out beside it.
-5. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), and retention, which
-   removes from the archive what was loaded long ago.
+5. Alerts (`alerts/`): what is the matter with any of it is found, recorded, and told to people where they are.
+6. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), retention, which removes
+   from the archive what was loaded long ago, and metrics, for which the stages count batches (`metrics/tally.py`).
 
 Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
 """
@@ -27,6 +28,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
+from forebay_collector.alerts.host import AlertHost
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
 from forebay_collector.console.host import ConsoleHost, Once
@@ -36,10 +38,12 @@ from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.enroll import EnrollServicer
 from forebay_collector.identity.handshakes import Handshakes
 from forebay_collector.ledger import Ledger
-from forebay_collector.ledger.retention import AuditRetention
+from forebay_collector.ledger.retention import AlertRetention, AuditRetention
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.loader import Loader
 from forebay_collector.load.pool import LoaderPool
+from forebay_collector.metrics.host import MetricsHost
+from forebay_collector.metrics.tally import Tally
 from forebay_collector.platform.contract import Platform
 from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.commit import Committer
@@ -53,6 +57,7 @@ _COMMIT_WAITS_S: Final = 1.0
 _NEWS_EVERY_S: Final = 1.0
 _REFUSALS_EVERY_S: Final = 5.0
 _RETENTION_EVERY_S: Final = 60.0
+_ALERT_RETENTION_EVERY_S: Final = 3_600.0
 _STOP_S: Final = 60.0
 _log = logging.getLogger("forebay.pipeline")
 
@@ -78,14 +83,26 @@ class Pipeline:
         self.ledger = Ledger.open(settings.data.ledger)
         self.archive = LocalArchive(settings.data.archive, writes=Role.RECEIVE in roles)
         self.loaded = LoadedMarks()
-        self.committer = Committer(self.archive, self.ledger, settings.receive.group)
+        self.tally = Tally()
+        self.committer = Committer(self.archive, self.ledger, settings.receive.group, self.tally)
         self.approved = Approved(self.ledger, automatic=settings.approval.mode == APPROVE_ALL)
         self.handshakes = Handshakes(self.ledger)
         self.pool: LoaderPool | None = None
+        self._upload: UploadServicer | None = None
         self._platform = Once(open_platform)
-        self.console = (
-            ConsoleHost(settings, self.ledger, self.archive, self._platform, died) if Role.CONSOLE in roles else None
+        self.metrics = MetricsHost(
+            settings,
+            self.ledger,
+            self.tally,
+            roles=[*roles],
+            workers=self.workers,
+            connections=lambda: self._upload.connections if self._upload is not None else 0,
+            died=died,
         )
+        self.console: ConsoleHost | None = None
+        if Role.CONSOLE in roles:
+            beside = [self.metrics.route()]
+            self.console = ConsoleHost(settings, self.ledger, self.archive, self._platform, died, beside)
         if Role.RECEIVE in roles:
             self.ledger.approvals.note_mode(settings.approval.mode)
             news = LedgerNews(self.ledger, self.loaded)
@@ -98,16 +115,23 @@ class Pipeline:
                 self.workers.append(Worker(name, Periodic(every_s, step, self._stopping), died))
         if Role.LOAD in roles:
             platform = self._platform()
-            retention = Retention(self.archive, self.ledger, settings.archive.retention)
+            retention = Retention(self.archive, self.ledger, settings.archive.retention, self.tally.count_removed)
             keeping = Periodic(_RETENTION_EVERY_S, retention.step, self._stopping)
             self.workers.append(Worker("retention", keeping, died))
             audit_keeping = AuditRetention(self.ledger, settings.audit.retention)
-            self.workers.append(
-                Worker("audit retention", Periodic(_RETENTION_EVERY_S, audit_keeping.step, self._stopping), died)
-            )
+            alert_keeping = AlertRetention(self.ledger, settings.audit.retention)
+            for name, every_s, keep in (
+                ("audit retention", _RETENTION_EVERY_S, audit_keeping.step),
+                ("alert retention", _ALERT_RETENTION_EVERY_S, alert_keeping.step),
+            ):
+                self.workers.append(Worker(name, Periodic(every_s, keep, self._stopping), died))
             size = GroupSize(settings.load.group, settings.load.linger.total_seconds())
-            loader = Loader(self.ledger, self.archive, platform, self.loaded.publish, size=size)
+            told, count = self.loaded.publish, self.tally.count_loaded
+            loader = Loader(self.ledger, self.archive, platform, told, size=size, count=count)
             self.pool = LoaderPool(loader, self.ledger, on_death=died, threads=settings.load.threads)
+        self._alerts = AlertHost(settings, self.ledger)
+        for name, every_s, watch in self._alerts.steps():
+            self.workers.append(Worker(name, Periodic(every_s, watch, self._stopping), died))
 
     def add_services(self, server: Any) -> tuple[UploadServicer, ControlServicer]:
         """Adds what agents call to a gRPC server, within its event loop."""
@@ -115,6 +139,7 @@ class Pipeline:
         upload = UploadServicer(
             self.ledger, self.committer, self.loaded, self.approved, window=receive.window, memory=receive.memory
         )
+        self._upload = upload
         approving = Approving(self.ledger, self._settings.approval.mode)
         control = ControlServicer(self.ledger, approving, self._settings.control)
         enroll = EnrollServicer(self.ledger, Authority.load(self._settings.data.identity))
@@ -129,12 +154,14 @@ class Pipeline:
             worker.start()
         if self.pool is not None:
             self.pool.start()
+        self.metrics.start()
         if self.console is not None:
             self.console.start()
 
     def stop(self) -> None:
         """Commits what was received, ends the step that is loading, and closes everything."""
         self._stopping.set()
+        self.metrics.stop()
         if self.console is not None:
             self.console.stop()
         self.committer.stop()
@@ -145,6 +172,7 @@ class Pipeline:
             # what they hold stays open for them until the process ends
             _log.warning("a thread did not end within %.0f s", _STOP_S)
             return
+        self._alerts.stop()
         self._platform.close()
         self.archive.close()
         self.ledger.refusals.settle(everything=True)

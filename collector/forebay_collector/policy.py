@@ -45,6 +45,14 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     ),
     errors.OidcUnreachable: Policy(4, "Check the provider's address in `[console.oidc]` and the way to it."),
     errors.FormRefused: Policy(5, "Load the page again, and send the form from there."),
+    errors.ApiTokenRefused: Policy(
+        5, "Make a new one: `forebay-collector users token`, or on the console's account page."
+    ),
+    errors.RequestRefused: Policy(5, "Compare the request with the API's description, `/api/v1/openapi.json`."),
+    errors.MethodRefused: Policy(5, "Use one of the methods that `Allow` names."),
+    errors.MediaRefused: Policy(5, "Send the body as JSON, with `Content-Type: application/json`."),
+    errors.RequestTooLong: Policy(5, "Ask for less at once."),
+    errors.TooFast: Policy(5, "Wait for as long as `Retry-After` says, then ask again, and ask less often."),
     errors.TokenRefused: Policy(5, "Make a new token with `forebay-collector token` and enrol with it."),
     errors.IdentityRefused: Policy(5, "Enrol the agent again with a new token."),
     errors.AgentUnreachable: Policy(
@@ -53,6 +61,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.CommandFailed: Policy(1, "Read the agent's reason above; `forebay-agent status` shows its side."),
     errors.LoadStalled: Policy(1, "See `forebay-collector streams`: a held stream shows its reason and its remedy."),
     errors.VerificationInterrupted: Policy(1, "Verify again."),
+    errors.NotSent: Policy(4, "Check the channel's section in `[alerts]`, its files, and the way to its server."),
     errors.ThreadDied: Policy(1, "Read the reason above; the service manager starts the collector again."),
 }
 

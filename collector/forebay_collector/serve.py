@@ -11,12 +11,12 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import grpc
 
-from forebay_collector import __version__
+from forebay_collector import __version__, fairness
 from forebay_collector.control.service import ControlServicer
 from forebay_collector.errors import AddressUnusable, CollectorError, ThreadDied
 from forebay_collector.identity.authority import Authority
@@ -49,6 +49,10 @@ OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # what each connection keeps, of a thousand: room for what is sent (it is little), and a record for debugging
+    ("grpc.tsi.max_frame_size", 1_024),
+    ("grpc.enable_channelz", 0),
+    ("grpc.max_channel_trace_event_memory_per_node", 0),
 )
 _log = logging.getLogger("forebay.serve")
 
@@ -62,9 +66,13 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
         LedgerUnavailable, LedgerDamaged, LedgerVersion, ArchiveUnavailable, PlatformError: it cannot open its stores.
     """
     start_log(settings.log_level)
-    # a console alone writes nothing but the ledger: it may run beside whoever receives and loads
-    alone = roles == frozenset([Role.CONSOLE])
-    with nullcontext() if alone else locked(settings.data.lock):
+    fairness.share_turns()
+    if roles == frozenset([Role.LOAD]):
+        fairness.let_others_go_first()
+    with ExitStack() as held:
+        # a console writes nothing but the ledger: there may be several
+        for role in sorted(roles - {Role.CONSOLE}):
+            held.enter_context(locked(settings.data.lock(role)))
         asyncio.run(_Process(settings, roles).run())
 
 
@@ -93,6 +101,7 @@ class _Process:
             if Role.RECEIVE in self._roles:
                 await self._listen(server, pipeline.handshakes)
             await asyncio.to_thread(pipeline.start)
+            fairness.keep_what_is_there()
             status = f"{', '.join(sorted(self._roles))}; {self._settings.listen}"
             self._manager.ready(status)
             _log.info("collector ready version=%s roles=%s", __version__, status)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
+from forebay_collector.alerts import settings as alert_settings
+from forebay_collector.alerts.settings import AlertSettings
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
 from forebay_collector.identity.authority import host_of
 from forebay_collector.service.actor import Role
@@ -68,6 +70,14 @@ class ControlSettings:
     heartbeat: timedelta = timedelta(seconds=15)  # how often an agent tells how it is, unless its own file says oftener
     history: timedelta = timedelta(days=14)  # how long its health is kept, one sample a minute
     trial: timedelta = timedelta(minutes=2)  # how long the first agent of a roll-out stays healthy before the others
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """`[verify]`: verification in the background."""
+
+    rows_per_second: int = 2_000  # that are read at the sources, one table at a time; 0: none in the background
+    cover: timedelta = timedelta(days=7)  # how often each table is covered whole, where the budget allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,15 @@ class ConsoleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """`[metrics]`: an address of their own. The files are PEM, named from the data folder on; with them it speaks TLS."""
+
+    listen: str = ""  # empty: none; they are at the console's address then, where there is one
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`collector.toml`."""
 
@@ -139,10 +158,13 @@ class Settings:
     archive: ArchiveSettings = ArchiveSettings()
     load: LoadSettings = LoadSettings()
     control: ControlSettings = ControlSettings()
+    verify: VerifySettings = VerifySettings()
     approval: ApprovalSettings = ApprovalSettings()
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
+    alerts: AlertSettings = AlertSettings()  # noqa: RUF009  frozen
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def data(self) -> DataFolder:
@@ -175,9 +197,9 @@ class DataFolder:
     def identity(self) -> Path:
         return self.path / "identity"
 
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
+    def lock(self, role: str) -> Path:
+        """Held by the one process that has the role here."""
+        return self.path / f"lock.{role}"
 
 
 def load_settings(folder: Path) -> Settings:
@@ -218,6 +240,11 @@ def address(text: str) -> str:
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError('an IPv6 address stands in brackets: "[address]:port"')
     return text
+
+
+def address_or_none(text: str) -> str:
+    """As `address`; empty: none. Raises ValueError."""
+    return address(text) if text else text
 
 
 def web_address(text: str) -> str:
@@ -266,6 +293,8 @@ _LEAST: Final[Mapping[str, Any]] = {
     "control.heartbeat": timedelta(seconds=1),
     "control.history": timedelta(hours=1),
     "control.trial": timedelta(0),
+    "verify.rows_per_second": 0,
+    "verify.cover": timedelta(hours=1),
     "audit.retention": timedelta(days=180),
     "accounts.session": timedelta(minutes=1),
     "accounts.idle": timedelta(minutes=1),
@@ -274,6 +303,7 @@ _LEAST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1,
     "accounts.wait": timedelta(seconds=1),
     "accounts.longest_wait": timedelta(minutes=1),
+    **alert_settings.LEAST_OF,
 }
 _MOST: Final[Mapping[str, Any]] = {
     "load.threads": 64,
@@ -289,11 +319,13 @@ _MOST: Final[Mapping[str, Any]] = {
     "accounts.attempts_of_peer": 1_000,
     "accounts.wait": timedelta(hours=1),
     "accounts.longest_wait": timedelta(days=1),
+    **alert_settings.MOST_OF,
 }
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
     "console.listen": address,
+    "metrics.listen": address_or_none,
     "console.oidc.issuer": web_address,
     "console.oidc.address": web_address,
     "console.oidc.roles": roles_group,
@@ -304,6 +336,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "receive.memory": size,
     "receive.group": size,
     "load.group": size,
+    **alert_settings.parsers(one_of),
 }
 """How the text of a setting is read; where it is not here, its type says."""
 _PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}

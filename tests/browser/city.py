@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from forebay_collector.demo.people import People
 from forebay_collector.errors import AgentUnreachable
@@ -25,6 +25,7 @@ from forebay_wire.schema import MASK, ORIGIN
 from forebay_wire.seal import Link, SealedBatch, seal
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
+from tests.browser import city_alerts
 from tests.browser.city_agents import Agents
 from tests.browser.city_data import (
     AGENT,
@@ -46,6 +47,8 @@ from tests.browser.city_data import (
 from tests.consoling.people import ROOT, account
 from tests.loading.stage import Stage
 
+OPS: Final = Actor("li.ops", frozenset({Role.OPERATOR}), None, "console")
+
 
 class City:
     """Fills a stage's folder. The clock is left at `NOW`."""
@@ -61,6 +64,7 @@ class City:
         self._streams()
         self._proposals()
         self._deeds()
+        city_alerts.fill(self.ledger, self.clock, OPS)
         self.clock.now = NOW
 
     def close(self) -> None:
@@ -191,7 +195,7 @@ class City:
 
     def _deeds(self) -> None:
         """What people did, one after the other."""
-        ops = Actor("li.ops", frozenset({Role.OPERATOR}), None, "console")
+        ops = OPS
         deeds: list[tuple[int, Callable[[], object]]] = [
             (4 * DAY, lambda: identity.revoke(self.ledger, ROOT, "slj-02", "设备已退役")),
             (25 * HOUR, lambda: self._offer(ops, (AGENT, "scjg-01", "gaj-01"), {"bandwidth": "2MiB"}, "工作时间限速")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from forebay_collector.console.rendering import batch_path, stream_path
 from forebay_collector.service import sessions
 from forebay_collector.service.actor import Actor
 from tests.browser.city import City
+from tests.browser.city_alerts import CHANNELS
 from tests.browser.city_data import AGENT, LOW_INCOME, PERMITS
 from tests.browser.conftest import Open
 from tests.consoling.console import Served
@@ -34,6 +36,7 @@ PAGES: Final = {
     "fleet": ("chen.admin", "/"),
     "fleet-list": ("li.ops", "/?view=list&sort=lag"),
     "agent": ("chen.admin", f"/agents/{AGENT}?range=1d"),
+    "alerts": ("li.ops", "/alerts"),
     "streams": ("li.ops", "/streams?sort=behind"),
     "stream": ("li.ops", stream_path(LOW_INCOME)),
     "sample": ("li.ops", _SAMPLE),
@@ -71,7 +74,9 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
 
 @pytest.fixture(scope="module")
 def console(city: City) -> Iterator[Served]:
-    with Served(city.stage, clock=city.clock) as running:
+    here = replace(city.stage.settings.console, listen="127.0.0.1:0")
+    settings = replace(city.stage.settings, console=here, alerts=CHANNELS)
+    with Served(city.stage, settings, clock=city.clock) as running:
         yield running
 
 
@@ -105,7 +110,7 @@ def test_every_page_fits_the_screen_of_a_desk_and_of_a_hand(
 
 def test_a_page_on_a_phone_is_pictured_too(city: City, console: Served, open_page: Open, folder: Path) -> None:
     page = open_page(width=390, height=844)
-    for name in ("fleet", "quarantine"):
+    for name in ("fleet", "quarantine", "alerts"):
         _become(page, console, city, "li.ops", "zh-CN", "light")
         page.goto(console.address + PAGES[name][1])
         _shoot(page, folder / f"{name}.phone.jpg")
@@ -121,7 +126,14 @@ def test_all_the_pictures_together_are_small(folder: Path) -> None:
 def test_text_stands_out_from_what_is_behind_it(city: City, console: Served, open_page: Open, theme: str) -> None:
     """WCAG AA: 4.5 to 1; 3 to 1 for large text."""
     page = open_page(language="zh-CN")
-    for who, path in (PAGES["fleet"], PAGES["agent"], PAGES["quarantine"], PAGES["batch"], PAGES["approvals"]):
+    for who, path in (
+        PAGES["fleet"],
+        PAGES["agent"],
+        PAGES["quarantine"],
+        PAGES["batch"],
+        PAGES["approvals"],
+        PAGES["alerts"],
+    ):
         _become(page, console, city, who, "zh-CN", theme)
         page.goto(console.address + _existing(city, path))
         assert page.evaluate(_FAINT) == []

@@ -45,6 +45,34 @@ def test_an_agent_whose_process_is_killed_turns_red_within_two_heartbeats_and_re
     expect(tile(page, "scjg-01")).to_have_class(re.compile("s-green"), timeout=60_000)
 
 
+def test_an_alert_of_a_killed_agent_comes_is_acknowledged_and_goes_when_the_agent_is_back(
+    town: Town, open_page: Open
+) -> None:
+    page = open_page()
+    log_in(page, town.link("alerted", ["operator"]))
+    expect(tile(page, PERMITS.agent)).not_to_have_class(re.compile("s-red"), timeout=60_000)
+    page.get_by_role("link", name="Alerts").click()
+    row = page.locator("#live-alerts tr", has_text=PERMITS.agent)
+    expect(row).to_have_count(0)
+    agent = town.site(PERMITS.agent).agent
+    agent.kill()
+    # the page is not touched: it comes to know by itself
+    expect(row).to_contain_text("no heartbeat since", timeout=60_000)
+    expect(row).to_contain_text("critical")
+    page.reload()
+    page.get_by_role("checkbox", name=f"Mark Agent silent {PERMITS.agent}").check()
+    page.get_by_label("Why").first.fill("killed to see")
+    page.get_by_role("button", name="Acknowledge the marked").click()
+    expect(page.locator(".message.good")).to_contain_text("1 alert is acknowledged")
+    expect(row).to_contain_text("alerted")
+    expect(row).to_contain_text("killed to see")
+    agent.start()
+    expect(row).to_have_count(0, timeout=60_000)
+    past = page.locator("#live-past tr", has_text=PERMITS.agent).first
+    expect(past).to_contain_text("Agent silent")
+    expect(past).to_contain_text("killed to see")
+
+
 def test_nothing_of_a_table_leaves_before_it_is_approved_on_the_page(town: Town, open_page: Open) -> None:
     page = open_page()
     log_in(page, town.link("approver", ["approver"]))
@@ -113,7 +141,7 @@ def test_a_batch_that_the_platform_refuses_is_read_about_replayed_and_found_in_t
 def test_a_viewer_finds_no_button_and_is_refused_without_one(town: Town, open_page: Open) -> None:
     page = open_page()
     log_in(page, town.link("seer", ["viewer"]))
-    for path in ("/quarantine", "/approvals?state=all", "/verification", "/offers"):
+    for path in ("/alerts", "/quarantine", "/approvals?state=all", "/verification", "/offers"):
         page.goto(town.console + path)
         expect(page.locator("main form button:not(.filters button)")).to_have_count(0)
     expect(page.get_by_role("link", name="Audit")).to_have_count(0)
@@ -128,7 +156,7 @@ def test_a_departments_own_person_sees_only_its_own(town: Town, open_page: Open)
     page = open_page(language="zh-CN")
     log_in(page, town.link("shijian", ["operator"], [ENTERPRISES.name]))
     expect(page.locator("a.tile")).to_have_count(1)
-    for path in ("/", "/streams", "/batches", "/quarantine", "/approvals?state=all"):
+    for path in ("/", "/alerts", "/streams", "/batches", "/quarantine", "/approvals?state=all"):
         page.goto(town.console + path)
         for other in (LOW_INCOME, PERMITS):
             assert other.name not in page.content()

@@ -28,8 +28,12 @@ class Town:
         self.fleet = Fleet(folder, approve="manual")
         settings = self.fleet.data / "collector.toml"
         text = settings.read_text("utf-8")
-        assert '#heartbeat = "15s"' in text
-        settings.write_text(text.replace('#heartbeat = "15s"', f'heartbeat = "{HEARTBEAT_S:.0f}s"'), "utf-8")
+        beats = {'#heartbeat = "15s"': f'heartbeat = "{HEARTBEAT_S:.0f}s"'}
+        quick = {'#every = "10s"': 'every = "1s"', '#silent = "1m"': 'silent = "4s"', '#clear = "2m"': 'clear = "2s"'}
+        for shown, wanted in (beats | quick).items():
+            assert text.count(shown) == 1
+            text = text.replace(shown, wanted)
+        settings.write_text(text, "utf-8")
         for seed, department in enumerate((ENTERPRISES, LOW_INCOME, PERMITS)):
             site = self.fleet.add(replace(department, rows=_ROWS), "sqlite", None, seed)
             with (site.home / "agent.toml").open("a", encoding="utf-8") as file:

@@ -153,27 +153,20 @@ class SourceStage:
         return [{column.name for column in schema.columns} for _, schema in self.batches(table)]
 
     def mirror(self, table: str, key: str = "id") -> dict[Any, dict[str, Any]]:
-        """The table as a platform shows it: the last image of each key of the newest epoch; a complete snapshot leaves only
-        what it named or what came after its beginning."""
+        """The table as a platform shows it: the last image of each key of the newest epoch, whether its snapshot named it or
+        a change that was told of before, beside or after it."""
         images: dict[Any, dict[str, Any]] = {}
-        named: dict[Any, int] = {}
-        epoch = snapshot = 0
-        for number, (batch, schema) in enumerate(self.batches(table)):
-            part = batch.fields.snapshot_part
+        epoch = 0
+        for batch, schema in self.batches(table):
             if batch.epoch != epoch:
-                images, named, epoch, snapshot = {}, {}, batch.epoch, 0
-            if part.snapshot > snapshot:
-                snapshot, began = part.snapshot, number
+                images, epoch = {}, batch.epoch
             for row in open_batch(batch, schema).to_pylist():
                 image = {name: value for name, value in row.items() if not name.startswith("_")}
                 if row["_op"] == "d":
                     images.pop(row[key], None)
                 else:
                     before = images.get(row[key], {})
-                    kept = {name: before.get(name) for name in row["_absent"] or ()}
-                    images[row[key]], named[row[key]] = image | kept, number
-            if part.last and not part.HasField("range"):
-                images = {at: image for at, image in images.items() if named[at] >= began}
+                    images[row[key]] = image | {name: before.get(name) for name in row["_absent"] or ()}
         return images
 
     def __enter__(self) -> Self:

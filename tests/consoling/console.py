@@ -1,15 +1,20 @@
-"""A console that runs in this process over a stage's folder, on a port of its own, under a clock that can be put ahead."""
+"""A console, with the API beside it, that runs in this process over a stage's folder, on a port of its own, under a clock that can be put ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from starlette.routing import BaseRoute
+
+from forebay_collector.api.admission import Admission
+from forebay_collector.api.operation import Works
+from forebay_collector.api.serving import routes
 from forebay_collector.console.app import make_app
 from forebay_collector.console.server import ConsoleServer
-from forebay_collector.ledger import now_us
+from forebay_collector.ledger import Ledger, now_us
 from forebay_collector.settings import Settings
 from tests.loading.stage import Stage
 
@@ -33,8 +38,11 @@ class Served:
         settings: Settings | None = None,
         tick_s: float = 0.2,
         clock: Callable[[], int] | None = None,
+        beside: Sequence[BaseRoute] = (),
+        admission: Callable[[Ledger], Admission] = Admission,
     ) -> None:
-        """clock: in place of the one that can be put ahead."""
+        """clock: in place of the one that can be put ahead. beside: what else is served. admission: of the API, in place
+        of the usual one."""
         console = replace(stage.settings.console, listen="127.0.0.1:0")
         self.settings = settings or replace(stage.settings, console=console)
         self.ledger = stage.ledger
@@ -42,12 +50,14 @@ class Served:
         stage.ledger.database.clock = clock or self.clock
         self.died: list[tuple[str, BaseException]] = []
         self._server = ConsoleServer(self.settings, lambda name, error: self.died.append((name, error)))
+        works = Works(stage.ledger, self.settings, stage.archive, lambda: stage.platform)
         self._app = make_app(
             stage.ledger,
             self.settings,
             archive=stage.archive,
             open_platform=lambda: stage.platform,
             tick_s=tick_s,
+            beside=[*routes(works, admission(stage.ledger)), *beside],
         )
 
     @property

@@ -22,7 +22,7 @@ from forebay_agent.pulse import Pulses
 from forebay_agent.source_worker import SourceWorker
 from forebay_agent.stream_state import Board
 from forebay_agent.uplink import Uplink
-from forebay_wire.canonical import TableDigest, bucket, canonical_rows, digests, key_text
+from forebay_wire.canonical import CELLS, TableDigest, canonical_rows, cell, digests
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 from tests.daemon.scripted import Script, ScriptedCollector
@@ -98,11 +98,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made.close()
 
 
-def expected(rows: list[tuple[int, str, int]]) -> tuple[list[bytes], list[str], list[bytes]]:
-    """Key digests, key texts and row digests, from rows as they must leave the appliance."""
+def expected(rows: list[tuple[int, str, int]]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Key digests, canonical keys and row digests, from rows as they must leave the appliance."""
     ids = pa.array([number for number, _, _ in rows], pa.int64())
     columns = [ids, pa.array([name for _, name, _ in rows]), pa.array([n for _, _, n in rows], pa.int64())]
-    return digests(canonical_rows([ids])), key_text([ids]), digests(canonical_rows(columns))
+    keys = canonical_rows([ids])
+    return digests(keys), keys.to_pylist(), digests(canonical_rows(columns))
 
 
 def masked(first: int, count: int) -> list[tuple[int, str, int]]:
@@ -163,8 +164,43 @@ def test_keys_come_in_parts_with_their_rows_digests(stage: Stage, monkeypatch: p
     assert max(len(part.keys) for part in parts) <= 100
     found = {entry.key: entry.digest for part in parts for entry in part.keys}
     keys, texts, rows = expected(masked(1, 3_000))
-    assert found == {text: row for key, text, row in zip(keys, texts, rows, strict=True) if bucket(key) in set(wanted)}
+    assert found == {text: row for key, text, row in zip(keys, texts, rows, strict=True) if cell(key, CELLS) in wanted}
     assert parts[-1].rows == len(found) == sum(len(part.keys) for part in parts)
+
+
+def test_parts_follow_one_another_and_make_up_the_table(stage: Stage) -> None:
+    stage.insert(1, 3_000)
+    whole, after, parts = TableDigest(), None, 0
+    while True:
+        part = control_pb2.Part(rows=700, after=after)
+        (answer,) = stage.ask(source_digest=control_pb2.SourceDigest(stream=PEOPLE.to_proto(), part=part, cells=1_024))
+        assert answer.code == "", answer.reason
+        parts += 1
+        for entry in answer.buckets:
+            whole.put(entry.bucket, entry.rows, entry.digest)
+        if not answer.HasField("through"):
+            break
+        assert int(answer.through) == 700 * parts
+        after = answer.through
+    assert parts == 5
+    table = TableDigest()
+    keys, _, rows = expected(masked(1, 3_000))
+    table.add(keys, rows)
+    assert (whole.rows, whole.sums) == (table.rows, table.sums)
+
+
+def test_keys_are_looked_up_exactly_and_their_columns_told_one_by_one(stage: Stage) -> None:
+    stage.insert(1, 3_000)
+    _, keys, rows = expected([*masked(5, 900), (99_999, "欧阳*", 1)])
+    asked = control_pb2.SourceRows(stream=PEOPLE.to_proto(), keys=keys, columns=True)
+    (answer,) = stage.ask(source_rows=asked)
+    assert answer.code == "", answer.reason
+    assert {entry.key: entry.digest for entry in answer.keys} == dict(zip(keys[:-1], rows[:-1], strict=True))
+    first = next(entry for entry in answer.keys if entry.key == b"1:5")
+    assert [column.name for column in first.columns] == ["id", "name", "n"]
+    assert first.columns[1].digest == digests(canonical_rows([pa.array(["欧阳*"])]))[0]
+    (answer,) = stage.ask(source_rows=control_pb2.SourceRows(stream=PEOPLE.to_proto(), keys=[b"3:abc"]))
+    assert answer.code == "FB-COMMAND-UNFIT"
 
 
 def test_a_table_that_cannot_be_read_answers_why(stage: Stage) -> None:

@@ -176,7 +176,7 @@ def test_a_message_that_the_log_does_not_give_back_is_no_sign_of_life(postgresql
         stage.approve(public_t=["id", "v"])
         stage.until(lambda: len(made(stage)) == 1)
         durable(stage)
-        log = stage.worker._log
+        log = stage.worker.log
         assert log is not None
         log.heard = lambda _: None  # the log is read, but not to where the message stands
         stage.until(lambda: state(stage).made_at_us > 0 and "the log has not come" in state(stage).reason)
@@ -207,7 +207,7 @@ def test_without_rights_in_mode_log_the_log_has_to_come_to_its_end_of_then(mysql
         stage.approve_all()
         stage.until(lambda: len(made(stage)) == 1)
         assert state(stage).kind == "read"
-        log = stage.worker._log
+        log = stage.worker.log
         assert log is not None
         durable(stage)
         reached = log.reached

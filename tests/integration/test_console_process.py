@@ -75,6 +75,20 @@ def test_a_console_alone_runs_beside_whoever_receives_and_loads(settings: Settin
         assert collector.wait(60) == 0
 
 
+def test_receiving_and_loading_are_processes_of_their_own_and_there_is_one_of_each(settings: Settings) -> None:
+    with serving(settings, "receive") as receiver, serving(settings, "load") as loader:
+        _wait_for_port(int(settings.listen.rpartition(":")[2]), receiver)
+        for roles in (["receive"], ["load"], []):
+            with serving(settings, *roles) as second:
+                assert second.wait(60) == 5
+                assert second.stderr is not None
+                assert "FB-DATA-IN-USE" in second.stderr.read()
+        for process in (loader, receiver):
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+
+
 def test_one_process_does_all_of_it_and_ends_open_pages_when_it_stops(settings: Settings) -> None:
     with closing(Ledger.open(settings.data.ledger)) as ledger:
         account(ledger, "ops", ["operator"])

@@ -15,6 +15,7 @@ from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import PlatformError
 from forebay_collector.service import batches, fleet, quarantine, streams, verification
 from forebay_collector.service.actor import Actor, Role
+from forebay_collector.service.verifier import Verifier
 from forebay_wire.seal import Link
 from forebay_wire.stream import StreamName
 from tests.consoling.people import ROOT
@@ -192,7 +193,7 @@ def test_a_verification_that_is_asked_for_is_carried_out_by_whoever_has_the_plat
     stage.receive(chained(2))
     (number,) = verification.start(stage.ledger, OPERATOR, [STREAM], "monthly")
     died: list[BaseException] = []
-    verifier = verification.Verifier(stage.ledger, lambda: stage.platform, on_death=lambda _, error: died.append(error))
+    verifier = Verifier(stage.ledger, lambda: stage.platform, on_death=lambda _, error: died.append(error))
     assert verifier.step()
     assert not verifier.step()
     found = verification.result(stage.ledger, VIEWER, number)

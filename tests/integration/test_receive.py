@@ -75,6 +75,26 @@ def test_an_acknowledged_batch_is_in_archive_and_ledger_byte_for_byte(collector:
         assert (stored.header, stored.payload) == (batch.header, batch.payload)
 
 
+def test_what_came_and_what_was_acknowledged_is_counted_once_with_the_time_that_it_took(
+    collector: InProcess, sender: Sender
+) -> None:
+    batches, tally = chained(7), collector.pipeline.tally
+    began = time.monotonic()
+    sender.send(*batches)
+    sender.durable(7)
+    took_s = time.monotonic() - began
+    assert (tally.received, tally.durable, tally.not_durable) == (7, 7, 0)
+    assert tally.received_rows == sum(batch.fields.rows for batch in batches)
+    assert tally.received_bytes == tally.durable_bytes == sum(batch.size for batch in batches)
+    counts, total_s = tally.ack_histogram()
+    assert counts[-1] == 7
+    assert 0 < total_s <= 7 * took_s
+    sender.send(batches[0])
+    sender.send(*chained(1, OTHER))
+    sender.durable(1, OTHER)
+    assert (tally.received, tally.durable) == (8, 8), "one that is there already is acknowledged, not counted again"
+
+
 def test_marks_tell_an_agent_where_to_go_on(collector: InProcess, sender: Sender, credentials: Credentials) -> None:
     batches = chained(3)
     sender.send(*batches)
@@ -153,6 +173,28 @@ def test_a_lost_ack_never_doubles_a_batch(collector: InProcess, credentials: Cre
         second.send(*batches)
         second.durable(30)
     assert held(collector) == [(1, seq) for seq in range(1, 31)]
+
+
+def test_a_batch_that_comes_again_after_a_restart_is_acknowledged_and_moves_no_mark(tmp_path: Path) -> None:
+    settings = init(tmp_path / "data", ["127.0.0.1:0"], "auto")
+    batches = chained(5)
+    with InProcess(settings) as before:
+        credentials = enrolled(settings, before.ledger)
+        with Sender(before.address, credentials) as first:
+            first.hello()
+            first.schema()
+            first.send(*batches)
+            first.durable(5)
+    with InProcess(settings) as after:
+        with Sender(after.address, credentials) as second:
+            second.hello()
+            second.send(batches[1])
+            assert second.durable(2).seq == 2
+            second.finish()
+        record = after.ledger.streams.get(STREAM)
+        assert record is not None
+        assert (record.epoch, record.durable_seq, record.durable_chain) == (1, 5, batches[4].chain)
+        assert held(after) == [(1, seq) for seq in range(1, 6)]
 
 
 def test_two_connections_that_send_the_same_do_not_double_it(collector: InProcess, credentials: Credentials) -> None:

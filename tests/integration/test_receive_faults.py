@@ -90,6 +90,9 @@ def test_a_full_disk_refuses_and_loses_nothing_and_receiving_recovers(tmp_path: 
                 sender.more(STREAM)
                 sender.send(*batches[2:])
                 sender.durable(8)
+            tally = collector.pipeline.tally
+            assert (tally.durable, tally.not_durable > 0) == (8, True)
+            assert tally.received == tally.durable + tally.not_durable
             archive = collector.pipeline.archive
             assert list(archive.batches(STREAM)) == [(1, seq) for seq in range(1, 9)]
             for batch in batches:

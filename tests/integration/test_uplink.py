@@ -308,7 +308,7 @@ def test_outside_of_its_hours_nothing_is_sent_and_the_connection_stays(
         agent.put(3)
         agent.start()
         until(lambda: agent.uplink.state.waits != "")
-        assert agent.uplink.state.connected
+        until(lambda: agent.uplink.state.connected)
         assert "20:00-06:00" in agent.uplink.state.waits
         time.sleep(1.5)
         assert (script.came, agent.waiting()) == ([], 3)

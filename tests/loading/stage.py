@@ -17,6 +17,7 @@ from forebay_collector.load.policy import Kind, LoadPolicy
 from forebay_collector.platform.contract import OpenedBatch, Platform, PlatformMark, PlatformTable
 from forebay_collector.platform.iceberg import IcebergPlatform
 from forebay_collector.settings import Settings
+from forebay_wire.part import WHOLE, Part
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
@@ -105,8 +106,15 @@ class Moody:
     def maintain(self, stream: StreamName) -> bool:
         return self.platform.maintain(stream)
 
-    def read(self, stream: StreamName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        return self.platform.read(stream, columns)
+    def read(
+        self,
+        stream: StreamName,
+        columns: Sequence[str] | None = None,
+        *,
+        part: Part = WHOLE,
+        keys: Sequence[pa.Array] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        return self.platform.read(stream, columns, part=part, keys=keys)
 
     def tables(self) -> list[PlatformTable]:
         return self.platform.tables()

@@ -167,7 +167,8 @@ def test_retention_removes_what_was_loaded_long_ago_and_nothing_else(tmp_path: P
     archive.sync()
     ledger.batches.receive([Arrival("a1", STREAM, batch) for batch in batches])
     ledger.batches.mark_loaded(STREAM, 1, 2)
-    retention = Retention(archive, ledger, timedelta(days=30))
+    removed: list[int] = []
+    retention = Retention(archive, ledger, timedelta(days=30), removed.append)
     assert not retention.step()
     assert list(archive.batches(STREAM)) == [(1, 1), (1, 2), (1, 3), (1, 4)]
     now += 30 * 86_400_000_000 + 1
@@ -176,6 +177,7 @@ def test_retention_removes_what_was_loaded_long_ago_and_nothing_else(tmp_path: P
     assert list(archive.batches(STREAM)) == [(1, 3), (1, 4)]
     assert len(ledger.batches.listing(stream=STREAM)) == 4
     retention.step()
+    assert removed == [batches[0].size + batches[1].size]
     archive.close()
     ledger.close()
 

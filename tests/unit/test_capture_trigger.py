@@ -102,6 +102,35 @@ def test_what_was_missed_while_triggers_were_gone_is_made_good_by_a_new_snapshot
     assert [piece.snapshot for piece in capturing.pieces if piece.last_of_snapshot] == [1, 2]
 
 
+def test_changes_that_were_not_read_yet_when_a_column_is_added_are_captured_too(harness: SourceHarness) -> None:
+    capturing = Capturing(harness, TRIGGER)
+    capturing.poll()
+    harness.execute(
+        "UPDATE t SET name = 'A' WHERE id = 1",
+        "UPDATE t SET name = 'AA' WHERE id = 1",
+        "INSERT INTO t VALUES (3, 'c')",
+        "DELETE FROM t WHERE id = 3",
+        "ALTER TABLE t ADD COLUMN score REAL DEFAULT 0.5",
+    )
+    rows = [row for _ in range(3) for row in capturing.poll()]
+    told = [(row["_op"], row["id"], row["name"]) for row in rows]
+    assert told == [("u", 1, "A"), ("u", 1, "AA"), ("c", 3, "c"), ("d", 3, "c"), ("r", 1, "AA"), ("r", 2, "b")]
+    assert {row["id"]: row["score"] for row in capturing.rows.values()} == {1: 0.5, 2: 0.5}
+
+
+def test_an_old_change_is_never_told_after_the_snapshot_that_makes_good_what_was_missed(harness: SourceHarness) -> None:
+    capturing = Capturing(harness, TRIGGER)
+    capturing.poll()
+    harness.execute(
+        "UPDATE t SET name = 'seen' WHERE id = 1",
+        "DROP TRIGGER forebay_t_update",
+        "UPDATE t SET name = 'missed' WHERE id = 1",
+    )
+    rows = [row for _ in range(3) for row in capturing.poll()]
+    assert [(row["_op"], row["name"]) for row in rows if row["id"] == 1] == [("u", "seen"), ("r", "missed")]
+    assert mirror(capturing) == [(1, "missed"), (2, "b")]
+
+
 def test_missing_triggers_are_remembered_before_anybody_can_put_them_back(harness: SourceHarness) -> None:
     capturing = Capturing(harness, TRIGGER)
     capturing.poll()

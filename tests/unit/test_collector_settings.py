@@ -17,7 +17,7 @@ def test_what_the_template_shows_commented_out_is_the_default(tmp_path: Path) ->
     made = init(tmp_path, ["collector.example:7443"])
     text = made.data.settings.read_text()
     shown = [line for line in text.splitlines() if line.startswith("#") and " = " in line]
-    assert len(shown) == 34
+    assert len(shown) == 77
     made.data.settings.write_text("\n".join(line.lstrip("#") if line in shown else line for line in text.splitlines()))
     assert load_settings(tmp_path) == made
 
@@ -64,6 +64,8 @@ def test_init_again_changes_nothing_and_never_overwrites(tmp_path: Path) -> None
         ('[archive]\nretention = "a month"', "archive.retention"),
         ('[control]\nheartbeat = "500ms"', "control.heartbeat"),
         ('[control]\nhistory = "0d"', "control.history"),
+        ('[metrics]\nlisten = "9465"', "metrics.listen"),
+        ('[metrics]\nport = "9465"', "metrics.port"),
         ('archive = "s3"', "archive"),
         ('log_level = "loud"', "log_level"),
         ('[audit]\nretention = "179d"', "audit.retention"),
@@ -78,6 +80,17 @@ def test_init_again_changes_nothing_and_never_overwrites(tmp_path: Path) -> None
         ('[console.oidc]\nroles = "ops=operator"', "console.oidc.roles"),
         ('[console.oidc]\ndepartments = ["=市监局"]', "console.oidc.departments"),
         ('[console.oidc]\nclient_secret = "x"', "console.oidc.client_secret"),
+        ('[alerts]\nsilent = "0s"', "alerts.silent"),
+        ('[alerts]\noutbox_percent = "80"', "alerts.outbox_percent"),
+        ("[alerts]\noutbox_percent = 100", "alerts.outbox_percent"),
+        ('[alerts]\nconsole = "console.example"', "alerts.console"),
+        ('[alerts.webhook]\nurl = "http://hook.example/x"', "alerts.webhook.url"),
+        ('[alerts.webhook]\nlanguage = "de"', "alerts.webhook.language"),
+        ('[alerts.dingtalk]\nleast = "info"', "alerts.dingtalk.least"),
+        ('[alerts.dingtalk]\nurl = "https://oapi.dingtalk.com/x"', "alerts.dingtalk.url"),
+        ('[alerts.mail]\nserver = "mail.example"', "alerts.mail.server"),
+        ('[alerts.mail]\nsecurity = "ssl"', "alerts.mail.security"),
+        ('[alerts.mail]\nrecipients = ["Ops <ops@city.example>"]', "alerts.mail.recipients"),
         ("addresses = []", "addresses"),
         ('addresses = "a:1"', "addresses"),
         ('listen = "nowhere"', "listen"),

@@ -78,6 +78,8 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         digest = "sha256"
         [log]
         level = "debug"
+        [metrics]
+        listen = "127.0.0.1:9464"
         """,
         civil="""
         name = "civil_affairs"
@@ -129,6 +131,7 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
     )
     assert (config.outbox.cap, config.outbox.free_disk) == (1 << 30, 64 << 20)
     assert (config.digest, config.log_level) == ("sha256", "debug")
+    assert config.metrics.listen == "127.0.0.1:9464"
     civil, demo, firms = config.sources
     assert (civil.name, civil.kind, civil.host, civil.port) == ("civil_affairs", "postgresql", "db.example", 5433)
     assert civil.password == Secret(file=folder / "sources.d" / "../civil.password")
@@ -177,6 +180,10 @@ def test_everything_that_can_be_set_is_read_as_written(write: Write, tmp_path: P
         (AGENT + "windows = [[1]]\n", "collector.windows", "is a list"),
         ('[agent]\nstate = "s"\nmaintenance = "02:00-03:00"\n', "agent.maintenance", "is a text"),
         (AGENT + '[log]\nlevel = "inof"\n', "log.level", "did you mean `info`"),
+        (AGENT + '[metrics]\nlisten = "127.0.0.1"\n', "metrics.listen", "host:port"),
+        (AGENT + '[metrics]\nlisten = "0.0.0.0:9464"\n', "metrics.listen", "from other machines"),
+        (AGENT + '[metrics]\nlisten = "appliance.example:9464"\n', "metrics.listen", "from other machines"),
+        (AGENT + '[metrics]\nlisen = "127.0.0.1:9464"\n', "metrics.lisen", "did you mean `listen`"),
     ],
 )
 def test_agent_toml_is_refused_with_the_key_at_fault(write: Write, text: str, key: str, says: str) -> None:
@@ -384,7 +391,7 @@ def test_every_setting_stands_in_the_examples(write: Write) -> None:
     """Known keys are read off the refusal of an unknown one, so that none can be forgotten here."""
     text = "".join(file.read_text("utf-8") for file in EXAMPLES.rglob("*.toml"))
     written = set(re.findall(r"^(?:# )?([a-z_]+) = ", text, re.MULTILINE))
-    sections = ("[agent]", "[collector]", "[outbox]", "[log]", "[seal]")
+    sections = ("[agent]", "[collector]", "[outbox]", "[log]", "[seal]", "[metrics]")
     folder = write(
         "".join(f"{section}\n0 = 1\n" for section in sections), source="0 = 1\n[canary]\n0 = 1\n[[table]]\n0 = 1\n"
     )
@@ -392,6 +399,6 @@ def test_every_setting_stands_in_the_examples(write: Write) -> None:
         load(folder)
     refused = [problem.remedy for problem in caught.value.problems if problem.args[0] == "unknown key"]
     known = {name for remedy in refused for name in re.findall(r"`(\w+)`", remedy)} - {"table", "canary"}
-    assert len(refused) == 8
+    assert len(refused) == 9
     assert len(known) > 35
     assert known - written == set()

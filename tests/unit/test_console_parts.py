@@ -136,6 +136,29 @@ def test_fresh_reads_ahead_while_somebody_asks_and_then_stops() -> None:
     assert len(read) == after
 
 
+def test_fresh_has_something_for_whoever_comes_after_a_long_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forebay_collector.console.fresh.ASKED_WITHIN_S", 0.0)  # nobody asks
+    slow = threading.Event()
+    read: list[float] = []
+
+    def reading() -> int:
+        slow.wait(10)
+        read.append(time.monotonic())
+        return len(read)
+
+    slow.set()
+    fresh = Fresh(reading, 0.2)
+    assert fresh.get() == 1
+    deadline = time.monotonic() + 20
+    while len(read) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    slow.clear()  # a reading now would take long
+    assert fresh.get() >= 3
+    slow.set()
+    fresh.stop()
+
+
 def test_fresh_tells_of_trouble_when_it_has_nothing_that_is_fresh_enough() -> None:
     clock, broken_now = Clock(), [True]
 

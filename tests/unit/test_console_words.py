@@ -10,18 +10,23 @@ from pathlib import Path
 import pytest
 
 import forebay_agent.policy
+from forebay_collector.alerts.settings import CHANNELS
 from forebay_collector.console.language import DEFAULT, LANGUAGES, preferred, words_of
 from forebay_collector.console.pages import agent as agent_page
 from forebay_collector.console.pages import fleet, streams
 from forebay_collector.errors import CollectorError, LedgerUnavailable, NotPossible
 from forebay_collector.ledger import BatchState
+from forebay_collector.ledger.maintenance import Scope
+from forebay_collector.ledger.notifications import FAILED, SENDING, SENT, WAITING
 from forebay_collector.ledger.proposals import State
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.policy import POLICIES
 from forebay_collector.service.actor import Role
+from forebay_collector.service.alerts import WindowState
 from forebay_collector.service.batches import Archived
 from forebay_collector.service.fleet import Colour
+from forebay_collector.service.notifications import UNTRIED
 
 CONSOLE = Path(str(files("forebay_collector.console")))
 TEMPLATES = sorted((CONSOLE / "templates").glob("*.html"))
@@ -96,6 +101,9 @@ def test_names_out_of_programs_have_texts(language: str) -> None:
     wanted += [f"role.{one}" for one in Role] + [f"role_what.{one}" for one in Role]
     wanted += [f"proof.archive_{one}" for one in Archived]
     wanted += [f"command.{one}" for one in agent_page.KINDS] + [f"command_what.{one}" for one in agent_page.KINDS]
+    wanted += [f"window_state.{one}" for one in WindowState] + [f"window_scope.{one}" for one in Scope]
+    wanted += [f"channel.{one}" for one in CHANNELS]
+    wanted += [f"channel_state.{one}" for one in (UNTRIED, WAITING, SENDING, SENT, FAILED)]
     wanted += [f"range.{one}" for one in (*agent_page.RANGES, *streams.RANGES)]
     wanted += [f"fleet.sort_{one}" for one in fleet._SORTS] + [f"streams.sort_{one}" for one in streams._SORTS]
     assert [key for key in wanted if key not in texts] == []

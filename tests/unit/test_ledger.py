@@ -60,7 +60,7 @@ def arrive(ledger: Ledger, count: int, stream: StreamName = STREAM, agent: str =
 
 
 def waiting(ledger: Ledger) -> list[StreamName]:
-    return [stream.name for stream in ledger.streams.waiting()]
+    return ledger.streams.waiting()
 
 
 def durable(ledger: Ledger) -> list[tuple[int, int]]:

@@ -129,6 +129,12 @@ def test_a_small_group_lingers_from_its_first_batch_on() -> None:
     assert ready([], False, 9_999_999, size) == []
 
 
+def test_what_came_while_the_clock_was_ahead_does_not_wait_for_that_moment() -> None:
+    month_us = 30 * 86_400 * 1_000_000
+    group = [waiting(1, received_at=1_000_000 + month_us)]
+    assert taken(ready(group, False, 1_000_000, GroupSize(linger_s=0.5))) == [1]
+
+
 def test_a_group_ends_where_a_transaction_ends() -> None:
     size = GroupSize(linger_s=0)
     open_end = [waiting(1), waiting(2, ends=False), waiting(3), waiting(4, ends=False)]

@@ -105,9 +105,9 @@ class Agent:
         began = self.clock.seconds
         while self.clock.seconds < began + seconds and not until():
             pause = self.worker.step()
-            assert self.worker._log is not None
-            if self.worker._log._in_flight is not None:
-                self.worker._log._in_flight.exception()  # what takes real time takes none of the clock's
+            assert self.worker.log is not None
+            if self.worker.log._in_flight is not None:
+                self.worker.log._in_flight.exception()  # what takes real time takes none of the clock's
             self.clock.seconds += max(pause, 0.1)
         return self.clock.seconds - began
 

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import pytest
 
 from forebay_collector.verify import compare as comparing
-from forebay_collector.verify.compare import compare
+from forebay_collector.verify.compare import Comparison
 from forebay_collector.verify.report import key_values, to_text
-from forebay_collector.verify.sides import KeyRows, add_keys
-from forebay_wire.canonical import TableDigest
-from forebay_wire.canonical import bucket as bucket_of
+from forebay_collector.verify.sides import KeyColumns, KeyRows, Side, add_keys
+from forebay_collector.verify.verify import Verified
+from forebay_wire.canonical import CELLS, TableDigest, cell
+from forebay_wire.part import WHOLE
 from forebay_wire.stream import StreamName
 
 
 def digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def canonical(key: int) -> bytes:
+    text = str(key)
+    return f"{len(text)}:{text}".encode()
+
+
+def compare(source: Side, platform: Side, settle: Callable[[], None], most_keys: int = 1_000) -> Comparison:
+    return comparing.compare(source, lambda: platform, settle, cells=CELLS, most_keys=most_keys)
 
 
 class Table:
@@ -28,22 +38,28 @@ class Table:
         self.rows = rows
         self.looks = 0
 
-    def digest(self) -> TableDigest:
-        table = TableDigest()
+    def digest(self, cells: int) -> TableDigest:
+        table = TableDigest(cells)
         table.add([digest(str(key)) for key in self.rows], [digest(f"{key}={held}") for key, held in self.rows.items()])
         return table
 
-    def keys(self, buckets: Collection[int]) -> KeyRows:
+    def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
+        return self._those(lambda key: cell(digest(str(key)), cells) in wanted)
+
+    def look_up(self, keys: Collection[bytes]) -> KeyRows:
+        return self._those(lambda key: canonical(key) in keys)
+
+    def columns(self, keys: Collection[bytes]) -> KeyColumns:
+        held = {canonical(key): (key, value) for key, value in self.rows.items()}
+        return {
+            key: {"id": digest(str(held[key][0])), "held": digest(f"{held[key][1]}")} for key in keys if key in held
+        }
+
+    def _those(self, wanted: Callable[[int], bool]) -> KeyRows:
         self.looks += 1
         found: KeyRows = {}
-        add_keys(
-            found,
-            (
-                (str(key), digest(f"{key}={held}"))
-                for key, held in self.rows.items()
-                if bucket_of(digest(str(key))) in buckets
-            ),
-        )
+        rows = ((canonical(key), digest(f"{key}={held}")) for key, held in self.rows.items() if wanted(key))
+        add_keys(found, rows)
         return found
 
 
@@ -95,13 +111,18 @@ class Busy(Table):
         super().__init__(table.rows)
         self.world = world
 
-    def digest(self) -> TableDigest:
-        seen = super().digest()
+    def digest(self, cells: int) -> TableDigest:
+        seen = super().digest(cells)
         self.world.write()
         return seen
 
-    def keys(self, buckets: Collection[int]) -> KeyRows:
-        seen = super().keys(buckets)
+    def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
+        seen = super().keys(cells, wanted)
+        self.world.write()
+        return seen
+
+    def look_up(self, keys: Collection[bytes]) -> KeyRows:
+        seen = super().look_up(keys)
         self.world.write()
         return seen
 
@@ -117,9 +138,10 @@ def test_nothing_is_invented_and_nothing_planted_is_missed_while_the_source_goes
     extra = rows + 5
     world.platform.rows[extra] = 7
     found = compare(Busy(world.source, world), Busy(world.platform, world), world.settle)
-    assert found.missing == sorted(map(str, lost))
-    assert found.different == sorted(map(str, twisted))
-    assert found.extra == [str(extra)]
+    assert found.missing.named == sorted(map(canonical, lost))
+    assert found.different.named == sorted(map(canonical, twisted))
+    assert found.extra.named == [canonical(extra)]
+    assert found.columns == {canonical(key): ("held",) for key in twisted}
     assert not found.equal
     assert found.complete
 
@@ -142,42 +164,54 @@ def test_equal_tables_need_one_look_and_no_keys() -> None:
 
 def test_a_doubled_row_is_different() -> None:
     class Doubling(Table):
-        def digest(self) -> TableDigest:
-            table = super().digest()
+        def digest(self, cells: int) -> TableDigest:
+            table = super().digest(cells)
             table.add([digest("1")], [digest("1=1")])
             return table
 
-        def keys(self, buckets: Collection[int]) -> KeyRows:
-            found = super().keys(buckets)
-            add_keys(found, [("1", digest("1=1"))])
+        def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
+            found = super().keys(cells, wanted)
+            add_keys(found, [(canonical(1), digest("1=1"))])
+            return found
+
+        def look_up(self, keys: Collection[bytes]) -> KeyRows:
+            found = super().look_up(keys)
+            add_keys(found, [(canonical(1), digest("1=1"))])
             return found
 
     found = compare(Table({1: 1, 2: 2}), Doubling({1: 1, 2: 2}), lambda: None)
-    assert found.different == ["1"]
+    assert found.different.named == [canonical(1)]
     assert not found.equal
 
 
 def test_a_row_that_changes_at_every_look_is_counted_not_reported() -> None:
     class Restless(Table):
-        def keys(self, buckets: Collection[int]) -> KeyRows:
+        def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
             self.rows[1] += 1
-            return super().keys(buckets)
+            return super().keys(cells, wanted)
+
+        def look_up(self, keys: Collection[bytes]) -> KeyRows:
+            self.rows[1] += 1
+            return super().look_up(keys)
 
     found = compare(Restless({1: 1, 2: 2}), Table({1: 0, 2: 2}), lambda: None)
     assert found.equal
     assert found.in_flight == 1
 
 
-def test_the_listing_stops_at_the_most_keys_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_differences_are_counted_and_as_many_named_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "GROUP_ROWS", 50)
-    found = compare(Table(dict.fromkeys(range(1_000), 1)), Table({}), lambda: None, most_keys=100)
+    monkeypatch.setattr(comparing, "LOOKED_UP", 40)  # more suspects are looked for in their cells
+    found = compare(Table(dict.fromkeys(range(1_000), 1)), Table({7_777: 1}), lambda: None, most_keys=100)
+    assert (found.missing.count, found.extra.count, found.differing) == (1_000, 1, 1_001)
+    assert len(found.named) == 100
     assert not found.complete
-    assert 100 <= len(found.missing) < 200
 
 
 def test_keys_are_shown_by_column_and_unreadable_bytes_as_they_are() -> None:
-    assert key_values("2:12-6:市民", ("a", "b", "c")) == {"a": "12", "b": None, "c": "市民"}
-    assert key_values("2:\\xff\\xfe", ("a",)) is None
-    text = to_text(StreamName("d", "s", "t"), compare(Table({}), Table({7: 1}), lambda: None), ("id",), 1.0)
+    assert key_values("2:12-6:市民".encode(), ("a", "b", "c")) == {"a": "12", "b": None, "c": "市民"}
+    assert key_values(b"2:\xff\xfe", ("a",)) is None
+    found = compare(Table({}), Table({7: 1}), lambda: None)
+    text = to_text(StreamName("d", "s", "t"), Verified(found, ("id",), WHOLE, "log"), 1.0)
     assert "NOT EQUAL" in text
     assert "missing=0 extra=1 different=0" in text

@@ -48,7 +48,7 @@ class Site:
         self._log = folder / "setup.log"
         self._port = free_port()
         self.data = folder / "collector"
-        self._collector_command = [program("forebay-collector"), "--data", str(self.data)]
+        self.collector_command = [program("forebay-collector"), "--data", str(self.data)]
         self.agent_command = [program("forebay-agent"), "--config", str(self.home)]
         (self.home / "sources.d").mkdir(parents=True)
         password = self.home / "password"
@@ -68,13 +68,13 @@ class Site:
         file = self.home / "sources.d" / f"{SOURCE}.toml"
         file.write_text(f'{top}password = {{ file = "{password}" }}\n{entries}', "utf-8")
         self.agent = Daemon("agent", [*self.agent_command, "run"], folder / "agent.log")
-        self.collector = Daemon("collector", [*self._collector_command, "serve"], folder / "collector.log")
+        self.collector = Daemon("collector", [*self.collector_command, "serve"], folder / "collector.log")
 
     def start(self) -> None:
         """Starts the collector, enrols the agent and starts it."""
         run(
             [
-                *self._collector_command,
+                *self.collector_command,
                 "init",
                 "--address",
                 f"127.0.0.1:{self._port}",
@@ -89,7 +89,7 @@ class Site:
         self.collector.wait_for_port(self._port)
         token = self.home / "enrol.token"
         names = ["--department", DEPARTMENT, "--agent", "work-01"]
-        run([*self._collector_command, "token", *names, "--out", str(token)], self._log)
+        run([*self.collector_command, "token", *names, "--out", str(token)], self._log)
         run([*self.agent_command, "enroll", str(token)], self._log)
         self.agent.start()
 
@@ -151,14 +151,14 @@ class Site:
 
     def verify(self, table: str) -> None:
         """`forebay-collector verify`: it drains first. Raises DemoFailed when it does not call the two sides equal."""
-        arguments = [*self._collector_command, "verify", self.stream(table), "--timeout", "5m", "--wait", "5m"]
+        arguments = [*self.collector_command, "verify", self.stream(table), "--timeout", "5m", "--wait", "5m"]
         ended = subprocess.run(arguments, capture_output=True, text=True, timeout=700, check=False)
         if ended.returncode != 0:
             raise DemoFailed(f"verify {table} exited {ended.returncode}: {ended.stdout}{ended.stderr}".strip())
 
     def count(self, query: str) -> int:
         """The single number that `forebay-collector sql` answers."""
-        answer = run([*self._collector_command, "sql", query, "--format", "json"], self._log)
+        answer = run([*self.collector_command, "sql", query, "--format", "json"], self._log)
         (row,) = json.loads(answer)
         return int(next(iter(row.values())))
 

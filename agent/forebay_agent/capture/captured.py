@@ -69,7 +69,7 @@ class Captured:
     """Rows in source order, bounded in size, with the checkpoint that holds once they are in the outbox.
 
     rows: the shape's columns and then `forebay_wire.columns.CHANGE_FIELDS`. May be empty: then only the checkpoint
-    advances, except that an empty last part of a snapshot is sealed too.
+    advances, except that an empty last part of a snapshot is sealed too. beside: keys that were read anew by themselves.
     """
 
     rows: pa.RecordBatch
@@ -78,6 +78,7 @@ class Captured:
     snapshot: int = 0
     last_of_snapshot: bool = False
     reread: Reread | None = None
+    beside: bool = False
 
 
 class Capture(Protocol):

@@ -83,6 +83,7 @@ class RowRange:
     at_least: rows whose FIRST order column is >= this value less `overlap`; together with `after` both hold.
     through:  rows whose first order column is <= this value.
     limit:    at most so many rows; 0: all.
+    among:    rows whose `order` values are, by the database's own comparison, one of these; a few hundred at most.
     NULLs of the first order column are not in any range that has `after`, `at_least` or `through`.
     """
 
@@ -92,6 +93,7 @@ class RowRange:
     overlap: timedelta | int = 0
     through: str | None = None
     limit: int = 0
+    among: tuple[Values, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ during the snapshot are read again from the change table, so a row may for a mom
 The change table holds every column that is configured, so that it stays as it is when one is approved later; what is
 read of it are the columns that are captured.
 
-Without triggers changes go unseen, so each poll looks for them. Where they are gone the checkpoint first goes back to
-its start, durably, and only then are they installed again (or TriggerMissing raised): the next poll after takes a new
-snapshot, which makes good what was missed, deletes included.
+Without triggers changes go unseen, so each poll looks for them. Where they are gone, or lack a column, the checkpoint first
+goes back to its start, durably, and only then are they installed again (or TriggerMissing raised): the next poll after
+takes a new snapshot, which makes good what was missed, deletes included. What the change table holds beyond the checkpoint
+is read before that snapshot, never after it: it may be older than what was missed.
 
 Rows have the op, the time and, as `change:<id>`, the position that the trigger wrote.
 """
@@ -80,7 +81,7 @@ class TriggerCapture:
         changes = self._source.change_table(self._configured())
         if not self._source.installed(changes):
             if checkpoint.phase != START:
-                checkpoint = checkpoint.advanced(phase=START, low=None, after=None)
+                checkpoint = checkpoint.advanced(phase=START, after=None)
                 yield Captured(self._table.finished(empty(self._table.shape), "r", "trigger:gone"), checkpoint)
             self._install(changes)
             self._settled = Settled()
@@ -90,6 +91,10 @@ class TriggerCapture:
             return
         bound = self._settled.bound or _NONE_YET
         if checkpoint.phase == START:
+            if checkpoint.low is not None and int(bound) > int(checkpoint.low):
+                for piece in self._changes(changes, checkpoint, bound):
+                    checkpoint = piece.checkpoint
+                    yield piece
             checkpoint = checkpoint.advanced(low=bound)
         if checkpoint.phase in (START, snapshot.SNAPSHOT):
             for piece in snapshot.take(self._table, checkpoint, then=TRIGGER):

@@ -7,6 +7,7 @@ key (`table[2].cursor`: the second `[[table]]`), reason and remedy.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ def load(folder_or_file: Path) -> model.AgentConfig:
         digest=agent.digest,
         log_level=agent.log_level,
         maintenance=agent.maintenance,
+        metrics=agent.metrics,
         sources=tuple(sources),
         hash=hash_of([main, *files], main.parent),
     )
@@ -62,7 +64,14 @@ def load_agent(folder_or_file: Path) -> model.AgentConfig:
     agent = _read_agent(main, problems)
     problems.raise_if_any()
     return model.AgentConfig(
-        main.parent, agent.state, agent.collector, agent.outbox, agent.digest, agent.log_level, agent.maintenance
+        folder=main.parent,
+        state=agent.state,
+        collector=agent.collector,
+        outbox=agent.outbox,
+        digest=agent.digest,
+        log_level=agent.log_level,
+        maintenance=agent.maintenance,
+        metrics=agent.metrics,
     )
 
 
@@ -100,6 +109,7 @@ class _Agent:
     digest: str
     log_level: str
     maintenance: tuple[model.DailyWindow, ...]
+    metrics: model.MetricsConfig
 
 
 def _read_agent(main: Path, problems: Problems) -> _Agent:
@@ -108,7 +118,7 @@ def _read_agent(main: Path, problems: Problems) -> _Agent:
         problems.raise_if_any()
     top = Section(content or {}, main, "", problems)
     agent, collector, outbox = top.section("agent"), top.section("collector"), top.section("outbox")
-    log, seal = top.section("log"), top.section("seal")
+    log, seal, metrics = top.section("log"), top.section("seal"), top.section("metrics")
     room = model.OutboxConfig()
     read = _Agent(
         state=agent.path("state", required=True) or main.parent,
@@ -120,8 +130,9 @@ def _read_agent(main: Path, problems: Problems) -> _Agent:
         digest=seal.text("digest", "sm3", choices=model.DIGESTS),
         log_level=log.text("level", "info", choices=model.LOG_LEVELS),
         maintenance=agent.windows("maintenance"),
+        metrics=_read_metrics(metrics),
     )
-    for section in (agent, collector, outbox, log, seal, top):
+    for section in (agent, collector, outbox, log, seal, metrics, top):
         section.finish()
     return read
 
@@ -147,6 +158,32 @@ def _read_collector(section: Section) -> model.CollectorConfig:
         backoff_first=first,
         backoff_most=most,
     )
+
+
+def _read_metrics(section: Section) -> model.MetricsConfig:
+    listen = section.text("listen")
+    if not listen:
+        return model.MetricsConfig()
+    try:
+        host, _ = values.address(listen)
+    except ValueError as error:
+        section.refuse("listen", f"{listen!r}: {error}", 'Write `listen = "127.0.0.1:9464"`.')
+        return model.MetricsConfig()
+    if not _is_loopback(host):
+        section.refuse(
+            "listen",
+            f"{listen} is reached from other machines, and the metrics name the department's tables",
+            "Listen on 127.0.0.1. The centre has these figures from heartbeats; who must read them from another machine "
+            "puts a proxy in front that speaks TLS and asks who it is.",
+        )
+    return model.MetricsConfig(listen)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refuse_duplicates(sources: Sequence[model.SourceConfig], problems: Problems) -> None:

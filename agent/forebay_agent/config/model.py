@@ -146,6 +146,13 @@ class OutboxConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """`[metrics]`: where a Prometheus on this appliance may ask."""
+
+    listen: str = ""  # `host:port` on the loopback, empty: nowhere
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """`agent.toml` and `sources.d/*.toml`, validated as a whole."""
 
@@ -156,5 +163,6 @@ class AgentConfig:
     digest: str = "sm3"  # sm3, sha256
     log_level: str = "info"
     maintenance: tuple[DailyWindow, ...] = ()  # when nothing is captured
+    metrics: MetricsConfig = MetricsConfig()
     sources: tuple[SourceConfig, ...] = ()
     hash: str = field(default="", compare=False)  # SM3 over the files, in hexadecimal

@@ -9,21 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from functools import partial
 from typing import TypeAlias
 
 from forebay_agent import journal
-from forebay_agent.control import reading
-from forebay_agent.control.addressing import Workers, find
+from forebay_agent.control.addressing import Workers
 from forebay_agent.control.draining import Draining
-from forebay_agent.control.reading import Emit
-from forebay_agent.errors import AgentError, CommandUnknown, ConfigurationError, StreamPaused
-from forebay_agent.lane import Lane
+from forebay_agent.control.reading import Emit, Reading
+from forebay_agent.errors import AgentError, CommandUnknown, ConfigurationError
 from forebay_agent.outbox import Outbox
 from forebay_agent.policy import remedy_of
-from forebay_agent.source_worker import SourceWorker
 from forebay_agent.stream_state import Board
-from forebay_wire.v1 import batch_pb2, control_pb2
+from forebay_agent.verifying.reading import Readings
+from forebay_wire.v1 import control_pb2
 
 Handler: TypeAlias = Callable[[control_pb2.Command, Emit], control_pb2.CommandResult]
 """Carries a command out and returns the last part of its answer; `effect` says what it did. Parts before it go to `emit`.
@@ -36,12 +33,12 @@ class Commands:
     def __init__(
         self, outbox: Outbox, board: Board, workers: Workers, more: Mapping[str, Handler] | None = None
     ) -> None:
-        self._outbox = outbox
-        self._workers = workers
+        reading = Reading(outbox, workers, Readings())
         self._handlers: dict[str, Handler] = {
             "drain": Draining(outbox, board, workers),
-            "source_digest": self._source_digest,
-            "source_keys": self._source_keys,
+            "source_digest": reading.digest,
+            "source_keys": reading.keys,
+            "source_rows": reading.rows,
             **(more or {}),
         }
 
@@ -75,21 +72,6 @@ class Commands:
             journal.info("command done", command=command.command_id, effect=answer.effect)
         answer.done = True
         part(answer)
-
-    def _source_digest(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
-        worker, lane = self._to_be_read(command.source_digest.stream)
-        return worker.ask(partial(reading.source_digest, worker, lane, self._outbox)).result()
-
-    def _source_keys(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
-        worker, lane = self._to_be_read(command.source_keys.stream)
-        buckets = tuple(command.source_keys.buckets)
-        return worker.ask(partial(reading.source_keys, worker, lane, self._outbox, buckets, emit)).result()
-
-    def _to_be_read(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane]:
-        worker, lane = find(self._workers, stream)
-        if lane.paused:
-            raise StreamPaused(f"{lane.name} is not read: {lane.paused}")
-        return worker, lane
 
 
 def _failure(error: AgentError) -> control_pb2.CommandResult:

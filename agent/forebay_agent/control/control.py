@@ -16,7 +16,6 @@ from forebay_agent.approval.approvals import Approvals
 from forebay_agent.approval.exchange import Exchange
 from forebay_agent.approval.proposals import Proposals
 from forebay_agent.backoff import Backoff
-from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
 from forebay_agent.config.model import CollectorConfig
 from forebay_agent.control.beats import Beats
@@ -65,6 +64,8 @@ class Control:
         self._pulses = pulses
         self._clock = clock
         self._stopped = threading.Event()
+        self.heard_at_us = 0
+        """when the collector last acknowledged a heartbeat; 0: not yet"""
         self._instance = uuid.uuid4().hex
 
     def run(self) -> None:
@@ -77,7 +78,6 @@ class Control:
                 self._tick()
                 try:
                     self._reconnect_at = float("inf")
-                    turn += 1
                     self._come_in(turn, backoff)
                 except StateFolderUnusable:
                     raise
@@ -86,6 +86,7 @@ class Control:
                         journal.info("control waits", code=error.code, reason=error)
                     said = str(error)
                     self._stopped.wait(backoff.next())
+                turn += 1
         finally:
             self._pulses.end(PULSE)
 
@@ -121,22 +122,24 @@ class Control:
     def _connect(self, address: str, coming: Coming, backoff: Backoff) -> None:
         """Until stopped. Raises why it ended before."""
         own = coming.own
-        channel = open_channel(address, authority=own.authority, certificate=own.certificate, key=own.key)
+        line = self._entrance.channels.get(address, own)
+        failed = True
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         outgoing: queue.SimpleQueue[control_pb2.ControlRequest | None] = queue.SimpleQueue()
         outgoing.put(control_pb2.ControlRequest(hello=self._hello(own)))
-        call = control_pb2_grpc.ControlServiceStub(channel).Control(_until_none(outgoing))
+        call = control_pb2_grpc.ControlServiceStub(line.channel).Control(_until_none(outgoing))
         listener = threading.Thread(target=_listen, args=(call, events), name="control-answers", daemon=True)
         listener.start()
         try:
             error = self._talk(events, outgoing, coming, backoff)
             if error is not None:
                 raise explain(error, address, own.authority, own)
+            failed = False
         finally:
             outgoing.put(None)
             call.cancel()
             listener.join(5)
-            channel.close()
+            line.close(failed=failed)
 
     def _talk(
         self,
@@ -185,6 +188,7 @@ class Control:
                 exchange.take(event.approvals)
             elif kind == "heartbeat_ack":
                 self._beats.acknowledged(event.heartbeat_ack.number)
+                self.heard_at_us = self._clock.now_us()
             elif kind == "command":
                 self._commands.start(event.command, lambda part: outgoing.put(control_pb2.ControlRequest(result=part)))
         return None

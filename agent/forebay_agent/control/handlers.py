@@ -13,6 +13,7 @@ from forebay_agent.control.diagnostics import Diagnostics
 from forebay_agent.control.offering import Offering, Office
 from forebay_agent.control.pausing import Pausing
 from forebay_agent.control.reading import Emit
+from forebay_agent.control.repairing import Repairing
 from forebay_agent.control.resending import Resending
 from forebay_agent.control.retaking import Retaking
 from forebay_agent.outbox import Outbox
@@ -78,6 +79,7 @@ def handlers(agent: Agent, outbox: Outbox, clock: Clock) -> Mapping[str, Handler
         "pause": pausing.pause,
         "resume": pausing.resume,
         "take_snapshot": Retaking(outbox, agent.workers),
+        "repair_keys": Repairing(outbox, agent.workers),
         "resend": Resending(outbox, agent.workers, agent.again),
         "reload": reload,
         "offer": Offering(agent, outbox, agent.workers),

@@ -1,98 +1,173 @@
-"""Digests of a table as it is at its source, through the same transform as its stream (`forebay_wire.canonical`).
+"""SourceDigest, SourceKeys, SourceRows: a table as it is at its source, told in digests (`forebay_wire.canonical`).
 
-Runs as a job on the source's thread. After the table was read its stream is polled to its end, so that everything read
-is sealed at or below the seq that the answer names, save what the capture still waits for at the source.
+Read beside the capture (`verifying/reading.py`). After it was read its stream is polled to its end, so that everything
+read is sealed at or below the seq that the answer names, save what the capture still waits for at the source.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import Any, Final, cast
 
 import pyarrow as pa
 
-from forebay_agent.capture.plan import describe
-from forebay_agent.capture.source import RowRange
-from forebay_agent.capture.table import CapturedTable
-from forebay_agent.errors import AgentError, KeyMissing, NotApproved
+from forebay_agent.control.addressing import Workers, find
+from forebay_agent.errors import CommandUnfit, StreamPaused
 from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
 from forebay_agent.source_worker import SourceWorker
-from forebay_agent.transform import Transform
-from forebay_wire.canonical import TableDigest, bucket, canonical_rows, digests, key_text, select
-from forebay_wire.columns import Op
-from forebay_wire.v1 import control_pb2
+from forebay_agent.verifying.reading import Readings
+from forebay_wire.canonical import (
+    CELLS,
+    MOST_CELLS,
+    Digester,
+    canonical_rows,
+    column_digests,
+    in_cells,
+    row_digests,
+    select,
+)
+from forebay_wire.part import Part
+from forebay_wire.v1 import batch_pb2, control_pb2
 
 MOST_KEYS: Final = 10_000
+"""keys, and cells, of one message"""
+
 _POLL_SECONDS: Final = 60.0
+_AHEAD: Final = 2
+"""pieces that are read while one is digested"""
 
 Emit = Callable[[control_pb2.CommandResult], None]
 
 
-def source_digest(worker: SourceWorker, lane: Lane, outbox: Outbox) -> control_pb2.CommandResult:
-    """Answers rows and digest of every bucket. Raises what reading the table raises."""
-    table = TableDigest()
-    for keys, _, rows in _pieces(worker, lane):
-        table.add(keys, rows)
-    answer = _ending(worker, lane, outbox)
-    answer.rows = table.count
-    answer.effect = f"{lane.name}: read at its source, {table.count:,} rows"
-    answer.buckets.extend(
-        control_pb2.BucketDigest(bucket=number, rows=rows, digest=digest) for number, rows, digest in table
-    )
-    return answer
+class Reading:
+    """The handlers. Each raises StreamUnknown, StreamPaused, NotApproved, KeyMissing, OutsideWindow, CommandUnfit, and
+    what reading the table raises."""
 
+    def __init__(self, outbox: Outbox, workers: Workers, readings: Readings) -> None:
+        self._outbox = outbox
+        self._workers = workers
+        self._readings = readings
 
-def source_keys(
-    worker: SourceWorker, lane: Lane, outbox: Outbox, buckets: Collection[int], emit: Emit
-) -> control_pb2.CommandResult:
-    """Answers every key of these buckets with its row's digest, at most MOST_KEYS in one message."""
-    wanted = frozenset(buckets)
-    part = control_pb2.CommandResult()
-    count = 0
-    for keys, key_columns, rows in _pieces(worker, lane):
-        chosen = [number for number, key in enumerate(keys) if bucket(key) in wanted]
-        if not chosen:
-            continue
-        places = pa.array(chosen, pa.int64())
-        for text, number in zip(key_text([column.take(places) for column in key_columns]), chosen, strict=True):
-            part.keys.append(control_pb2.KeyDigest(key=text, digest=rows[number]))
-            count += 1
-            if len(part.keys) == MOST_KEYS:
+    def digest(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
+        """Answers rows and digest of every cell."""
+        asked = command.source_digest
+        worker, lane = self._to_be_read(asked.stream)
+        digester = Digester(_cells(asked.cells))
+        with (
+            self._readings.table(worker, lane, asked.rows_per_second) as table,
+            ThreadPoolExecutor(1, thread_name_prefix="digest") as beside,
+            closing(_generator(table.pieces(Part.from_proto(asked.part)))) as pieces,
+        ):
+            columns, key = table.columns, table.schema.key
+            under_way: list[Future[None]] = []
+            for rows in pieces:
+                if len(under_way) >= _AHEAD:
+                    under_way.pop(0).result()
+                under_way.append(beside.submit(digester.add, select(rows, key), select(rows, columns)))
+            for future in under_way:
+                future.result()
+            through = table.through
+        told = digester.table()
+        part = control_pb2.CommandResult()
+        for number, rows_of_cell, digest in told:
+            if len(part.buckets) == MOST_KEYS:
                 emit(part)
                 part = control_pb2.CommandResult()
-    answer = _ending(worker, lane, outbox)
-    answer.rows = count
-    answer.keys.extend(part.keys)
-    answer.effect = f"{lane.name}: read at its source, {count:,} keys told"
-    return answer
+            part.buckets.append(control_pb2.BucketDigest(bucket=number, rows=rows_of_cell, digest=digest))
+        answer = self._ending(worker, lane)
+        answer.buckets.extend(part.buckets)
+        answer.rows = told.count
+        answer.effect = f"{lane.name}: read at its source, {told.count:,} rows"
+        if through is not None:
+            answer.through = through
+        return answer
+
+    def keys(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
+        """Answers every key of these cells with its row's digest, at most MOST_KEYS in one message."""
+        asked = command.source_keys
+        worker, lane = self._to_be_read(asked.stream)
+        wanted = bytearray(_cells(asked.cells))
+        for number in asked.buckets:
+            if number >= len(wanted):
+                raise CommandUnfit(f"there is no cell {number} of {len(wanted)}")
+            wanted[number] = 1
+        telling = _Telling(emit)
+        with self._readings.table(worker, lane, asked.rows_per_second) as table:
+            for rows in table.pieces(Part.from_proto(asked.part)):
+                chosen = rows.take(in_cells(select(rows, table.schema.key), wanted))
+                telling.tell(chosen, table.schema.key, table.columns)
+        return telling.ended(
+            self._ending(worker, lane), f"{lane.name}: read at its source, {telling.count:,} keys told"
+        )
+
+    def rows(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
+        """Answers those of the keys that are there now, with their rows' digests."""
+        asked = command.source_rows
+        worker, lane = self._to_be_read(asked.stream)
+        telling = _Telling(emit)
+        with self._readings.table(worker, lane) as table:
+            telling.tell(table.at(list(asked.keys)), table.schema.key, table.columns, each_column=asked.columns)
+        effect = f"{lane.name}: looked up at its source, {telling.count:,} of {len(asked.keys):,} keys are there"
+        return telling.ended(self._ending(worker, lane), effect)
+
+    def _to_be_read(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane]:
+        worker, lane = find(self._workers, stream)
+        if lane.paused:
+            raise StreamPaused(f"{lane.name} is not read: {lane.paused}")
+        return worker, lane
+
+    def _ending(self, worker: SourceWorker, lane: Lane) -> control_pb2.CommandResult:
+        worker.ask(partial(worker.poll_through, lane, time.monotonic() + _POLL_SECONDS)).result()
+        record = self._outbox.stream(lane.name)
+        return control_pb2.CommandResult(epoch=record.epoch, seq=record.next_seq - 1)
 
 
-def _pieces(worker: SourceWorker, lane: Lane) -> Iterator[tuple[list[bytes], list[pa.Array], list[bytes]]]:
-    """The table in pieces: key digests, key columns, row digests. Raises NotApproved: digests tell of rows, too."""
-    if lane.unapproved:
-        raise NotApproved(f"{lane.name} is not read: {lane.unapproved}")
-    source = worker.session()
-    shape = describe(source, lane.table)
-    table = CapturedTable(source, shape, lambda: shape, lane.table, worker.config.batch_rows, time.monotonic)
-    transform = Transform(shape, lane.table)
-    schema = transform.schema
-    if not schema.key:
-        raise KeyMissing(f"{lane.name} has no key: its rows cannot be compared one by one")
-    columns = [field.name for field in schema.columns]
-    for piece, _ in table.pieces(RowRange(order=schema.key)):
-        worker.tick()
-        if worker.stopping:
-            raise AgentError("the source's thread is stopping")
-        if not piece.num_rows:
-            continue
-        rows = transform.apply(table.finished(piece, Op.READ.value, ""))
-        key_columns = select(rows, schema.key)
-        yield digests(canonical_rows(key_columns)), key_columns, digests(canonical_rows(select(rows, columns)))
+class _Telling:
+    """Keys with their digests, in messages of bounded size."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._part = control_pb2.CommandResult()
+        self.count = 0
+
+    def tell(
+        self, rows: pa.RecordBatch, key: tuple[str, ...], columns: list[str], *, each_column: bool = False
+    ) -> None:
+        if not rows.num_rows:
+            return
+        keys = canonical_rows(select(rows, key)).to_pylist()
+        values = select(rows, columns)
+        of_columns = [each.to_pylist() for each in column_digests(values)] if each_column else []
+        for place, (one, digest) in enumerate(zip(keys, row_digests(values).to_pylist(), strict=True)):
+            told = [
+                control_pb2.ColumnDigest(name=name, digest=each[place])
+                for name, each in zip(columns, of_columns, strict=bool(of_columns))
+            ]
+            if len(self._part.keys) == MOST_KEYS:
+                self._emit(self._part)
+                self._part = control_pb2.CommandResult()
+            self._part.keys.append(control_pb2.KeyDigest(key=one, digest=digest, columns=told))
+            self.count += 1
+
+    def ended(self, answer: control_pb2.CommandResult, effect: str) -> control_pb2.CommandResult:
+        answer.keys.extend(self._part.keys)
+        answer.rows = self.count
+        answer.effect = effect
+        return answer
 
 
-def _ending(worker: SourceWorker, lane: Lane, outbox: Outbox) -> control_pb2.CommandResult:
-    worker.poll_through(lane, time.monotonic() + _POLL_SECONDS)
-    record = outbox.stream(lane.name)
-    return control_pb2.CommandResult(epoch=record.epoch, seq=record.next_seq - 1)
+def _cells(asked: int) -> int:
+    """Raises CommandUnfit."""
+    cells = asked or CELLS
+    if cells > MOST_CELLS or cells & (cells - 1):
+        raise CommandUnfit(f"{cells} cells: must be a power of two, at most {MOST_CELLS}")
+    return cells
+
+
+def _generator(pieces: Iterator[pa.RecordBatch]) -> Any:
+    return cast(Any, pieces)

@@ -228,6 +228,10 @@ class LogPipeline:
         nothing = stream.captured.finished(empty(shape), "r", "")
         work.add(stream, Rows(shape, nothing, stream.checkpoint.snapshot, last_of_snapshot=True))
 
+    def handed_over(self) -> None:
+        """Returns when everything that was handed is in the outbox. Raises what the sealer's thread met."""
+        self._hand_over(all_of_it=True)
+
     def close(self) -> None:
         """Forgets what is in flight. Never raises."""
         reader, self._reader = self._reader, None

@@ -65,6 +65,8 @@ class Snapshots:
         """The log told this."""
         if isinstance(stream.copy, KeyedCopy):
             stream.copy.saw(rows)
+        if stream.reread is not None:
+            stream.reread.saw(rows.rows)
 
     def step(self) -> None:
         """Hands on what the log has passed, and reads the next part."""

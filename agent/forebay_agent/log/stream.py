@@ -15,6 +15,7 @@ import pyarrow as pa
 from forebay_agent import errors
 from forebay_agent.capture.captured import Checkpoint
 from forebay_agent.capture.chunks import KeyedCopy, WholeCopy
+from forebay_agent.capture.keys import KeysReading
 from forebay_agent.capture.log import LogTable
 from forebay_agent.capture.plan import is_selected
 from forebay_agent.capture.snapshot import SNAPSHOT
@@ -60,6 +61,7 @@ class LogStream:
     failed: AgentError | None = None
     carried: pa.RecordBatch | None = None  # the last row of a transaction that is not at its end
     carried_shape: TableShape | None = None
+    reread: KeysReading | None = None
     disagrees: tuple[str, TableShape] | None = None  # the database describes it otherwise, from this log checkpoint on
 
     @property
@@ -87,6 +89,7 @@ class LogStream:
 
     def leave_copy(self) -> None:
         """What was read of a snapshot and not handed on is of no more use."""
+        self.reread = None
         if self.copy is not None:
             self.copy.cancel()
             self.copy = None

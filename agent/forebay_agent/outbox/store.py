@@ -28,6 +28,7 @@ from forebay_agent.outbox.records import (
 from forebay_agent.outbox.requests import RangeRequest
 from forebay_agent.outbox.resetting import find, reset
 from forebay_agent.outbox.room import Room
+from forebay_agent.outbox.sealed import SealedCount
 from forebay_agent.outbox.space import Space
 from forebay_agent.outbox.transaction import Alone, Transaction
 from forebay_wire.digest import GENESIS
@@ -63,6 +64,7 @@ class Outbox:
         self._others_version = -1
         self._begun()
         self._arrived: set[int] = set()
+        self.sealed = SealedCount()
         self.on_arrival: Callable[[], None] | None = None
         """Called, by whichever thread, after a batch was put, a stream made or reset; see `arrivals`."""
 
@@ -309,6 +311,7 @@ class Outbox:
 
     def _kept(self, puts: Sequence[StreamPut], shown: Sequence[int], size: int) -> None:
         """After the commit. shown: StreamRecord.ids of streams in which readers see something new."""
+        self.sealed.add(puts)
         for put in puts:
             for schema in put.schemas:
                 self._schemas.add(schema.fingerprint)

@@ -1,4 +1,4 @@
-"""Hours: the daily windows in which batches may be sent. Health and commands have a connection of their own."""
+"""Hours: the daily windows in which batches may be sent. Health and commands go at any time."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from typing import Final
 from forebay_agent import journal
 from forebay_agent.approval.approvals import Approvals
 from forebay_agent.backoff import Backoff
-from forebay_agent.channel import open_channel
 from forebay_agent.clock import Clock
 from forebay_agent.config.model import CollectorConfig
 from forebay_agent.diagnosis import explain
@@ -148,9 +147,10 @@ class Uplink:
 
     def _connect(self, address: str, coming: Coming) -> tuple[bool, AgentError | None]:
         own = coming.own
-        channel = open_channel(address, authority=own.authority, certificate=own.certificate, key=own.key)
+        line = self._entrance.channels.get(address, own)
+        failed = True
         session = Session(
-            channel,
+            line.channel,
             self._outbox,
             self._verdicts,
             self._clock,
@@ -166,6 +166,7 @@ class Uplink:
         try:
             error = session.run(lambda: self._stopped.is_set() or self._anew.is_set())
             if error is None:
+                failed = False
                 return session.progress, None
             return session.progress, explain(error, address, own.authority, own)
         except (OutboxDamaged, StateFolderUnusable):
@@ -174,7 +175,7 @@ class Uplink:
             return session.progress, failure
         finally:
             self._session = None
-            channel.close()
+            line.close(failed=failed)
 
     def _look(self, address: str, coming: Coming) -> None:
         self._tick()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -15,7 +16,11 @@ _log = logging.getLogger(__name__)
 
 
 class Retention:
-    def __init__(self, archive: Archive, ledger: Ledger, kept: timedelta) -> None:
+    def __init__(
+        self, archive: Archive, ledger: Ledger, kept: timedelta, count: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """count: hears how many bytes each step removed."""
+        self._count = count
         self._archive = archive
         self._ledger = ledger
         self._kept = kept
@@ -35,5 +40,7 @@ class Retention:
             _log.warning("retention waits code=%s reason=%s", error.code, error)
             return False
         if over:
-            _log.info("retention removed batches=%d bytes=%d", len(over), sum(batch.bytes for batch in over))
+            size = sum(batch.bytes for batch in over)
+            self._count(size)
+            _log.info("retention removed batches=%d bytes=%d", len(over), size)
         return len(over) == AT_ONCE

@@ -26,6 +26,7 @@ from forebay_collector.console.live import TICK_S, Streams
 from forebay_collector.console.pages import (
     account,
     agent,
+    alerts,
     approvals,
     audit,
     batches,
@@ -61,7 +62,8 @@ def make_app(
 ) -> Starlette:
     """tick_s: how often an open page is looked at anew. beside: what else is served.
 
-    Raises ConfigurationError. `app.state.stop()` ends its event streams and what it reads ahead, so that a server can stop.
+    Raises ConfigurationError. `app.state.stop()` ends its event streams and what it reads ahead, so that a server can stop;
+    `app.state.warm()` makes the first page that people see quick.
     """
     open_streams = Streams(tick_s)
     console = Console.over(ledger, settings, archive, open_platform, version=__version__)
@@ -77,6 +79,7 @@ def make_app(
         console.stop()
 
     app.state.stop = stop
+    app.state.warm = lambda: at.warm(fleet.fleet)
     return app
 
 
@@ -111,6 +114,10 @@ def _routes(at: Endpoints) -> list[BaseRoute]:
         get(f"/sample/{_STREAM}", at.page(streams.sample)),
         get("/batches", at.page(batches.listing)),
         get(f"/batch/{{epoch:int}}/{{seq:int}}/{_STREAM}", at.page(batches.batch)),
+        get("/alerts", at.page(alerts.alerts)),
+        post("/alerts", at.deed(alerts.acknowledge)),
+        post("/alerts/windows", at.deed(alerts.open_window)),
+        post("/alerts/windows/close", at.deed(alerts.close_window)),
         get("/quarantine", at.page(quarantine.held)),
         post("/quarantine", at.deed(quarantine.decide)),
         get("/approvals", at.page(approvals.proposals)),

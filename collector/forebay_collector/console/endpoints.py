@@ -21,10 +21,11 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 
 from forebay_collector.console import cookies
 from forebay_collector.console.answers import Done, Page, Redirect
+from forebay_collector.console.language import LANGUAGES, words_of
 from forebay_collector.console.live import Streams, digest
 from forebay_collector.console.protection import FORM_FIELD, form_is_ours
 from forebay_collector.console.rendering import render
-from forebay_collector.console.visit import Console, Visit, language_of
+from forebay_collector.console.visit import EVERYBODY, Console, Visit, language_of
 from forebay_collector.errors import (
     ArchiveUnavailable,
     CollectorError,
@@ -74,6 +75,25 @@ class Endpoints:
         self.console = console
         self._streams = streams
         self._strangers = Pace(_STRANGERS_PER_S, _STRANGERS_BURST)
+
+    def warm(self, show: Show) -> None:
+        """Makes a page for nobody in every language: what its first visitor would wait for is compiled and read by then."""
+        scope = {"type": "http", "method": "GET", "scheme": "http", "path": "/", "query_string": b"", "headers": []}
+        request = Request({**scope, "server": ("127.0.0.1", 80)})
+        for language in LANGUAGES:
+            visit = Visit(
+                self.console,
+                request,
+                EVERYBODY,
+                "",
+                words_of(language),
+                cookies.theme(request),
+                request.query_params,
+                FormData(),
+            )
+            page = show(visit)
+            if isinstance(page, Page):
+                render(page, visit)
 
     def page(self, show: Show, *, everybody: bool = False) -> Endpoint:
         """everybody: also for whoever is not logged in."""

@@ -1,7 +1,8 @@
 """Fresh: one thing that takes long to read, read ahead while people look at it.
 
-Whoever asks gets the newest reading at once. It is at most one period old, and the time that a reading takes; when nobody
-has asked for a while the reading ends, and the next who asks waits for one.
+Whoever asks gets the newest reading at once. It is at most one period old, and the time that a reading takes; a reading that
+takes long has a longer period, so that it takes no more than a share of the process. When nobody has asked for a while it is
+read as seldom as it may be, so that the next who asks does not wait either.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from forebay_collector.errors import CollectorError
+from forebay_collector.memory import give_back
 
 ASKED_WITHIN_S: Final = 30.0
 _TOO_OLD: Final = 5
+"""periods"""
+_RESTING: Final = 3.5
+"""periods"""
+_SHARE: Final = 0.1
+"""of the time, at most, goes into reading ahead, as long as that leaves the reading fresh enough"""
 _log = logging.getLogger("forebay.console")
 T = TypeVar("T")
 
@@ -65,18 +72,23 @@ class Fresh(Generic[T]):
                 self._thread.start()
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._every_s):
-            with self._changed:
-                if self._clock() - self._asked > ASKED_WITHIN_S:
-                    self._thread = None
-                    return
+        pause_s = self._every_s
+        while not self._stopped.wait(pause_s):
+            began = self._clock()
             try:
                 with self._reading:
+                    if began - self._asked > ASKED_WITHIN_S:
+                        self._value = None  # nobody looks: two readings at a time would be memory for nothing
                     self._read_now()
+                give_back()
             except CollectorError as error:
                 _log.warning("the fleet cannot be read code=%s reason=%s", error.code, error)
             except Exception:
                 _log.exception("the fleet cannot be read")
+            took_s = self._clock() - began
+            resting_s = self._every_s * _RESTING
+            asked = self._clock() - self._asked <= ASKED_WITHIN_S
+            pause_s = min(max(self._every_s, took_s / _SHARE - took_s), resting_s) if asked else resting_s
 
     def _read_now(self) -> tuple[T, float]:
         began = self._clock()

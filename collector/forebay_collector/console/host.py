@@ -1,18 +1,26 @@
-"""The console within a process: its server, and the comparisons that people ask for on it."""
+"""The console and the API within a process: their server, and the comparisons that people and programs ask for."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from starlette.routing import BaseRoute
+
+from forebay_collector.api.operation import Works
+from forebay_collector.api.serving import routes
 from forebay_collector.archive import Archive
 from forebay_collector.console.app import make_app
 from forebay_collector.console.server import ConsoleServer
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
-from forebay_collector.service.verification import Verifier
+from forebay_collector.service.background import Background
+from forebay_collector.service.verifier import Verifier
 from forebay_collector.settings import Settings
 from forebay_collector.workers import Died
+
+_log = logging.getLogger("forebay.console")
 
 
 class Once:
@@ -40,12 +48,20 @@ class ConsoleHost:
     """Opens the console's address at once and serves from `start` to `stop`."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, archive: Archive, open_platform: Callable[[], Platform], died: Died
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        archive: Archive,
+        open_platform: Callable[[], Platform],
+        died: Died,
+        beside: Sequence[BaseRoute] = (),
     ) -> None:
-        """Raises AddressUnusable, ConfigurationError."""
+        """beside: what else is served at its address. Raises AddressUnusable, ConfigurationError."""
         self._server = ConsoleServer(settings, died)
-        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform)
-        self._verifier = Verifier(ledger, open_platform, on_death=died)
+        api = routes(Works(ledger, settings, archive, open_platform))
+        self._app = make_app(ledger, settings, archive=archive, open_platform=open_platform, beside=[*api, *beside])
+        background = Background(ledger, open_platform, settings.verify)
+        self._verifier = Verifier(ledger, open_platform, on_death=died, background=background.step)
 
     @property
     def address(self) -> str:
@@ -54,6 +70,10 @@ class ConsoleHost:
 
     def start(self) -> None:
         """Raises AddressUnusable."""
+        try:
+            self._app.state.warm()
+        except Exception as error:  # whoever comes first hears of it
+            _log.warning("the console's first page is not ready made reason=%s", error)
         self._verifier.start()
         self._server.start(self._app)
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from forebay_collector.api.problems import response_of
+from forebay_collector.errors import RequestTooLong
 from forebay_collector.service.sessions import form_token_fits
 
 POLICY: Final = (
@@ -57,7 +59,8 @@ class Protected:
 
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MOST_BYTES:
-            await _too_long(sending)
+            refused = response_of(RequestTooLong(f"a request has at most {MOST_BYTES} bytes"))
+            await refused(scope, receive, sending)
             return
         await self._app(scope, _Bounded(receive), sending)
 
@@ -80,11 +83,6 @@ class _Bounded:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         return message if self._left >= 0 else {"type": "http.disconnect"}
-
-
-async def _too_long(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
 
 
 def from_here(request: Request) -> bool:

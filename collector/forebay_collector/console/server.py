@@ -1,4 +1,7 @@
-"""The console's server: uvicorn in a thread of its own, on an address that is opened before anything else starts."""
+"""A web server: uvicorn in a thread of its own, on an address that is opened before anything else starts.
+
+It is the console's, or that of another section of collector.toml with `listen`, `certificate` and `key`.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,34 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
 
 from forebay_collector.errors import AddressUnusable, ConfigurationError
 from forebay_collector.identity.authority import host_of
-from forebay_collector.settings import Settings
+from forebay_collector.settings import ConsoleSettings, MetricsSettings, Settings
 
 Died = Callable[[str, BaseException], None]
 _BACKLOG: Final = 512
 _START_S: Final = 30.0
 _STOP_S: Final = 10.0
+Section: TypeAlias = Literal["console", "metrics"]
 _LOOPBACK: Final = ("localhost", "::1")
 _log = logging.getLogger("forebay.console")
 
 
 class ConsoleServer:
-    """Serves one application. `died` hears of a server that ended by itself."""
+    """Serves one application. `died` hears of a server that ended by itself. section: of the settings, says where."""
 
-    def __init__(self, settings: Settings, died: Died) -> None:
+    def __init__(self, settings: Settings, died: Died, section: Section = "console") -> None:
         """Opens the address. Raises ConfigurationError, AddressUnusable."""
+        place: ConsoleSettings | MetricsSettings = getattr(settings, section)
         self._died = died
-        self._tls = _tls(settings)
-        self._socket = _listen(settings.console.listen)
+        self._section = section
+        self._tls = _tls(settings, section, place)
+        self._socket = _listen(section, place.listen)
         self._server: uvicorn.Server | None = None
         self._app: Starlette | None = None
         self._thread: threading.Thread | None = None
@@ -67,14 +73,14 @@ class ConsoleServer:
         config.load()
         config.ssl = self._tls
         self._app, self._server = app, uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="console", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._section, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + _START_S
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise AddressUnusable(f"the console at {self.address} does not start")
+                raise AddressUnusable(f"the {self._section} at {self.address} does not start")
             time.sleep(0.01)
-        _log.info("console ready address=%s", self.address)
+        _log.info("%s ready address=%s", self._section, self.address)
 
     def stop(self) -> None:
         """Ends the open pages and the answers under way."""
@@ -92,18 +98,19 @@ class ConsoleServer:
         try:
             asyncio.run(self._server.serve(sockets=[self._socket]))
         except BaseException as error:
-            self._died("console", error)
+            self._died(self._section, error)
             return
         if not self._stopping:
-            self._died("console", RuntimeError("the server ended"))
+            self._died(self._section, RuntimeError("the server ended"))
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(section: Section, address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        # named as TCP, so that asyncio sends what is small at once: else each answer waits 40 ms for the one before it
+        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             opened.bind((host, int(port)))
@@ -114,35 +121,40 @@ def _listen(address: str) -> socket.socket:
             raise
     except OSError as error:
         raise AddressUnusable(
-            f"the console cannot listen on {address}: {error.strerror}",
-            remedy="Choose a free address with `listen` of `[console]` in collector.toml.",
+            f"the {section} cannot listen on {address}: {error.strerror}",
+            remedy=f"Choose a free address with `listen` of `[{section}]` in collector.toml.",
         ) from None
     return opened
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """None: without TLS, which is for browsers on this machine only. Raises ConfigurationError."""
-    console, file = settings.console, str(settings.data.settings)
-    if bool(console.certificate) != bool(console.key):
+def is_loopback(address: str) -> bool:
+    """Whether only this machine reaches it."""
+    host = host_of(address) if address else ""
+    return host in _LOOPBACK or host.startswith("127.")
+
+
+def _tls(settings: Settings, section: Section, place: ConsoleSettings | MetricsSettings) -> ssl.SSLContext | None:
+    """None: without TLS, which is for this machine only. Raises ConfigurationError."""
+    file = str(settings.data.settings)
+    if bool(place.certificate) != bool(place.key):
         raise ConfigurationError(
-            "a certificate and its key go together", file=file, key="console", remedy="Name both, or neither."
+            "a certificate and its key go together", file=file, key=section, remedy="Name both, or neither."
         )
-    if not console.certificate:
-        host = host_of(console.listen)
-        if not (host in _LOOPBACK or host.startswith("127.")):
+    if not place.certificate:
+        if not is_loopback(place.listen):
             raise ConfigurationError(
-                f"{console.listen} is reached from other machines, and has no certificate",
+                f"{place.listen} is reached from other machines, and has no certificate",
                 file=file,
-                key="console.listen",
+                key=f"{section}.listen",
                 remedy="Name `certificate` and `key`, or listen on 127.0.0.1 behind a proxy that speaks TLS.",
             )
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(settings.folder / console.certificate, settings.folder / console.key)
+        context.load_cert_chain(settings.folder / place.certificate, settings.folder / place.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
-            f"certificate or key cannot be used: {error.strerror or type(error).__name__}", file=file, key="console"
+            f"certificate or key cannot be used: {error.strerror or type(error).__name__}", file=file, key=section
         ) from None
     return context

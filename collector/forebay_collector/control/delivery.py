@@ -4,7 +4,7 @@ commands      4 times a second   waiting -> sent
 approvals     once a second      to whom they changed
 roll-outs     once a second      offers are carried as commands, trials judged
 admission     every RECHECK_S    one query for all connections: a revoked agent's ends
-upkeep        every half minute  what nobody took expires, old answers, samples and places are deleted
+upkeep        every half minute  what nobody took expires, old answers, samples and places are deleted; memory goes back
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from forebay_collector.control.approving import Approving
 from forebay_collector.control.connection import ENDED, Connection
 from forebay_collector.control.rollout import Rollouts
 from forebay_collector.errors import AgentUnreachable, CollectorError, LedgerUnavailable
-from forebay_collector.identity.admission import RECHECK_S, find_agent
+from forebay_collector.identity.admission import RECHECK_S, end_refused
 from forebay_collector.ledger import Ledger, places
+from forebay_collector.memory import give_back
 from forebay_wire.v1 import control_pb2
 
 COMMANDS_S: Final = 0.25
@@ -108,25 +109,16 @@ class Delivery:
 
     async def admission(self) -> None:
         """Ends the connections of agents that may not go on, or that came in again elsewhere."""
-        if not self._connections:
-            return
-        known = await asyncio.to_thread(self._ledger.agents.standing)
-        now = self._ledger.database.clock()
+        known = await end_refused(self._connections.values(), self._ledger)
         for connection in list(self._connections.values()):
-            who, agent = connection.identity, known.get(connection.agent)
-            good = agent is not None and (agent.department, agent.serial, agent.revoked_at) == (
-                who.department,
-                who.serial,
-                0,
-            )
-            if not good or who.expires_at <= now:
-                await self._decide(connection)
-            elif agent is not None and agent.instance != connection.instance:
+            agent = known.get(connection.agent)
+            if agent is not None and agent.instance != connection.instance:
                 await connection.replace()
 
     async def upkeep(self) -> None:
         """Raises LedgerUnavailable, LedgerDamaged."""
         await asyncio.to_thread(self._ledger.commands.expire)
+        await asyncio.to_thread(give_back)
         if self._upkeeps % _TIDY_EVERY == 0:
             await asyncio.to_thread(self._tidy)
         self._upkeeps += 1
@@ -137,14 +129,6 @@ class Delivery:
         self._ledger.history.expire(now - self._history // _US)
         with self._ledger.database.write() as connection:
             places.forget(connection, now)
-
-    async def _decide(self, connection: Connection) -> None:
-        try:
-            await asyncio.to_thread(find_agent, self._ledger, connection.identity)
-        except LedgerUnavailable:
-            raise
-        except CollectorError as error:
-            await connection.refuse(error, self._ledger)
 
     def _start(self, connection: Connection, sending: Any) -> None:
         """Sends beside the others: one agent that does not take its messages holds up nobody."""

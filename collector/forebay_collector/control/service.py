@@ -69,20 +69,19 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def Control(  # type: ignore[override] # noqa: N802 - gRPC's name; reads and writes by its context
         self, _requests: Any, context: Context
     ) -> None:
-        agent = await admit(context, self._ledger)
+        # what the ledger says of the agent is not kept: it is long, and the call may last for months
+        await admit(context, self._ledger)
         connection = Connection(context, identity_of(context))
         try:
-            hello = await self._hello(connection, agent.department, host_of_peer(context))
-            if hello is None:
+            if not await self._come_in(connection, host_of_peer(context)):
                 return
-            self._enter(connection, hello)
             await self._welcome(connection)
             while (request := await connection.read()) is not None:
                 await self._take(connection, request)
         except CollectorError as error:
             await refuse(context, error, self._ledger)
         except ENDED as ended:
-            _LOG.debug("call ended agent=%s reason=%s", agent.name, type(ended).__name__)
+            _LOG.debug("call ended agent=%s reason=%s", connection.agent, type(ended).__name__)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the agent does not take what is sent to it")
         finally:
@@ -96,11 +95,11 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         """Writes what is not yet in the ledger. Never raises."""
         await self._recorder.close()
 
-    async def _hello(self, connection: Connection, department: str, peer: str) -> control_pb2.AgentHello | None:
-        """The first message, checked and in the ledger; None: there was none. Raises IdentityRefused, the ledger's errors."""
+    async def _come_in(self, connection: Connection, peer: str) -> bool:
+        """The first message, checked and in the ledger; False: there was none. Raises IdentityRefused, the ledger's errors."""
         first = await connection.read()
         if first is None:
-            return None
+            return False
         if first.WhichOneof("kind") != "hello":
             raise IdentityRefused("the first message is not a hello")
         hello = first.hello
@@ -110,7 +109,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         place = Place(connection.agent, connection.instance, heartbeat.text(hello.hostname)[:_TEXT], peer[:_TEXT])
         entry = Hello(place, heartbeat.text(hello.version)[:_TEXT], self._heartbeat_ms, connection.since)
         await self._recorder.record(lambda: entry)
-        return hello
+        self._enter(connection, hello)
+        return True
 
     def _enter(self, connection: Connection, hello: control_pb2.AgentHello) -> None:
         before = self._connections.get(connection.agent)

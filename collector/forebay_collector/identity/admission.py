@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final, NoReturn, TypeAlias
+from collections.abc import Collection
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import grpc
 from cryptography import x509
@@ -18,6 +19,7 @@ from forebay_collector.identity import alarms
 from forebay_collector.identity.handshakes import address_of
 from forebay_collector.identity.names import Identity
 from forebay_collector.ledger import AgentRecord, Ledger
+from forebay_collector.ledger.agents import Standing
 from forebay_collector.ledger.certificates import Ended
 
 RECHECK_S: Final = 5.0
@@ -87,14 +89,32 @@ async def admit(context: Context, ledger: Ledger) -> AgentRecord:
         await refuse(context, error, ledger)
 
 
-async def keep_admitted(context: Context, ledger: Ledger) -> NoReturn:
-    """Runs beside an open call and ends it when its agent may not go on: it is revoked, or has another certificate."""
-    while True:
-        await asyncio.sleep(RECHECK_S)
-        try:
-            await asyncio.to_thread(find_agent, ledger, identity_of(context))
-        except CollectorError as error:
-            await refuse(context, error, ledger, admitted=True)
+class Call(Protocol):
+    """An open call: whose it is, and how it is ended."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    async def refuse(self, error: CollectorError, ledger: Ledger) -> None:
+        """Ends the call. Never raises."""
+
+
+async def end_refused(calls: Collection[Call], ledger: Ledger) -> dict[str, Standing]:
+    """Ends those open calls whose agents may not go on: revoked, given another certificate, or the certificate is over. One
+    query for all of them; -> what it said, by agent. Raises LedgerUnavailable, LedgerDamaged."""
+    if not calls:
+        return {}
+    known = await asyncio.to_thread(ledger.agents.standing)
+    now = ledger.database.clock()
+    for call in list(calls):
+        who, agent = call.identity, known.get(call.identity.agent)
+        same = agent is not None and (agent.department, agent.serial) == (who.department, who.serial)
+        if agent is None or not same or agent.revoked_at or who.expires_at <= now:
+            try:
+                await asyncio.to_thread(find_agent, ledger, who)
+            except IdentityRefused as error:
+                await call.refuse(error, ledger)
+    return known
 
 
 async def refuse(

@@ -159,11 +159,18 @@ class CallsSeen(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpc ships 
 
     def __init__(self, handshakes: Handshakes) -> None:
         self._handshakes = handshakes
+        self._seen: dict[str, Any] = {}  # each method's handler, made once: every open call would keep one of its own
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        handler = await continuation(details)
-        if handler is None:
-            return None
+        made = self._seen.get(details.method)
+        if made is None:
+            handler = await continuation(details)
+            if handler is None:
+                return None
+            made = self._seen[details.method] = self._seeing(handler)
+        return made
+
+    def _seeing(self, handler: Any) -> Any:
         how: Mapping[str, Any] = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,

@@ -53,6 +53,13 @@ class ApiTokens:
                 )
         return _to_record(row)
 
+    def by_secret(self, secret_sha256: bytes) -> ApiTokenRecord | None:
+        """The token, also when it may not be used any more."""
+        query = select(*_COLUMNS).where(tables.api_token.c.secret_sha256 == secret_sha256)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _to_record(row)
+
     def listing(self, account: str = "") -> list[ApiTokenRecord]:
         """Newest first; revoked and expired ones too."""
         query = select(*_COLUMNS).order_by(tables.api_token.c.id.desc())

@@ -19,7 +19,19 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 from google.protobuf import json_format
-from sqlalchemy import Boolean, ColumnElement, Connection, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from forebay_collector.ledger import audit
 from forebay_collector.ledger.database import Database
@@ -128,9 +140,14 @@ class Commands:
             row = connection.execute(select(command).where(command.c.id == number)).mappings().one_or_none()
         return None if row is None else _to_record(row)
 
-    def listing(self, agents: Collection[str] | None, limit: int = 100) -> list[CommandRecord]:
-        """Newest first; None: of all agents."""
+    def listing(
+        self, agents: Collection[str] | None, limit: int = 100, before: tuple[int, str] | None = None
+    ) -> list[CommandRecord]:
+        """Newest first; None: of all agents. before: (created_at, id) of the last of the page before."""
         query = select(command).order_by(command.c.created_at.desc(), command.c.id).limit(limit)
+        if before is not None:
+            at, number = before
+            query = query.where(or_(command.c.created_at < at, and_(command.c.created_at == at, command.c.id > number)))
         if agents is not None:
             query = query.where(command.c.agent.in_(agents))
         with self._database.read() as connection:

@@ -93,7 +93,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-32000",
+        "cache_size=-4000",
     ):
         connection.execute(f"PRAGMA {setting}").close()
 

@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL, make_url
 
 from forebay_collector.ledger.accounts import Accounts
 from forebay_collector.ledger.agents import Agents
+from forebay_collector.ledger.alerts import Alerts
 from forebay_collector.ledger.api_tokens import ApiTokens
 from forebay_collector.ledger.approvals import Approvals
 from forebay_collector.ledger.audit import Audit
@@ -17,13 +18,18 @@ from forebay_collector.ledger.batches import Batches
 from forebay_collector.ledger.canaries import Canaries
 from forebay_collector.ledger.certificates import Certificates
 from forebay_collector.ledger.commands import Commands
+from forebay_collector.ledger.coverage import Coverage
 from forebay_collector.ledger.database import Database, now_us
+from forebay_collector.ledger.digests import Digests
 from forebay_collector.ledger.heartbeats import Heartbeats
 from forebay_collector.ledger.history import History
+from forebay_collector.ledger.maintenance import Maintenance
 from forebay_collector.ledger.migrate import migrate
+from forebay_collector.ledger.notifications import Notifications
 from forebay_collector.ledger.offers import Offers
 from forebay_collector.ledger.quarantine import Quarantine
 from forebay_collector.ledger.refusals import Refusals
+from forebay_collector.ledger.repairs import Repairs
 from forebay_collector.ledger.schemas import Schemas
 from forebay_collector.ledger.sessions import Sessions
 from forebay_collector.ledger.streams import Streams
@@ -55,6 +61,12 @@ class Ledger:
         self.audit = Audit(database)
         self.refusals = Refusals(database)
         self.verifications = Verifications(database)
+        self.digests = Digests(database)
+        self.repairs = Repairs(database)
+        self.coverage = Coverage(database)
+        self.alerts = Alerts(database)
+        self.notifications = Notifications(database)
+        self.maintenance = Maintenance(database)
         self.accounts = Accounts(database)
         self.sessions = Sessions(database)
         self.api_tokens = ApiTokens(database)

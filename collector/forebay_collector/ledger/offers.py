@@ -238,9 +238,11 @@ class Offers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rollouts(self, *, only_open: bool = False, limit: int = 100) -> list[RolloutRecord]:
-        """Newest first."""
+    def rollouts(self, *, only_open: bool = False, limit: int = 100, before: int | None = None) -> list[RolloutRecord]:
+        """Newest first; before: only those with a smaller id."""
         query = select(tables.rollout).order_by(_ROLLOUT.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(_ROLLOUT.id < before)
         if only_open:
             query = query.where(_NOT_ENDED)
         with self._database.read() as connection:

@@ -1,4 +1,4 @@
-"""Retention of the audit: entries leave when their time is over, oldest first, and the chain's anchor stays."""
+"""Retention: of the audit, whose entries leave oldest first while the chain's anchor stays; and, for as long, of alerts."""
 
 from __future__ import annotations
 
@@ -32,4 +32,26 @@ class AuditRetention:
             _log.warning("retention of the audit waits code=%s reason=%s", error.code, error)
             return False
         _log.info("retention of the audit removed entries=%d", removed)
+        return False
+
+
+class AlertRetention:
+    """Alerts that are over, their notifications and maintenance windows stay for as long as the audit's entries."""
+
+    def __init__(self, ledger: Ledger, kept: timedelta) -> None:
+        self._ledger = ledger
+        self._kept = kept
+
+    def step(self) -> bool:
+        """Removes what is over. Trouble is logged: the next step tries again."""
+        before = self._ledger.database.clock() - self._kept // timedelta(microseconds=1)
+        try:
+            self._ledger.notifications.expire(before)
+            removed = self._ledger.alerts.expire(before)
+            self._ledger.maintenance.expire(before)
+        except CollectorError as error:
+            _log.warning("retention of alerts waits code=%s reason=%s", error.code, error)
+            return False
+        if removed:
+            _log.info("retention of alerts removed alerts=%d", removed)
         return False

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, insert, select
 
 from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
-from forebay_collector.ledger.streams import named, need_id
+from forebay_collector.ledger.streams import named, need_id, need_ids
 from forebay_wire.stream import StreamName
+
+_AT_ONCE: Final = 500
+
+
+class NewSchema(NamedTuple):
+    """content: the serialised Arrow schema. agent: whose it is when the stream is new."""
+
+    stream: StreamName
+    fingerprint: bytes
+    content: bytes
+    agent: str
 
 
 class Schemas:
@@ -18,13 +30,31 @@ class Schemas:
 
     def put_schema(self, name: StreamName, fingerprint: bytes, content: bytes, *, agent: str) -> None:
         """Keeps a serialised Arrow schema; once it is there, again is nothing."""
+        self.put_schemas([NewSchema(name, fingerprint, content, agent)])
+
+    def put_schemas(self, new: Iterable[NewSchema]) -> None:
+        """As `put_schema`, of many in one transaction."""
+        schema = tables.schema.c
+        new = list(new)
         with self._database.write() as connection:
-            stream_id = need_id(connection, name, agent)
-            schema = tables.schema.c
-            known = select(schema.stream_id).where(schema.stream_id == stream_id, schema.fingerprint == fingerprint)
-            if connection.execute(known).first() is None:
-                values = {"stream_id": stream_id, "fingerprint": fingerprint, "content": content}
-                connection.execute(insert(tables.schema).values(**values, received_at=self._database.clock()))
+            ids = need_ids(connection, {one.stream: one.agent for one in new})
+            at = self._database.clock()
+            rows = {
+                (ids[one.stream], one.fingerprint): {
+                    "stream_id": ids[one.stream],
+                    "fingerprint": one.fingerprint,
+                    "content": one.content,
+                    "received_at": at,
+                }
+                for one in new
+            }
+            wanted = list(ids.values())
+            for first in range(0, len(wanted), _AT_ONCE):
+                some = schema.stream_id.in_(wanted[first : first + _AT_ONCE])
+                for known in connection.execute(select(schema.stream_id, schema.fingerprint).where(some)):
+                    rows.pop((known[0], known[1]), None)
+            if rows:
+                connection.execute(insert(tables.schema), list(rows.values()))
 
     def schema(self, name: StreamName, fingerprint: bytes) -> bytes | None:
         """The serialised Arrow schema with this fingerprint."""

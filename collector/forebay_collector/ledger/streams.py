@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,7 @@ _NEW = {
     "held_epoch": 0,
     "held_seq": 0,
 }
+_AT_ONCE = 300
 NO_HOLD = {name: value for name, value in _NEW.items() if name.startswith("held_")}
 
 
@@ -60,6 +61,31 @@ def need_id(connection: Connection, name: StreamName, agent: str) -> int:
         insert(tables.stream).values(**values, **_NEW).returning(tables.stream.c.id)
     ).scalar_one()
     return made
+
+
+def need_ids(connection: Connection, agents: Mapping[StreamName, str]) -> dict[StreamName, int]:
+    """As `need_id`, of many: stream -> the agent whose it is when it is new."""
+    found = _ids(connection, agents)
+    new = [
+        {"department": name.department, "source": name.source, "table_name": name.table, "agent": agent, **_NEW}
+        for name, agent in agents.items()
+        if name not in found
+    ]
+    if new:
+        connection.execute(insert(tables.stream), new)
+        found = _ids(connection, agents)
+    return found
+
+
+def _ids(connection: Connection, names: Iterable[StreamName]) -> dict[StreamName, int]:
+    stream = tables.stream.c
+    wanted = [(name.department, name.source, name.table) for name in names]
+    found: dict[StreamName, int] = {}
+    for first in range(0, len(wanted), _AT_ONCE):
+        query = select(stream.department, stream.source, stream.table_name, stream.id)
+        some = tuple_(stream.department, stream.source, stream.table_name).in_(wanted[first : first + _AT_ONCE])
+        found |= {_name(*row[:3]): row[3] for row in connection.execute(query.where(some))}
+    return found
 
 
 # a name is checked once, not with every listing of thousands
@@ -126,19 +152,19 @@ class Streams:
             stream.department, stream.source, stream.table_name, stream.loaded_epoch, stream.loaded_seq
         ).where(stream.loaded_epoch > 0)
         with self._database.read() as connection:
-            return {StreamName(*row[:3]): (row[3], row[4]) for row in connection.execute(query)}
+            return {_name(*row[:3]): (row[3], row[4]) for row in connection.execute(query)}
 
-    def waiting(self) -> list[StreamRecord]:
+    def waiting(self) -> list[StreamName]:
         """Streams with durable batches beyond their loaded mark that nothing holds, in order of name."""
         stream = tables.stream.c
         query = (
-            select(tables.stream)
+            select(stream.department, stream.source, stream.table_name)
             .where(stream.held_at == 0, stream.epoch > 0)
             .where(tuple_(stream.epoch, stream.durable_seq) > tuple_(stream.loaded_epoch, stream.loaded_seq))
             .order_by(stream.department, stream.source, stream.table_name)
         )
         with self._database.read() as connection:
-            return [to_record(row) for row in connection.execute(query).mappings().all()]
+            return [_name(*row) for row in connection.execute(query)]
 
 
 def advance_loaded(connection: Connection, stream_id: int, epoch: int, seq: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from forebay_collector.ledger import account_tables  # noqa: F401  makes METADATA whole
+from forebay_collector.ledger import account_tables, alert_tables, verify_tables  # noqa: F401  make METADATA whole
 from forebay_collector.ledger.columns import METADATA
 from forebay_collector.ledger.columns import content as _bytes
 from forebay_collector.ledger.columns import number as _number

@@ -61,15 +61,28 @@ class VerificationRecord:
     def open(self) -> bool:
         return self.state in _OPEN
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many keys are missing, extra and different."""
+        return counts_of(self.result)
 
-def ask(connection: Connection, stream_id: int, *, asked_by: str, via: str, why: str, at: int) -> int:
-    """Puts a verification down within the caller's transaction; -> its id."""
+
+def counts_of(result: Mapping[str, Any]) -> dict[str, int]:
+    """Of a result: how many keys are missing, extra and different; of one that named them all, as many as it names."""
+    counts: Mapping[str, int] = result.get("counts", {})
+    return {kind: counts.get(kind, len(result.get(kind, ()))) for kind in ("missing", "extra", "different")}
+
+
+def ask(
+    connection: Connection, stream_id: int, *, asked_by: str, via: str, why: str, at: int, taken: bool = False
+) -> int:
+    """Puts a verification down within the caller's transaction; -> its id. taken: whoever asks carries it out."""
     empty = dict.fromkeys(("progress", "code", "reason", "remedy"), "")
-    times = {"asked_at": at, "started_at": 0, "touched_at": at, "ended_at": 0}
+    times = {"asked_at": at, "started_at": at if taken else 0, "touched_at": at, "ended_at": 0}
     values = {"stream_id": stream_id, "asked_by": asked_by, "via": via, "why": why, "result": "{}"}
     made: int = connection.execute(
         insert(tables.verification)
-        .values(**values, **empty, **times, state=VerificationState.WAITING)
+        .values(**values, **empty, **times, state=VerificationState.RUNNING if taken else VerificationState.WAITING)
         .returning(tables.verification.c.id)
     ).scalar_one()
     return made
@@ -105,10 +118,15 @@ class Verifications:
     def give_up(self, before: int, code: str, reason: str) -> int:
         """Fails those that run and were not touched since `before`, microseconds; -> how many."""
         verification = tables.verification.c
+        lost = (verification.state == literal_column("'running'")) & (verification.touched_at < before)
+        with self._database.read() as connection:
+            # asked for all the time: nobody waits for a turn to write when there is nothing to write
+            if connection.execute(select(verification.id).where(lost).limit(1)).first() is None:
+                return 0
         with self._database.write() as connection:
             changed = connection.execute(
                 update(tables.verification)
-                .where(verification.state == literal_column("'running'"), verification.touched_at < before)
+                .where(lost)
                 .values(state=VerificationState.FAILED, code=code, reason=reason, ended_at=self._database.clock())
             )
             return changed.rowcount

@@ -111,10 +111,13 @@ def _taken(
 
 
 def ready(taken: Sequence[Waiting], more: bool, now_us: int, size: GroupSize) -> list[Waiting]:
-    """What is loaded now: nothing while a small group lingers or its first transaction is not complete."""
+    """What is loaded now: nothing while a small group lingers or its first transaction is not complete.
+
+    A group that came at a moment that has not been yet, by a clock that was set right since, does not wait for it.
+    """
     if not taken:
         return []
-    if not more and now_us - taken[0].received_at < size.linger_s * 1_000_000:
+    if not more and 0 <= now_us - taken[0].received_at < size.linger_s * 1_000_000:
         return []
     for count in range(len(taken), 0, -1):
         if taken[count - 1].header.ends_transaction:

@@ -59,13 +59,16 @@ class Loader:
         *,
         size: GroupSize = GroupSize(),  # noqa: B008  frozen
         policies: Mapping[Kind, LoadPolicy] = policy.POLICIES,
+        count: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """count: hears how many batches each load of new ones took."""
         self._ledger = ledger
         self._opener = Opener(ledger, archive)
         self._platform = platform
         self._told = told
         self._size = size
         self._policies = policies
+        self._count = count
 
     def settle(self) -> None:
         """Brings the ledger up to what the platform's own commits say, and a platform that lost batches up to the ledger.
@@ -153,7 +156,8 @@ class Loader:
         return Step(loaded=True)
 
     def _apply(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> None:
-        self._mark(stream.name, self._put(stream, chosen))
+        if self._mark(stream.name, self._put(stream, chosen)):
+            self._count(len(chosen))
 
     def _put(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> PlatformMark:
         last = PlatformMark(*chosen[-1].at)

@@ -73,8 +73,7 @@ class LoaderPool:
 
     def _turn(self) -> bool:
         """One step of loading, or one of upkeep where nothing waits; whether there may be more to do at once."""
-        waiting = [stream.name for stream in self._ledger.streams.waiting()]
-        stream = self._schedule.take(waiting)
+        stream = self._schedule.take(self._ledger.streams.waiting())
         worked = False
         if stream is not None:
             loaded, pause_s = False, _LEDGER_PAUSE_S

@@ -36,15 +36,19 @@ class Schedule:
         self._turns: dict[StreamName, _Turn] = {}
 
     def take(self, waiting: Iterable[StreamName]) -> StreamName | None:
-        """The one of these streams that waited longest and is not busy or pausing; it is busy from now on."""
+        """The one of these streams that waited longest and is not busy or pausing, the first of equals; it is busy from now
+        on."""
         now = self._clock()
+        chosen: tuple[float, StreamName, _Turn] | None = None
         with self._lock:
-            free = [name for name in waiting if not self._turn(name).busy and self._turn(name).not_before <= now]
-            if not free:
+            for name in waiting:
+                turn = self._turn(name)
+                if not turn.busy and turn.not_before <= now and (chosen is None or turn.served < chosen[0]):
+                    chosen = turn.served, name, turn
+            if chosen is None:
                 return None
-            chosen = min(free, key=lambda name: (self._turn(name).served, name))
-            self._turn(chosen).busy = True
-            return chosen
+            chosen[2].busy = True
+            return chosen[1]
 
     def take_for_upkeep(self, idle: bool) -> StreamName | None:
         """A stream whose upkeep is due: soon after loads; when all is `idle` the others too, now and then."""

@@ -27,22 +27,28 @@ before, and the new one takes the name; a dropped column is NULL from then on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import pyarrow as pa
 
 from forebay_wire.key_range import KeyRange
+from forebay_wire.part import WHOLE, Part
 from forebay_wire.schema import TableSchema
 from forebay_wire.stream import StreamName
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PlatformMark:
-    """Everything of the stream up to (epoch, seq) is in the platform. (0, 0): nothing."""
+    """Everything of the stream up to (epoch, seq) is in the platform. (0, 0): nothing.
+
+    version: of `visible`, names the state that readers see: two readings under the same version see the same rows,
+    whoever wrote them. Empty: the platform cannot tell.
+    """
 
     epoch: int = 0
     seq: int = 0
+    version: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,16 @@ class Platform(Protocol):
     def maintain(self, stream: StreamName) -> bool:
         """Compaction and expiry where due, between loads, by the same thread; whether anything was done."""
 
-    def read(self, stream: StreamName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The mirror's current rows (the table's columns only, or those named), for verify."""
+    def read(
+        self,
+        stream: StreamName,
+        columns: Sequence[str] | None = None,
+        *,
+        part: Part = WHOLE,
+        keys: Sequence[pa.Array] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """The mirror's current rows (the table's columns only, or those named), for verify. part: of these only; keys: those
+        of these keys only, a column for each of the key's."""
 
     def tables(self) -> list[PlatformTable]:
         """Every table of the platform."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from forebay_collector.ledger import StreamRecord
@@ -17,17 +16,20 @@ MOST_WAITING: Final = 1_000
 
 
 class Answers:
-    def __init__(self) -> None:
-        self._in_order: deque[upload_pb2.UploadResponse] = deque()
+    """put: called when there is something to send."""
+
+    __slots__ = ("_in_order", "_loaded", "_newest", "_put")
+
+    def __init__(self, put: Callable[[], None]) -> None:
+        self._put = put
+        self._in_order: list[upload_pb2.UploadResponse] = []
         self._newest: dict[tuple[str, StreamName], upload_pb2.UploadResponse] = {}
         self._loaded: dict[StreamName, tuple[int, int]] = {}  # what the agent was told, or will be
-        self._changed = asyncio.Event()
-        self._sent = asyncio.Event()
 
     def marks(self, marks: list[StreamRecord], window: int) -> None:
         self._loaded.update((mark.name, mark.loaded) for mark in marks)
         answer = upload_pb2.Marks(marks=[mark_of(mark) for mark in marks], window_bytes=window)
-        self._put(upload_pb2.UploadResponse(marks=answer))
+        self._say(upload_pb2.UploadResponse(marks=answer))
 
     def refused(
         self, stream: batch_pb2.Stream, epoch: int, seq: int, refusal: Refusal, mark: StreamRecord | None
@@ -35,7 +37,7 @@ class Answers:
         answer = upload_pb2.Refused(stream=stream, epoch=epoch, seq=seq, code=refusal.code, reason=refusal.reason)
         if mark is not None:
             answer.mark.CopyFrom(mark_of(mark))
-        self._put(upload_pb2.UploadResponse(refused=answer))
+        self._say(upload_pb2.UploadResponse(refused=answer))
 
     def durable(self, stream: StreamName, batch: SealedBatch) -> None:
         waiting = self._newest.get(("durable", stream))
@@ -43,7 +45,7 @@ class Answers:
         if waiting is None or (waiting.durable.epoch, waiting.durable.seq) < at:
             answer = upload_pb2.Durable(stream=stream.to_proto(), epoch=at[0], seq=at[1], chain=batch.chain)
             self._newest["durable", stream] = upload_pb2.UploadResponse(durable=answer)
-            self._changed.set()
+            self._put()
 
     def loaded(self, stream: StreamName, epoch: int, seq: int) -> None:
         if self._loaded.get(stream, (0, 0)) >= (epoch, seq):
@@ -51,32 +53,21 @@ class Answers:
         self._loaded[stream] = (epoch, seq)
         answer = upload_pb2.Loaded(stream=stream.to_proto(), epoch=epoch, seq=seq)
         self._newest["loaded", stream] = upload_pb2.UploadResponse(loaded=answer)
-        self._changed.set()
+        self._put()
 
-    async def take(self) -> upload_pb2.UploadResponse:
-        """The next answer to send."""
-        while not self._in_order and not self._newest:
-            self._sent.set()
-            self._changed.clear()
-            await self._changed.wait()
+    def take(self) -> upload_pb2.UploadResponse | None:
+        """The next answer to send; None: there is none."""
         if self._in_order:
-            return self._in_order.popleft()
-        return self._newest.pop(next(iter(self._newest)))
+            return self._in_order.pop(0)
+        return self._newest.pop(next(iter(self._newest))) if self._newest else None
 
-    async def has_room(self) -> None:
-        """Waits while too much waits to be sent."""
-        if len(self._in_order) >= MOST_WAITING:
-            await self.all_sent()
+    @property
+    def too_many(self) -> bool:
+        return len(self._in_order) >= MOST_WAITING
 
-    async def all_sent(self) -> None:
-        """Waits until everything put so far was taken and the sender came back for more."""
-        self._sent.clear()
-        self._changed.set()
-        await self._sent.wait()
-
-    def _put(self, answer: upload_pb2.UploadResponse) -> None:
+    def _say(self, answer: upload_pb2.UploadResponse) -> None:
         self._in_order.append(answer)
-        self._changed.set()
+        self._put()
 
 
 def mark_of(record: StreamRecord) -> upload_pb2.Mark:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from forebay_collector.archive import Archive
 from forebay_collector.errors import CollectorError, MarkMoved
@@ -26,16 +27,31 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A batch that waits, and where its outcome is told: None when it is durable."""
+    """A batch that waits, and where its outcome is told: None when it is durable. since: monotonic seconds."""
 
     arrival: Arrival
     outcome: asyncio.Future[Exception | None]
+    since: float = field(default_factory=time.monotonic)
+
+
+class Count(Protocol):
+    """Hears of every batch once when it comes and once when its outcome is known."""
+
+    def count_received(self, rows: int, size: int) -> None:
+        """One came: its rows and bytes."""
+
+    def count_durable(self, size: int, waits_s: Iterable[float]) -> None:
+        """These are durable: bytes of all together, seconds that each waited."""
+
+    def count_not_durable(self, batches: int) -> None:
+        """So many could not be made durable."""
 
 
 class Committer:
-    """`submit` from the event loop; `step` from one thread. `group_bytes` bounds one group."""
+    """`submit` from the event loop; `step` from one thread. `group_bytes` bounds one group. count: None: nobody counts."""
 
-    def __init__(self, archive: Archive, ledger: Ledger, group_bytes: int) -> None:
+    def __init__(self, archive: Archive, ledger: Ledger, group_bytes: int, count: Count | None = None) -> None:
+        self._count = count
         self._archive = archive
         self._ledger = ledger
         self._group_bytes = group_bytes
@@ -45,6 +61,9 @@ class Committer:
 
     def submit(self, pending: Pending) -> None:
         """What is waiting is bounded by the windows and the memory of `upload.py`."""
+        if self._count is not None:
+            batch = pending.arrival.batch
+            self._count.count_received(batch.fields.rows, batch.size)
         with self._changed:
             self._waiting.append(pending)
             self._changed.notify()
@@ -71,10 +90,23 @@ class Committer:
                 group += self._waiting
                 self._waiting = []
             _log.error("commit failed batches=%d code=%s reason=%s", len(group), error.code, error)
+            if self._count is not None:
+                self._count.count_not_durable(len(group))
             _tell(group, [error] * len(group))
             return len(group)
+        self._note(group, left)
         _tell(group, [_moved(pending.arrival) if id(pending.arrival) in left else None for pending in group])
         return len(group)
+
+    def _note(self, group: Sequence[Pending], left: set[int]) -> None:
+        if self._count is None:
+            return
+        now = time.monotonic()
+        durable = [pending for pending in group if id(pending.arrival) not in left]
+        size = sum(pending.arrival.batch.size for pending in durable)
+        self._count.count_durable(size, [now - pending.since for pending in durable])
+        if left:
+            self._count.count_not_durable(len(left))
 
     def _take(self) -> list[Pending]:
         size = 0

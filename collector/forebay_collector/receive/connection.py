@@ -1,8 +1,12 @@
-"""One agent's upload: reads, checks, places, answers; each in its own task, in order, with bounded queues between.
+"""One agent's upload, as small as it can be: a collector holds a thousand of them that say nothing most of the time.
 
     read    messages -> assembled batches (own department, limits, window, memory, schema known and approved), digests started
     place   in the order read: digests' outcome -> the lane's verdict -> committer, or ack, or refusal
     send    acks and refusals, the newest ack per stream
+
+The call's handler reads. There is a task that places, and one that sends, while there is something to place or to send, and
+no longer; what waits for them is bounded. Whether the agent may stay, and whether its batch goes on, is looked at for all
+connections together (`upload.py`).
 
 A refused batch holds its stream on this connection, and no other: see `refusals.py`.
 """
@@ -10,20 +14,24 @@ A refused batch holds its stream on this connection, and no other: see `refusals
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 
 from forebay_collector.errors import CollectorError
 from forebay_collector.identity import alarms
-from forebay_collector.identity.admission import host_of_peer, keep_admitted
-from forebay_collector.ledger import AgentRecord, Arrival, Ledger
+from forebay_collector.identity.admission import host_of_peer, refuse
+from forebay_collector.identity.names import Identity
+from forebay_collector.ledger import Arrival, Ledger
 from forebay_collector.receive.answers import Answers
 from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.assembly import Assembly, Started, addressed
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer, Pending
+from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Accepted, Held, Lanes, Next, OnItsWay
 from forebay_collector.receive.loaded import LoadedMarks
 from forebay_collector.receive.refusal import CHAIN, LIMIT, MALFORMED, NOT_YOURS, UNAVAILABLE, Refusal
@@ -38,8 +46,11 @@ from forebay_wire.v1 import upload_pb2
 
 STALL_S: Final = 300.0
 """How long the next part of a batch may take to come: 1 MiB over the slowest line that is worth having."""
-_LOOK_S: Final = 5.0
 _MOST_CHECKING: Final = 1_000
+
+Context: TypeAlias = grpc.aio.ServicerContext[upload_pb2.UploadRequest, upload_pb2.UploadResponse]
+_ENDED: Final = (grpc.aio.BaseError, asyncio.InvalidStateError)
+"""what gRPC raises in whoever ends a call, or writes to one that has ended"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +63,9 @@ class Reception:
     committer: Committer
     loaded: LoadedMarks
     approved: Approved
+    keeper: SchemaKeeper
     room: Room
     window: int
-    stopping: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,66 +78,126 @@ class _Checking:
 
 
 class Connection:
-    def __init__(
-        self,
-        reception: Reception,
-        agent: AgentRecord,
-        context: grpc.aio.ServicerContext[upload_pb2.UploadRequest, upload_pb2.UploadResponse],
-    ) -> None:
+    """`run` is the call's handler; the other public methods are called beside it, from the same event loop."""
+
+    __slots__ = (
+        "_answers",
+        "_assembly",
+        "_checking",
+        "_committing",
+        "_context",
+        "_failure",
+        "_handler",
+        "_loop",
+        "_openers",
+        "_over",
+        "_placing",
+        "_read_at",
+        "_reading",
+        "_reception",
+        "_refusals",
+        "_sending",
+        "_settled",
+        "_streams",
+        "_unanswered",
+        "identity",
+    )
+
+    def __init__(self, reception: Reception, identity: Identity, context: Context) -> None:
+        self.identity = identity
         self._reception = reception
-        self._agent = agent
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._answers = Answers()
+        self._handler: asyncio.Task[Any] | None = None
+        self._placing: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._settled: asyncio.Future[None] | None = None
+        self._failure: BaseException | None = None
+        self._reading = True
+        self._over = False
+        self._answers = Answers(self._send_soon)
         self._assembly = Assembly()
-        self._openers = Openers(reception.ledger, reception.lanes, reception.approved, agent.name, agent.department)
+        self._openers = Openers(
+            reception.ledger, reception.lanes, reception.approved, reception.keeper, identity.agent, identity.department
+        )
         self._streams: set[StreamName] = set()
-        self._checking: asyncio.Queue[_Checking | None] = asyncio.Queue(_MOST_CHECKING)
+        self._checking: list[_Checking] = []
         self._read_at = self._loop.time()
         self._unanswered = 0  # payload bytes
         self._committing = 0  # batches whose outcome is awaited
-        self._settled = asyncio.Event()
-        peer = host_of_peer(context)
-        self._refusals = Refusals(reception.ledger, reception.lanes, agent, self._answers, peer)
+        self._refusals = Refusals(reception.ledger, reception.lanes, identity, self._answers, host_of_peer(context))
 
     async def run(self) -> None:
         """Until the agent has sent its last and all of it is answered, or the call ends."""
-        work = asyncio.gather(self._read(), self._place())
-        sending = asyncio.ensure_future(self._send())
-        admitted = asyncio.ensure_future(keep_admitted(self._context, self._reception.ledger))
-        flowing = asyncio.ensure_future(self._keep_flowing())
-        tasks: list[asyncio.Future[Any]] = [work, sending, admitted, flowing]
+        self._handler = asyncio.current_task()
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                await task
+            await self._read()
+            await self._all_placed()
+            await self._all_sent()
+        except asyncio.CancelledError:
+            if self._failure is None:
+                raise
+            raise self._failure from None
         finally:
-            await _end(*tasks)
+            self._over = True
+            await _end(self._placing, self._sending)
             self._leave()
+
+    def stop_reading(self) -> None:
+        """What came in whole is still placed and answered, then the call ends."""
+        if self._reading and self._handler is not None:
+            self._reading = False
+            self._handler.cancel()
+
+    def stalls(self, now: float) -> bool:
+        """Whether a batch is begun and not gone on with: it takes memory from all the others."""
+        return self._assembly.started is not None and now - self._read_at >= STALL_S
+
+    async def refuse(self, error: CollectorError, ledger: Ledger) -> None:
+        """Ends the call from outside its handler: the agent may not go on. Never raises."""
+        with suppress(*_ENDED):
+            await refuse(self._context, error, ledger, admitted=True)
+
+    async def give_up(self) -> None:
+        """Ends the call of which `stalls` is true. Never raises."""
+        with suppress(*_ENDED):
+            reason = f"no part of a batch for {STALL_S:.0f} s"
+            await self._context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, reason)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What ends the placing or the sending with an error ends the call."""
+        if task.cancelled() or (error := task.exception()) is None or self._over:
+            return
+        self._failure = self._failure or error
+        if self._handler is not None:
+            self._handler.cancel()
 
     def _leave(self) -> None:
         for stream in self._streams:
             self._reception.loaded.unsubscribe(stream, self._hear_loaded)
         if self._assembly.started is not None:
             self._give_back(self._assembly.started.fields.payload_bytes)
-        while not self._checking.empty():
-            if item := self._checking.get_nowait():
-                self._give_back(len(item.batch.payload))
+        for item in self._checking:
+            self._give_back(len(item.batch.payload))
+        self._checking.clear()
 
     # read
 
     async def _read(self) -> None:
-        """Until the agent has sent its last, or the collector stops: what came in whole by then is still placed."""
-        reading = asyncio.ensure_future(self._read_all())
-        stopping = asyncio.ensure_future(self._reception.stopping.wait())
+        """Until the agent has sent its last, or is not listened to any more."""
         try:
-            await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                await reading
-        finally:
-            await _end(reading, stopping)
+            await self._read_all()
+        except asyncio.CancelledError:
+            # ours is one cancellation; gRPC's, when the call has ended, is another
+            if self._reading or self._failure is not None or (self._handler and self._handler.uncancel()):
+                raise
+        self._reading = False
         self._cut_short()
-        await self._checking.put(None)
 
     async def _read_all(self) -> None:
         message = await self._context.read()
@@ -137,22 +208,17 @@ class Connection:
             await self._turn_away(grpc.StatusCode.FAILED_PRECONDITION, reason)
         while message is not grpc.aio.EOF:
             await self._take(message)
-            await self._answers.has_room()
+            if self._answers.too_many:
+                await self._all_sent()
             message = await self._context.read()
             self._read_at = self._loop.time()
 
     async def _turn_away(self, status: grpc.StatusCode, reason: str) -> None:
         """Ends a call that does not keep to the protocol; the audit has it."""
-        who, detail = self._agent.name, {"department": self._agent.department}
+        who, detail = self.identity.agent, {"department": self.identity.department}
         note, peer = self._reception.ledger.refusals.note, host_of_peer(self._context)
         await asyncio.to_thread(note, who, alarms.REFUSED, who, reason, detail, peer=peer, same=reason)
         await self._context.abort(status, reason)
-
-    async def _keep_flowing(self) -> None:
-        """Ends a call in which a batch is begun and not gone on with: it takes memory from all the others."""
-        while self._assembly.started is None or self._loop.time() - self._read_at < STALL_S:
-            await asyncio.sleep(_LOOK_S)
-        await self._context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no part of a batch for {STALL_S:.0f} s")
 
     async def _take(self, message: upload_pb2.UploadRequest) -> None:
         match message.WhichOneof("kind"):
@@ -195,8 +261,8 @@ class Connection:
         """Makes the stream one of this connection's, if it may be."""
         if stream in self._streams:
             return None
-        if stream.department != self._agent.department:
-            return Refusal(NOT_YOURS, f"stream {stream} is not of department {self._agent.department}")
+        if stream.department != self.identity.department:
+            return Refusal(NOT_YOURS, f"stream {stream} is not of department {self.identity.department}")
         if len(self._streams) >= limits.MAX_STREAMS:
             return Refusal(LIMIT, f"more than {limits.MAX_STREAMS} streams")
         self._streams.add(stream)
@@ -232,7 +298,11 @@ class Connection:
             self._give_back(started.fields.payload_bytes)
             self._refusals.send(started.fields.stream, started.at, outcome)
             return
-        await self._checking.put(_Checking(started.stream, outcome, self._reception.checks.start(outcome)))
+        self._checking.append(_Checking(started.stream, outcome, self._reception.checks.start(outcome)))
+        if self._placing is None:
+            self._placing = self._start(self._place())
+        elif len(self._checking) >= _MOST_CHECKING:
+            await asyncio.wait([self._placing])
 
     def _cut_short(self) -> None:
         """A batch whose parts did not all come is refused."""
@@ -257,15 +327,22 @@ class Connection:
     # place
 
     async def _place(self) -> None:
-        while (item := await self._checking.get()) is not None:
+        while self._checking:
+            item = self._checking[0]  # it stays there until it is placed: `_leave` gives its room back
             try:
                 await self._place_one(item.stream, item.batch, await item.wrong)
             except CollectorError as error:
                 self._answer(item.stream, item.batch, Refusal(UNAVAILABLE, str(error)))
+            del self._checking[0]
+        self._placing = None
+
+    async def _all_placed(self) -> None:
+        """Waits until everything that was read has its outcome."""
+        while self._placing is not None:
+            await asyncio.wait([self._placing])
         while self._committing:
-            self._settled.clear()
-            await self._settled.wait()
-        await self._answers.all_sent()
+            self._settled = self._loop.create_future()
+            await self._settled
 
     async def _place_one(self, stream: StreamName, batch: SealedBatch, wrong: Refusal | None) -> None:
         if self._refusals.is_behind(stream, (batch.epoch, batch.seq)):
@@ -280,7 +357,7 @@ class Connection:
             case Next():
                 accepted = lane.accept(batch)
                 self._await_outcome(stream, accepted)
-                self._reception.committer.submit(Pending(Arrival(self._agent.name, stream, batch), accepted.outcome))
+                self._reception.committer.submit(Pending(Arrival(self.identity.agent, stream, batch), accepted.outcome))
             case OnItsWay(accepted):
                 self._await_outcome(stream, accepted)
             case Held():
@@ -296,7 +373,8 @@ class Connection:
         def settled(outcome: asyncio.Future[Exception | None]) -> None:
             error = outcome.result()
             self._committing -= 1
-            self._settled.set()
+            if self._settled is not None and not self._settled.done():
+                self._settled.set_result(None)
             self._answer(stream, accepted.batch, None if error is None else Refusal(UNAVAILABLE, str(error)))
 
         accepted.outcome.add_done_callback(settled)
@@ -317,15 +395,25 @@ class Connection:
 
     # send
 
+    def _send_soon(self) -> None:
+        if self._sending is None and not self._over:
+            self._sending = self._start(self._send())
+
     async def _send(self) -> None:
-        while True:
-            await self._context.write(await self._answers.take())
+        while (answer := self._answers.take()) is not None:
+            await self._context.write(answer)
+        self._sending = None
+
+    async def _all_sent(self) -> None:
+        while self._sending is not None:
+            await asyncio.wait([self._sending])
 
     def _hear_loaded(self, stream: StreamName, epoch: int, seq: int) -> None:
         self._loop.call_soon_threadsafe(self._answers.loaded, stream, epoch, seq)
 
 
-async def _end(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
+async def _end(*tasks: asyncio.Task[None] | None) -> None:
+    running = [task for task in tasks if task is not None]
+    for task in running:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*running, return_exceptions=True)

@@ -12,7 +12,8 @@ import logging
 from typing import Final
 
 from forebay_collector.identity import alarms
-from forebay_collector.ledger import AgentRecord, Ledger, StreamRecord
+from forebay_collector.identity.names import Identity
+from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.receive.answers import Answers
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.refusal import AUDITED, GAP, NOT_YOURS, UNAVAILABLE, UNKNOWN_SCHEMA, Refusal
@@ -26,7 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class Refusals:
-    def __init__(self, ledger: Ledger, lanes: Lanes, agent: AgentRecord, answers: Answers, peer: str) -> None:
+    __slots__ = ("_agent", "_answers", "_auditing", "_holding", "_lanes", "_ledger", "_peer")
+
+    def __init__(self, ledger: Ledger, lanes: Lanes, agent: Identity, answers: Answers, peer: str) -> None:
         self._ledger = ledger
         self._lanes = lanes
         self._agent = agent
@@ -53,7 +56,7 @@ class Refusals:
         subject = str(stream) if stream is not None else "a stream without a name"
         _log.warning(
             "batch refused agent=%s stream=%s epoch=%d seq=%d code=%s reason=%s",
-            *(self._agent.name, subject, *at, refusal.name, refusal.reason),
+            *(self._agent.agent, subject, *at, refusal.name, refusal.reason),
         )
         if refusal.code in AUDITED:
             self._audit(subject, at, refusal)
@@ -89,7 +92,7 @@ class Refusals:
         detail = {"epoch": at[0], "seq": at[1], "code": refusal.name, "department": self._agent.department}
 
         async def note() -> None:
-            who, why, same = self._agent.name, refusal.reason, refusal.name
+            who, why, same = self._agent.agent, refusal.reason, refusal.name
             await asyncio.to_thread(
                 self._ledger.refusals.note, who, action, subject, why, detail, peer=self._peer, same=same
             )

@@ -8,7 +8,9 @@ import zstandard
 
 from forebay_collector.errors import CollectorError
 from forebay_collector.ledger import Ledger
+from forebay_collector.ledger.schemas import NewSchema
 from forebay_collector.receive.approved import Approved
+from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.refusal import (
     CHAIN,
@@ -22,7 +24,6 @@ from forebay_collector.receive.refusal import (
 )
 from forebay_wire import limits
 from forebay_wire.errors import WireError
-from forebay_wire.schema import TableSchema
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2
 
@@ -32,8 +33,13 @@ _MOST_REMEMBERED = 1_000
 class Openers:
     """What one connection sent to open payloads with. What was not taken is told when a batch needs it."""
 
-    def __init__(self, ledger: Ledger, lanes: Lanes, approved: Approved, agent: str, department: str) -> None:
+    __slots__ = ("_agent", "_approved", "_department", "_keeper", "_lanes", "_ledger", "_refused")
+
+    def __init__(
+        self, ledger: Ledger, lanes: Lanes, approved: Approved, keeper: SchemaKeeper, agent: str, department: str
+    ) -> None:
         self._ledger = ledger
+        self._keeper = keeper
         self._lanes = lanes
         self._approved = approved
         self._agent = agent
@@ -83,7 +89,7 @@ class Openers:
             lane = await self._lanes.ready(stream)
             if isinstance(key, bytes):
                 if key not in lane.schemas:
-                    if refusal := await asyncio.to_thread(self._keep_schema, stream, key, content):
+                    if refusal := await self._keeper.keep(NewSchema(stream, key, content, self._agent)):
                         return refusal
                     lane.schemas.add(key)
             elif key not in lane.dictionaries:
@@ -95,12 +101,6 @@ class Openers:
         except CollectorError as error:
             return Refusal(UNAVAILABLE, str(error))
         return None
-
-    def _keep_schema(self, stream: StreamName, fingerprint: bytes, content: bytes) -> Refusal | None:
-        refusal = self._approved.judge(stream, TableSchema.parse(content, fingerprint))
-        if refusal is None:
-            self._ledger.schemas.put_schema(stream, fingerprint, content, agent=self._agent)
-        return refusal
 
     def _keep_dictionary(self, stream: StreamName, dictionary_id: str, content: bytes) -> Refusal | None:
         if len(content) > limits.MAX_DICTIONARY_BYTES:

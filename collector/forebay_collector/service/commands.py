@@ -105,8 +105,13 @@ def outcome(ledger: Ledger, actor: Actor, id: str) -> CommandView:  # noqa: A002
     return _view(record, agent.department, *ledger.commands.last(id))
 
 
-def listing(ledger: Ledger, actor: Actor, agent: str = "", limit: int = 100) -> list[CommandView]:
-    """Newest first, without what only the answers' parts say. Raises NotKnown (there is no such agent), NotPermitted."""
+def listing(
+    ledger: Ledger, actor: Actor, agent: str = "", limit: int = 100, before: tuple[int, str] | None = None
+) -> list[CommandView]:
+    """Newest first, without what only the answers' parts say. before: `asked_at` and id of the last of the page before.
+
+    Raises NotKnown (there is no such agent), NotPermitted.
+    """
     if agent:
         departments = {agent: fleet.need(ledger, actor, agent).department}
     else:
@@ -114,7 +119,7 @@ def listing(ledger: Ledger, actor: Actor, agent: str = "", limit: int = 100) -> 
         records = ledger.agents.listing(departments=actor.departments)
         departments = {record.name: record.department for record in records}
     names = None if not agent and actor.departments is None else departments
-    return [_view(one, departments.get(one.agent, "")) for one in ledger.commands.listing(names, limit)]
+    return [_view(one, departments.get(one.agent, "")) for one in ledger.commands.listing(names, limit, before)]
 
 
 def data(ledger: Ledger, actor: Actor, id: str) -> Iterator[bytes]:  # noqa: A002

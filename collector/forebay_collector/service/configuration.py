@@ -107,10 +107,17 @@ def cancel(ledger: Ledger, actor: Actor, rollout: int, why: str) -> RolloutView:
     return _one(ledger, actor, rollout)
 
 
-def rollouts(ledger: Ledger, actor: Actor, limit: int = 100) -> list[RolloutView]:
-    """Newest first; of each, the offers to agents that the actor may see."""
+def rollouts(ledger: Ledger, actor: Actor, limit: int = 100, before: int | None = None) -> list[RolloutView]:
+    """Newest first, at most `limit`; of each, the offers to agents that the actor may see. before: only smaller ids."""
     actor.require(Permission.SEE)
-    return _views(ledger, actor, ledger.offers.rollouts(limit=limit))
+    found: list[RolloutView] = []
+    while len(found) < limit:
+        records = ledger.offers.rollouts(limit=limit, before=before)
+        found += _views(ledger, actor, records)
+        if len(records) < limit:
+            break
+        before = records[-1].id  # others' roll-outs stood among them
+    return found[:limit]
 
 
 def rollout(ledger: Ledger, actor: Actor, number: int) -> RolloutView:

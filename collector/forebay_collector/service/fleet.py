@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Final
 
 from forebay_collector.errors import NotKnown
 from forebay_collector.ledger import AgentRecord, Ledger, StreamRecord
 from forebay_collector.ledger.history import HealthSample
-from forebay_collector.load.backlog import backlogs
+from forebay_collector.load.backlog import Backlog, backlogs
 from forebay_collector.service.actor import Actor, Permission
 from forebay_collector.service.standing import AgentFacts, AgentView, CanaryView, agent_view
 from forebay_collector.service.stream_standing import AgentStream, Colour, Why
@@ -27,13 +28,19 @@ __all__ = [
     "views",
 ]
 
+_AT_A_TIME: Final = 100
+
 
 def agents(ledger: Ledger, actor: Actor) -> list[AgentView]:
     """Every agent that the actor may see, by department and name. Raises NotPermitted."""
     actor.require(Permission.SEE)
     records = ledger.agents.listing(departments=actor.departments)
-    names = None if actor.departments is None else {record.name for record in records}
-    return list(views(ledger, records, names).values())
+    waiting = backlogs(ledger, newest_too=False)
+    found: list[AgentView] = []
+    for start in range(0, len(records), _AT_A_TIME):  # what is read of a large fleet is not in memory all at once
+        some = records[start : start + _AT_A_TIME]
+        found += views(ledger, some, {record.name for record in some}, waiting).values()
+    return found
 
 
 def agent(ledger: Ledger, actor: Actor, name: str) -> AgentView:
@@ -63,9 +70,12 @@ def need(ledger: Ledger, actor: Actor, name: str, permission: Permission = Permi
 
 
 def views(
-    ledger: Ledger, records: Collection[AgentRecord], names: Collection[str] | None = None
+    ledger: Ledger,
+    records: Collection[AgentRecord],
+    names: Collection[str],
+    waiting: Mapping[int, Backlog] | None = None,
 ) -> dict[str, AgentView]:
-    """How these agents stand now, in the order given. names: theirs; None: they are all that there are."""
+    """How these agents stand now, in the order given. names: theirs. waiting: every stream's, read when it is not given."""
     said = ledger.agents.streams(names)
     canaries = ledger.canaries.listing(names)
     offers = ledger.offers.newest(names)
@@ -73,7 +83,8 @@ def views(
     by_agent: dict[str, dict[str, StreamRecord]] = {}
     for stream in received:
         by_agent.setdefault(stream.agent, {})[str(stream.name)] = stream
-    waiting = backlogs(ledger, newest_too=False)
+    if waiting is None:
+        waiting = backlogs(ledger, newest_too=False)
     now = ledger.database.clock()
     return {
         record.name: agent_view(

@@ -27,7 +27,7 @@ from forebay_collector.settings import AccountSettings
 
 LINK_PREFIX: Final = "fbl1_"
 _FORGET_US: Final = 24 * 3_600_000_000
-_UNKNOWN: Final = "(unknown)"
+UNKNOWN: Final = "(unknown)"
 
 
 def authenticate(
@@ -65,7 +65,7 @@ def prove(ledger: Ledger, name: str, password: str, peer: str, *, rules: Account
             gate.forgive(connection)
             return found
         at = ledger.database.clock()
-        who = _UNKNOWN if found is None else found.name
+        who = UNKNOWN if found is None else found.name
         detail = {"method": "password", "peer": peer, "via": via}
         audit.record(connection, at, who, "log-in refused", who, detail=detail, department="")
         if locked:
@@ -120,7 +120,7 @@ def log_in_by_link(
             unlock(connection, found.name)
             note_login(connection, found, at, method="link", peer=peer, via=via)
             return actor_of(found, via)
-        who = _UNKNOWN if found is None else found.name
+        who = UNKNOWN if found is None else found.name
         detail = {"method": "link", "peer": peer, "via": via}
         audit.record(connection, at, who, "log-in refused", who, detail=detail, department="")
     raise LoginRefused("the link is not known, was used, or has expired", remedy="Ask for a new link.")

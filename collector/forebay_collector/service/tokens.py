@@ -15,7 +15,7 @@ from forebay_collector.errors import NotKnown, NotPermitted, NotPossible
 from forebay_collector.ledger import Ledger, accounts, api_tokens, audit
 from forebay_collector.ledger.api_tokens import ApiTokenRecord
 from forebay_collector.service.actor import Actor, Permission, Role
-from forebay_collector.service.login import secret_hash
+from forebay_collector.service.login import UNKNOWN, secret_hash
 from forebay_collector.service.scope import checked_departments, known_name, require_within, visible
 
 PREFIX: Final = "fba1_"
@@ -41,10 +41,11 @@ def make_token(
     departments: Iterable[str] | None = None,
     life: timedelta = DEFAULT_LIFE,
     account: str = "",
+    latest: int | None = None,
 ) -> NewToken:
     """A token of the actor's own account, or, from the command line, of another `account`.
 
-    departments: None for all that the account has.
+    departments: None for all that the account has. latest: when it ends, however long its life is, microseconds.
 
     Raises:
         NotPermitted: a role or department that the account has not; somebody else's account.
@@ -73,6 +74,7 @@ def make_token(
         scope = found.departments if scope is None else scope
         require_within(actor, scope)
         expires_at = at + life // timedelta(microseconds=1)
+        expires_at = expires_at if latest is None else min(expires_at, latest)
         number = api_tokens.add(
             connection,
             secret_hash(text),
@@ -90,8 +92,18 @@ def make_token(
     return NewToken(number, text, expires_at)
 
 
-def actor_of_token(ledger: Ledger, token: str) -> Actor | None:
-    """Who a program with this token is; None when it is not known, revoked, expired, or its account cannot log in."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A program, and the token that it came with. token: its number."""
+
+    actor: Actor
+    token: int
+    label: str
+    expires_at: int
+
+
+def holder(ledger: Ledger, token: str) -> Holder | None:
+    """Which program this is; None when the token is not known, revoked, expired, or its account cannot log in."""
     found = ledger.api_tokens.find(secret_hash(token)) if token.startswith(PREFIX) else None
     account = ledger.accounts.get(found.account) if found else None
     if found is None or account is None or account.disabled_at or account.must_change:
@@ -100,7 +112,23 @@ def actor_of_token(ledger: Ledger, token: str) -> Actor | None:
     departments = account.departments
     if found.departments is not None:
         departments = found.departments if departments is None else found.departments & departments
-    return Actor(account.name, roles, departments, "api")
+    return Holder(Actor(account.name, roles, departments, "api"), found.id, found.label, found.expires_at)
+
+
+def actor_of_token(ledger: Ledger, token: str) -> Actor | None:
+    """As `holder`, just the actor."""
+    found = holder(ledger, token)
+    return found.actor if found else None
+
+
+def note_refusal(ledger: Ledger, token: str, peer: str) -> None:
+    """Puts into the audit that a token was refused: whose it was, when it is known. The caller sees that it is not often."""
+    known = ledger.api_tokens.by_secret(secret_hash(token))
+    who = known.account if known else UNKNOWN
+    detail = {"via": "api", "peer": peer} | ({"token": known.id, "label": known.label} if known else {})
+    at = ledger.database.clock()
+    with ledger.database.write() as connection:
+        audit.record(connection, at, who, "API token refused", who, detail=detail, department="")
 
 
 def revoke_token(ledger: Ledger, actor: Actor, number: int, why: str = "") -> None:

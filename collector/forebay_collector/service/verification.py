@@ -1,56 +1,49 @@
 """Verification: asking for a comparison of source and platform, carrying it out, and what past ones found.
 
-Whoever asks only puts it down in the ledger (`start`); a `Verifier`, in the process that has the platform, carries it out.
+Whoever asks only puts it down in the ledger (`start`); a `Verifier` (`verifier.py`), in the process that has the platform, carries it out.
 The command line carries out its own at once (`run`). Both ends are audited: who asked and why, and what was found.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from forebay_collector.errors import CollectorError, LedgerUnavailable, NotKnown, VerificationInterrupted
+from forebay_collector.errors import CollectorError, NotKnown
 from forebay_collector.ledger import Ledger, audit, verifications
+from forebay_collector.ledger.coverage import CoverageRecord
 from forebay_collector.ledger.verifications import VerificationRecord, VerificationState
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.policy import remedy_of
 from forebay_collector.service.actor import Actor, Permission
 from forebay_collector.service.streams import need
-from forebay_collector.verify.compare import Comparison
+from forebay_collector.service.touching import touched
 from forebay_collector.verify.report import to_json
-from forebay_collector.verify.verify import Patience, verify
+from forebay_collector.verify.verify import Patience, Verified, verify
 from forebay_wire.stream import StreamName
 
 ASKED: Final = "verify"
 FOUND: Final = "verified"
-TOUCH_S: Final = 10.0
-LOST_AFTER: Final = timedelta(minutes=2)
-_LOOK_S: Final = 0.5
-_LEDGER_PAUSE_S: Final = 2.0
-_log = logging.getLogger("forebay.verification")
 
 Say = Callable[[str], None]
-Compared = tuple[Comparison, tuple[str, ...]]
-"""A comparison, and the names of the key's columns."""
-Found = Callable[[Compared], None]
+Found = Callable[[Verified], None]
 
 
 def start(ledger: Ledger, actor: Actor, streams: Sequence[StreamName], why: str = "") -> list[int]:
     """Puts a verification of each stream down; -> their ids. Raises NotKnown, NotPermitted, before any is put down."""
+    return _put(ledger, actor, streams, why, taken=False)
+
+
+def _put(ledger: Ledger, actor: Actor, streams: Sequence[StreamName], why: str, *, taken: bool) -> list[int]:
     records = [need(ledger, actor, name, Permission.OPERATE) for name in streams]
     at = ledger.database.clock()
     made = []
     with ledger.database.write() as connection:
         for record in records:
-            number = verifications.ask(
-                connection, record.id, asked_by=actor.name, via=actor.via, why=why.strip(), at=at
-            )
+            who = {"asked_by": actor.name, "via": actor.via, "why": why.strip()}
+            number = verifications.ask(connection, record.id, **who, at=at, taken=taken)
             detail = {"via": actor.via, "verification": number}
             audit.record(connection, at, actor.name, ASKED, str(record.name), why.strip(), detail)
             made.append(number)
@@ -68,6 +61,12 @@ def runs(
     """Newest first; `before`: only those with a smaller id. Raises NotPermitted."""
     actor.require(Permission.SEE, stream.department if stream else "")
     return ledger.verifications.listing(stream=stream, departments=actor.departments, limit=limit, before=before)
+
+
+def coverage(ledger: Ledger, actor: Actor) -> list[CoverageRecord]:
+    """How far the verification in the background is with each stream, by name. Raises NotPermitted."""
+    actor.require(Permission.SEE)
+    return ledger.coverage.listing(actor.departments)
 
 
 def result(ledger: Ledger, actor: Actor, number: int) -> VerificationRecord:
@@ -94,10 +93,9 @@ def run(
 
     Raises as `start` and `verify.verify.verify`; what it came to is in the ledger then too.
     """
-    (number,) = start(ledger, actor, [stream], why)
-    taken = ledger.verifications.take(number)
-    if taken is not None:
-        carry_out(ledger, platform, taken, patience=patience, most_keys=most_keys, say=say, found=found)
+    (number,) = _put(ledger, actor, [stream], why, taken=True)
+    taken = result(ledger, actor, number)
+    carry_out(ledger, platform, taken, patience=patience, most_keys=most_keys, say=say, found=found)
     return result(ledger, actor, number)
 
 
@@ -114,8 +112,8 @@ def carry_out(
     """Compares, and puts down what was found, or why nothing was; then raises what hindered it."""
     began = time.monotonic()
     try:
-        with _alive(ledger, taken.id, say) as telling:
-            comparison, key = verify(
+        with touched(lambda text: ledger.verifications.touch(taken.id, text), say) as telling:
+            verified = verify(
                 ledger,
                 platform,
                 taken.stream,
@@ -133,95 +131,9 @@ def carry_out(
         reason = type(error).__name__
         _end(ledger, taken, VerificationState.FAILED, code=CollectorError.code, reason=reason)
         raise
-    found((comparison, key))
-    state = VerificationState.EQUAL if comparison.equal else VerificationState.DIFFERENT
-    _end(ledger, taken, state, found=to_json(taken.stream, comparison, key, time.monotonic() - began))
-
-
-class Verifier:
-    """Carries out what is asked for, in threads of its own, until `stop`. `on_death` hears of a thread that ended."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        open_platform: Callable[[], Platform],
-        *,
-        on_death: Callable[[str, BaseException], None],
-        threads: int = 2,
-    ) -> None:
-        self._ledger = ledger
-        self._open_platform = open_platform
-        self._on_death = on_death
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"verify-{number}", daemon=True) for number in range(threads)
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Takes up nothing more. A comparison under way is left to end with the process: it may take an hour, and what
-        it lost shows as interrupted."""
-        self._stopping.set()
-
-    def step(self) -> bool:
-        """Carries out the one that waits for longest; whether there was one. Raises LedgerUnavailable, LedgerDamaged."""
-        now = self._ledger.database.clock()
-        lost = VerificationInterrupted("the process that compared has ended")
-        self._ledger.verifications.give_up(now - LOST_AFTER // timedelta(microseconds=1), lost.code, str(lost))
-        taken = self._ledger.verifications.take()
-        if taken is None:
-            return False
-        try:
-            carry_out(self._ledger, self._open_platform(), taken)
-        except LedgerUnavailable:
-            raise
-        except (CollectorError, PlatformError) as error:
-            _log.warning("verification failed stream=%s code=%s", taken.stream, error.code)
-        except Exception:
-            _log.exception("verification failed stream=%s", taken.stream)
-        return True
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                try:
-                    if not self.step():
-                        self._stopping.wait(_LOOK_S)
-                except LedgerUnavailable as error:
-                    _log.warning("verification waits for the ledger: %s", error)
-                    self._stopping.wait(_LEDGER_PAUSE_S)
-        except BaseException as error:
-            self._on_death(threading.current_thread().name, error)
-
-
-@contextmanager
-def _alive(ledger: Ledger, number: int, say: Say) -> Iterator[Say]:
-    """While the block runs, the ledger says that the verification goes on, and how far it is."""
-    told = [""]
-    ended = threading.Event()
-
-    def telling(text: str) -> None:
-        told[0] = text
-        say(text)
-        ledger.verifications.touch(number, text)
-
-    def touching() -> None:
-        while not ended.wait(TOUCH_S):
-            try:
-                ledger.verifications.touch(number, told[0])
-            except CollectorError as error:
-                _log.warning("verification cannot be touched: %s", error)
-
-    thread = threading.Thread(target=touching, name=f"verify-touch-{number}", daemon=True)
-    thread.start()
-    try:
-        yield telling
-    finally:
-        ended.set()
-        thread.join()
+    found(verified)
+    state = VerificationState.EQUAL if verified.comparison.equal else VerificationState.DIFFERENT
+    _end(ledger, taken, state, found=to_json(taken.stream, verified, time.monotonic() - began))
 
 
 def _end(
@@ -237,7 +149,7 @@ def _end(
     at = ledger.database.clock()
     detail: dict[str, Any] = {"verification": taken.id, "outcome": state.value}
     if found:
-        detail |= {kind: len(found[kind]) for kind in ("missing", "extra", "different")}
+        detail |= found["counts"]
     if code:
         detail["code"] = code
     with ledger.database.write() as connection:

@@ -1,40 +1,84 @@
-"""The source's side of a comparison: what its agent answers to SourceDigest and SourceKeys."""
+"""The source's side of a comparison: what its agent answers to SourceDigest, SourceKeys and SourceRows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from forebay_collector.errors import CommandFailed
-from forebay_collector.verify.sides import KeyRows, add_keys
-from forebay_wire.canonical import BUCKETS, TableDigest
+from forebay_collector.verify.sides import KeyColumns, KeyRows, add_keys
+from forebay_wire.canonical import TableDigest
+from forebay_wire.part import WHOLE, Part
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
+
+KEYS_AT_ONCE: Final = 10_000
+"""keys of one command"""
 
 Ask = Callable[[control_pb2.Command], Iterator[control_pb2.CommandResult]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
-    """A table at its source, read through its agent's transform. Methods raise what `ask` raises."""
+    """A table, or a part of it, at its source, read through its agent's transform. Methods raise what `ask` raises.
+
+    After `digest` of a part without an end, `part` has the end that the agent found; None: the table's.
+    rows_per_second: at most, 0: as the source's own file says.
+    """
 
     ask: Ask
     stream: StreamName
+    part: Part = WHOLE
+    rows_per_second: int = 0
 
-    def digest(self) -> TableDigest:
-        table = TableDigest()
-        command = control_pb2.Command(source_digest=control_pb2.SourceDigest(stream=self.stream.to_proto()))
-        for part in self.ask(command):
-            for entry in part.buckets:
-                if entry.bucket >= BUCKETS:
-                    raise CommandFailed(f"{self.stream}: the agent answers bucket {entry.bucket} of {BUCKETS}")
-                table.rows[entry.bucket] += entry.rows
-                table.sums[entry.bucket] = (table.sums[entry.bucket] + int.from_bytes(entry.digest, "big")) % (1 << 128)
+    def digest(self, cells: int) -> TableDigest:
+        table = TableDigest(cells)
+        asked = control_pb2.SourceDigest(
+            stream=self.stream.to_proto(),
+            cells=cells,
+            part=self.part.to_proto(),
+            rows_per_second=self.rows_per_second,
+        )
+        through = None
+        for answer in self.ask(control_pb2.Command(source_digest=asked)):
+            for entry in answer.buckets:
+                if entry.bucket >= cells:
+                    raise CommandFailed(f"{self.stream}: the agent answers cell {entry.bucket} of {cells}")
+                table.put(entry.bucket, entry.rows, entry.digest)
+            through = answer.through if answer.HasField("through") else None
+        if self.part.rows:
+            self.part = replace(self.part, through=through, rows=0)
         return table
 
-    def keys(self, buckets: Collection[int]) -> KeyRows:
+    def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
+        asked = control_pb2.SourceKeys(
+            stream=self.stream.to_proto(),
+            buckets=sorted(wanted),
+            cells=cells,
+            part=self.part.to_proto(),
+            rows_per_second=self.rows_per_second,
+        )
         found: KeyRows = {}
-        wanted = control_pb2.SourceKeys(stream=self.stream.to_proto(), buckets=sorted(buckets))
-        for part in self.ask(control_pb2.Command(source_keys=wanted)):
-            add_keys(found, ((entry.key, entry.digest) for entry in part.keys))
+        for answer in self.ask(control_pb2.Command(source_keys=asked)):
+            add_keys(found, ((entry.key, entry.digest) for entry in answer.keys))
         return found
+
+    def look_up(self, keys: Collection[bytes]) -> KeyRows:
+        found: KeyRows = {}
+        add_keys(found, ((entry.key, entry.digest) for entry in self._looked_up(keys, columns=False)))
+        return found
+
+    def columns(self, keys: Collection[bytes]) -> KeyColumns:
+        return {
+            entry.key: {column.name: column.digest for column in entry.columns}
+            for entry in self._looked_up(keys, columns=True)
+        }
+
+    def _looked_up(self, keys: Collection[bytes], *, columns: bool) -> Iterator[control_pb2.KeyDigest]:
+        wanted = sorted(keys)
+        for start in range(0, len(wanted), KEYS_AT_ONCE):
+            part = wanted[start : start + KEYS_AT_ONCE]
+            asked = control_pb2.SourceRows(stream=self.stream.to_proto(), keys=part, columns=columns)
+            for answer in self.ask(control_pb2.Command(source_rows=asked)):
+                yield from answer.keys

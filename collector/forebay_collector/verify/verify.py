@@ -18,6 +18,8 @@ from forebay_collector.platform.contract import Platform, PlatformMark
 from forebay_collector.verify.compare import Comparison, compare
 from forebay_collector.verify.sides import Mirror
 from forebay_collector.verify.source import Ask, Source
+from forebay_wire.canonical import cells_for
+from forebay_wire.part import WHOLE, Part
 from forebay_wire.schema import TableSchema
 from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
@@ -35,6 +37,16 @@ class Patience:
     load: timedelta = timedelta(minutes=10)
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """key: the names of the key's columns. part: that was compared, with the end that was found. mode: of the capture."""
+
+    comparison: Comparison
+    key: tuple[str, ...]
+    part: Part
+    mode: str
+
+
 def verify(
     ledger: Ledger,
     platform: Platform,
@@ -43,9 +55,11 @@ def verify(
     who: str,
     patience: Patience = Patience(),
     most_keys: int = 1_000,
+    part: Part = WHOLE,
+    rows_per_second: int = 0,
     say: Callable[[str], None] = lambda _: None,
-) -> tuple[Comparison, tuple[str, ...]]:
-    """-> the comparison, and the names of the key's columns.
+) -> Verified:
+    """Compares a stream's table, or a part of it. rows_per_second: that the agent reads at most; 0: as its own file says.
 
     Raises:
         NotKnown: there is no such stream.
@@ -54,13 +68,8 @@ def verify(
         LoadStalled: the platform does not get what the agent sent.
         PlatformError: the platform cannot be read.
     """
-    record = _need(ledger, stream)
-
-    def last_seen() -> int:
-        agent = ledger.agents.get(record.agent)
-        return agent.last_seen_at if agent else 0
-
-    ask = Asking(ledger.commands, record.agent, who, last_seen, takes=patience.takes)
+    record = need(ledger, stream)
+    ask = asking(ledger, record, who, patience)
 
     def settle() -> None:
         drain(ask, stream)
@@ -73,8 +82,44 @@ def verify(
             f"stream {stream}: its table has no key, so that the platform keeps its history only",
             remedy="Name unique columns with `key = [...]` in the table's entry at the agent, and reset the stream.",
         )
-    mirror = Mirror(platform, stream, lambda: shown_schema(ledger, platform, stream))
-    return compare(Source(ask, stream), mirror, settle, most_keys=most_keys, say=say), key
+    source = Source(ask, stream, part, rows_per_second)
+    found = compare(
+        source,
+        lambda: mirror_of(ledger, platform, stream, source.part),
+        settle,
+        cells=cells_for(part.rows or _rows(platform, stream)),
+        most_keys=most_keys,
+        say=say,
+    )
+    return Verified(found, key, source.part, mode_of(ledger, stream))
+
+
+def asking(ledger: Ledger, record: StreamRecord, who: str, patience: Patience) -> Asking:
+    """Asks the agent that captures the stream."""
+
+    def last_seen() -> int:
+        agent = ledger.agents.get(record.agent)
+        return agent.last_seen_at if agent else 0
+
+    return Asking(ledger.commands, record.agent, who, last_seen, takes=patience.takes)
+
+
+def mirror_of(ledger: Ledger, platform: Platform, stream: StreamName, part: Part = WHOLE) -> Mirror:
+    """The platform's side."""
+    return Mirror(platform, stream, lambda: shown_schema(ledger, platform, stream), part, ledger.digests)
+
+
+def mode_of(ledger: Ledger, stream: StreamName) -> str:
+    """The mode of the stream's capture, as its agent proposed it last; empty when it is not known."""
+    proposal = ledger.approvals.get(stream)
+    return proposal.mode if proposal is not None else ""
+
+
+def _rows(platform: Platform, stream: StreamName) -> int:
+    """Of the mirror, about; 0: it is not known."""
+    return max(
+        (table.rows for table in platform.tables() if table.stream == stream and table.kind == "mirror"), default=0
+    )
 
 
 def drain(ask: Ask, stream: StreamName) -> None:
@@ -86,9 +131,9 @@ def drain(ask: Ask, stream: StreamName) -> None:
 
 def await_load(ledger: Ledger, platform: Platform, stream: StreamName, at_most: timedelta) -> None:
     """Returns when all that is durable now is loaded, and shown to readers. Raises LoadStalled, NotKnown, PlatformError."""
-    target = _need(ledger, stream).durable
+    target = need(ledger, stream).durable
     deadline = time.monotonic() + at_most.total_seconds()
-    while (record := _need(ledger, stream)).loaded < target or not _shows(ledger, platform, stream, target):
+    while (record := need(ledger, stream)).loaded < target or not _shows(ledger, platform, stream, target):
         if record.hold is not None:
             raise LoadStalled(
                 f"stream {stream} is held at {record.hold.epoch}/{record.hold.seq}: {record.hold.code}: "
@@ -117,7 +162,7 @@ def _shows(ledger: Ledger, platform: Platform, stream: StreamName, target: tuple
     """Whether readers of the mirror see everything up to `target`, but for batches that were discarded."""
     shown = platform.visible(stream)
     return shown >= PlatformMark(*target) or (
-        shown == platform.mark(stream) and not group.lost(ledger, _need(ledger, stream), shown, GroupSize())
+        shown == platform.mark(stream) and not group.lost(ledger, need(ledger, stream), shown, GroupSize())
     )
 
 
@@ -136,7 +181,8 @@ def shown_schema(ledger: Ledger, platform: Platform, stream: StreamName) -> Tabl
     return TableSchema.parse(content, fingerprint)
 
 
-def _need(ledger: Ledger, stream: StreamName) -> StreamRecord:
+def need(ledger: Ledger, stream: StreamName) -> StreamRecord:
+    """Raises NotKnown."""
     record = ledger.streams.get(stream)
     if record is None:
         raise NotKnown(f"stream {stream} is not in the ledger")

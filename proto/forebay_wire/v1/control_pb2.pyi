@@ -499,6 +499,8 @@ class Command(_message.Message):
     COLLECT_DIAGNOSTICS_FIELD_NUMBER: _builtins.int
     OFFER_FIELD_NUMBER: _builtins.int
     REPORT_ALL_FIELD_NUMBER: _builtins.int
+    SOURCE_ROWS_FIELD_NUMBER: _builtins.int
+    REPAIR_KEYS_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     @_builtins.property
     def drain(self) -> Global___Drain: ...
@@ -524,6 +526,10 @@ class Command(_message.Message):
     def offer(self) -> Global___Offer: ...
     @_builtins.property
     def report_all(self) -> Global___ReportAll: ...
+    @_builtins.property
+    def source_rows(self) -> Global___SourceRows: ...
+    @_builtins.property
+    def repair_keys(self) -> Global___RepairKeys: ...
     def __init__(
         self,
         *,
@@ -540,12 +546,14 @@ class Command(_message.Message):
         collect_diagnostics: Global___CollectDiagnostics | None = ...,
         offer: Global___Offer | None = ...,
         report_all: Global___ReportAll | None = ...,
+        source_rows: Global___SourceRows | None = ...,
+        repair_keys: Global___RepairKeys | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["collect_diagnostics", b"collect_diagnostics", "drain", b"drain", "kind", b"kind", "offer", b"offer", "pause", b"pause", "reload", b"reload", "report_all", b"report_all", "resend", b"resend", "resume", b"resume", "rotate_certificate", b"rotate_certificate", "source_digest", b"source_digest", "source_keys", b"source_keys", "take_snapshot", b"take_snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collect_diagnostics", b"collect_diagnostics", "drain", b"drain", "kind", b"kind", "offer", b"offer", "pause", b"pause", "reload", b"reload", "repair_keys", b"repair_keys", "report_all", b"report_all", "resend", b"resend", "resume", b"resume", "rotate_certificate", b"rotate_certificate", "source_digest", b"source_digest", "source_keys", b"source_keys", "source_rows", b"source_rows", "take_snapshot", b"take_snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collect_diagnostics", b"collect_diagnostics", "command_id", b"command_id", "drain", b"drain", "kind", b"kind", "offer", b"offer", "pause", b"pause", "reload", b"reload", "report_all", b"report_all", "resend", b"resend", "resume", b"resume", "rotate_certificate", b"rotate_certificate", "source_digest", b"source_digest", "source_keys", b"source_keys", "take_snapshot", b"take_snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collect_diagnostics", b"collect_diagnostics", "command_id", b"command_id", "drain", b"drain", "kind", b"kind", "offer", b"offer", "pause", b"pause", "reload", b"reload", "repair_keys", b"repair_keys", "report_all", b"report_all", "resend", b"resend", "resume", b"resume", "rotate_certificate", b"rotate_certificate", "source_digest", b"source_digest", "source_keys", b"source_keys", "source_rows", b"source_rows", "take_snapshot", b"take_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["drain", "source_digest", "source_keys", "pause", "resume", "take_snapshot", "resend", "reload", "rotate_certificate", "collect_diagnostics", "offer", "report_all"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["drain", "source_digest", "source_keys", "pause", "resume", "take_snapshot", "resend", "reload", "rotate_certificate", "collect_diagnostics", "offer", "report_all", "source_rows", "repair_keys"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -977,24 +985,73 @@ class Drain(_message.Message):
 Global___Drain: _TypeAlias = Drain  # noqa: Y015
 
 @_typing.final
+class Part(_message.Message):
+    """Part of a table: rows whose first key column is > after and <= through; the text of `KeyRange` in batch.proto."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    after: _builtins.str
+    through: _builtins.str
+    rows: _builtins.int
+    """about so many rows from `after` on, all rows of the last value of the first key column; the answer says through where.
+    0: all of them
+    """
+    def __init__(
+        self,
+        *,
+        after: _builtins.str | None = ...,
+        through: _builtins.str | None = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_through", b"_through", "after", b"after", "through", b"through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_through", b"_through", "after", b"after", "rows", b"rows", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    _WhichOneofReturnType__through: _TypeAlias = _typing.Literal["through"]  # noqa: Y015
+    _WhichOneofArgType__through: _TypeAlias = _typing.Literal["_through", b"_through"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__through) -> _WhichOneofReturnType__through | None: ...
+
+Global___Part: _TypeAlias = Part  # noqa: Y015
+
+@_typing.final
 class SourceDigest(_message.Message):
-    """SourceDigest: read the table at the source through the transform and answer counts and digests per bucket
+    """SourceDigest: read the table at the source through the transform and answer counts and digests per cell
     (forebay_wire.canonical).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STREAM_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    cells: _builtins.int
+    """a power of two; 0: 1024"""
+    rows_per_second: _builtins.int
+    """at most so many, below what the source's own file allows; 0: that"""
     @_builtins.property
     def stream(self) -> _batch_pb2.Stream: ...
+    @_builtins.property
+    def part(self) -> Global___Part: ...
     def __init__(
         self,
         *,
         stream: _batch_pb2.Stream | None = ...,
+        cells: _builtins.int = ...,
+        part: Global___Part | None = ...,
+        rows_per_second: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "part", b"part", "rows_per_second", b"rows_per_second", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1002,29 +1059,106 @@ Global___SourceDigest: _TypeAlias = SourceDigest  # noqa: Y015
 
 @_typing.final
 class SourceKeys(_message.Message):
-    """SourceKeys: answer every key, with its row digest, of the named buckets."""
+    """SourceKeys: answer every key, with its row digest, of the named cells."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STREAM_FIELD_NUMBER: _builtins.int
     BUCKETS_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    cells: _builtins.int
+    rows_per_second: _builtins.int
     @_builtins.property
     def stream(self) -> _batch_pb2.Stream: ...
     @_builtins.property
     def buckets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def part(self) -> Global___Part: ...
     def __init__(
         self,
         *,
         stream: _batch_pb2.Stream | None = ...,
         buckets: _abc.Iterable[_builtins.int] | None = ...,
+        cells: _builtins.int = ...,
+        part: Global___Part | None = ...,
+        rows_per_second: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "cells", b"cells", "part", b"part", "rows_per_second", b"rows_per_second", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SourceKeys: _TypeAlias = SourceKeys  # noqa: Y015
+
+@_typing.final
+class SourceRows(_message.Message):
+    """SourceRows: look these keys up now, and answer those that are there with their row digests; with columns: the digest of
+    each column's value as well.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    columns: _builtins.bool
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """canonical bytes"""
+
+    def __init__(
+        self,
+        *,
+        stream: _batch_pb2.Stream | None = ...,
+        keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        columns: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "keys", b"keys", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourceRows: _TypeAlias = SourceRows  # noqa: Y015
+
+@_typing.final
+class RepairKeys(_message.Message):
+    """RepairKeys: read these keys anew, and send each as it is, or that it is gone, beside the changes that go on. Answered when
+    all of them are sealed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    cause: _builtins.str
+    """named in the rows' position"""
+    @_builtins.property
+    def stream(self) -> _batch_pb2.Stream: ...
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """canonical bytes"""
+
+    def __init__(
+        self,
+        *,
+        stream: _batch_pb2.Stream | None = ...,
+        keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "keys", b"keys", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairKeys: _TypeAlias = RepairKeys  # noqa: Y015
 
 @_typing.final
 class BucketDigest(_message.Message):
@@ -1034,6 +1168,7 @@ class BucketDigest(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     bucket: _builtins.int
+    """the cell"""
     rows: _builtins.int
     digest: _builtins.bytes
     """sum of the row digests modulo 2^128, 16 bytes big-endian"""
@@ -1058,22 +1193,48 @@ class KeyDigest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
-    key: _builtins.str
-    """canonical key text"""
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    """canonical bytes"""
     digest: _builtins.bytes
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnDigest]: ...
     def __init__(
         self,
         *,
-        key: _builtins.str = ...,
+        key: _builtins.bytes = ...,
         digest: _builtins.bytes = ...,
+        columns: _abc.Iterable[Global___ColumnDigest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "digest", b"digest", "key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeyDigest: _TypeAlias = KeyDigest  # noqa: Y015
+
+@_typing.final
+class ColumnDigest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    digest: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ColumnDigest: _TypeAlias = ColumnDigest  # noqa: Y015
 
 @_typing.final
 class CommandResult(_message.Message):
@@ -1092,6 +1253,8 @@ class CommandResult(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     command_id: _builtins.str
     done: _builtins.bool
     code: _builtins.str
@@ -1105,6 +1268,10 @@ class CommandResult(_message.Message):
     """a part of a file that the command asked for"""
     effect: _builtins.str
     """what the command did, in words"""
+    through: _builtins.str
+    """SourceDigest of a part: where it ended; not set: at the table's end"""
+    deleted: _builtins.int
+    """RepairKeys: of the keys, those that are gone at the source; `rows` are those that were sent as they are"""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BucketDigest]: ...
     @_builtins.property
@@ -1123,11 +1290,15 @@ class CommandResult(_message.Message):
         keys: _abc.Iterable[Global___KeyDigest] | None = ...,
         data: _builtins.bytes = ...,
         effect: _builtins.str = ...,
+        through: _builtins.str | None = ...,
+        deleted: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_through", b"_through", "through", b"through"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buckets", b"buckets", "code", b"code", "command_id", b"command_id", "data", b"data", "done", b"done", "effect", b"effect", "epoch", b"epoch", "keys", b"keys", "reason", b"reason", "rows", b"rows", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_through", b"_through", "buckets", b"buckets", "code", b"code", "command_id", b"command_id", "data", b"data", "deleted", b"deleted", "done", b"done", "effect", b"effect", "epoch", b"epoch", "keys", b"keys", "reason", b"reason", "rows", b"rows", "seq", b"seq", "through", b"through"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__through: _TypeAlias = _typing.Literal["through"]  # noqa: Y015
+    _WhichOneofArgType__through: _TypeAlias = _typing.Literal["_through", b"_through"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__through) -> _WhichOneofReturnType__through | None: ...
 
 Global___CommandResult: _TypeAlias = CommandResult  # noqa: Y015

@@ -23,8 +23,17 @@ def pages(stage: Stage) -> list[str]:
     return [
         *("/", "/?view=list", "/?state=red", "/find?q=1", f"/agents/{AGENT}", "/streams", stream_path(STREAM)),
         *(stream_path(HELD), f"/sample{stream_path(STREAM).removeprefix('/streams')}", "/batches"),
-        *(batch_path(HELD, 1, 2), "/quarantine", "/approvals", "/approvals?state=all", "/offers", "/verification"),
-        *(f"/verification/{number}", "/audit", "/users", "/identity", "/account", "/login", "/login/link?token=x"),
+        *(batch_path(HELD, 1, 2), "/quarantine", "/approvals", "/approvals?state=all", "/offers", "/alerts"),
+        *(
+            "/verification",
+            f"/verification/{number}",
+            "/audit",
+            "/users",
+            "/identity",
+            "/account",
+            "/login",
+            "/login/link?token=x",
+        ),
     ]
 
 
@@ -96,6 +105,7 @@ def test_what_belongs_to_another_department_does_not_exist(stage: Stage, served:
             "/streams",
             "/batches",
             "/quarantine",
+            "/alerts",
             "/verification",
             "/approvals",
             "/offers",
@@ -266,6 +276,9 @@ def _deeds() -> dict[str, dict[str, str | list[str]]]:
     return {
         "/quarantine": {"batch": f"1/2 {HELD}", "why": "x", "action": "replay"},
         f"/agents/{AGENT}/command": {"kind": "reload", "why": "x"},
+        "/alerts": {"alert": "1", "why": "x"},
+        "/alerts/windows": {"scope": "agent", "agent": AGENT, "hours": "1", "why": "x"},
+        "/alerts/windows/close": {"window": "1", "why": "x"},
         "/approvals": {"action": "approve_many", "stream": str(HELD)},
         "/offers": {"agent": AGENT, "settings": 'bandwidth = "1MiB"', "why": "x"},
         "/verification": {"stream": str(STREAM)},

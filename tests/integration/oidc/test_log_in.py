@@ -96,7 +96,7 @@ def test_who_cancels_at_the_provider_is_refused(ledger: Ledger, provider: Provid
         ("operator", None),
         (["CN=安全,OU=审计", "admins"], None),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_groups_give_roles_and_who_has_none_or_too_many_stays_outside(
     ledger: Ledger, provider: Provider, idp: IdentityProvider, groups: object, roles: set[Role] | None
@@ -125,7 +125,7 @@ def test_administration_and_audit_meet_where_a_setting_says_so(
         (["ops", "city"], None),
         (["ops"], "refused"),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_groups_give_departments(
     ledger: Ledger,

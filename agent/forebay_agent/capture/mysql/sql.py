@@ -15,7 +15,7 @@ import pyarrow as pa
 from forebay_agent.capture.mysql import charset, types
 from forebay_agent.capture.mysql.types import ColumnType
 from forebay_agent.capture.overlap import lowered
-from forebay_agent.capture.source import Column, RowRange, TableName, TableShape
+from forebay_agent.capture.source import Column, RowRange, TableName, TableShape, Values
 from forebay_agent.errors import ValueUnrepresentable
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
@@ -129,7 +129,22 @@ def _conditions(shape: TableShape, rows: RowRange, codec: str) -> list[str]:
             # says nothing new, but gives the optimizer the index range
             conditions.append(f"{name(columns[0].name)} >= {values[0]}")
         conditions.append(_greater([name(column.name) for column in columns], values))
+    if rows.among:
+        conditions.append(_among(columns, rows.among, codec))
     return conditions
+
+
+def _among(columns: Sequence[Column], keys: Sequence[Values], codec: str) -> str:
+    """`a IN (x, …)`, or `((a = x AND b = y) OR …)`: both are looked up by an index."""
+    if len(columns) == 1:
+        return f"{name(columns[0].name)} IN ({', '.join(literal(columns[0], key[0], codec) for key in keys)})"
+    alternatives = (
+        " AND ".join(
+            f"{name(column.name)} = {literal(column, value, codec)}" for column, value in zip(columns, key, strict=True)
+        )
+        for key in keys
+    )
+    return f"({' OR '.join(f'({each})' for each in alternatives)})"
 
 
 def _greater(names: Sequence[str], values: Sequence[str]) -> str:

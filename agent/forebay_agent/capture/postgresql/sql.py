@@ -82,6 +82,8 @@ def _conditions(shape: TableShape, rows: RowRange) -> list[str]:
         left = ", ".join(f"t.{identifier(name)}" for name in names)
         right = ", ".join(literal(shape.column(name), text) for name, text in zip(names, rows.after, strict=True))
         conditions.append(f"({left}) > ({right})" if len(names) > 1 else f"{left} > {right}")
+    if rows.among:
+        conditions.append(_among(shape, rows))
     if rows.at_least is None and rows.through is None:
         return conditions
     first = shape.column(rows.order[0])
@@ -91,3 +93,11 @@ def _conditions(shape: TableShape, rows: RowRange) -> list[str]:
     if rows.through is not None:
         conditions.append(f"{name} <= {literal(first, rows.through)}")
     return conditions
+
+
+def _among(shape: TableShape, rows: RowRange) -> str:
+    """`(a, b) IN ((x, y), …)`"""
+    columns = [shape.column(name) for name in rows.order]
+    left = ", ".join(f"t.{identifier(column.name)}" for column in columns)
+    keys = (", ".join(literal(column, text) for column, text in zip(columns, key, strict=True)) for key in rows.among)
+    return f"({left}) IN ({', '.join(f'({key})' for key in keys)})"

@@ -122,6 +122,14 @@ def _conditions(shape: TableShape, layout: Layout, rows: RowRange, bind: Bind) -
         left = ", ".join(ordered(name) for name in rows.order)
         right = ", ".join(value(name, text) for name, text in zip(rows.order, rows.after, strict=True))
         conditions.append(f"({left}) > ({right})")
+    if len(rows.order) == 1 and rows.among:
+        conditions.append(f"{ordered(first)} IN ({', '.join(value(first, key[0]) for key in rows.among)})")
+    elif rows.among:
+        alternatives = (
+            " AND ".join(f"{ordered(name)} = {value(name, text)}" for name, text in zip(rows.order, key, strict=True))
+            for key in rows.among
+        )
+        conditions.append(f"({' OR '.join(alternatives)})")
     return conditions
 
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from typing import Any
 
 from forebay_collector.cli.durations import duration
-from forebay_collector.cli.listing import print_json
+from forebay_collector.cli.listing import moment, print_json
 from forebay_collector.cli.names import stream_name
 from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE, NOT_SO, UNREACHABLE, problem_of
@@ -33,13 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("stream", nargs="?", type=stream_name, metavar="STREAM", help="department/source/schema.table")
     which.add_argument("--all", action="store_true", help="every stream")
-    parser.add_argument("--keys", type=int, default=1_000, help="list about so many keys per stream (default 1000)")
+    which.add_argument("--coverage", action="store_true", help="how far the verification in the background is")
+    parser.add_argument(
+        "--keys", type=int, default=1_000, help="name so many keys per stream, and count all (default 1000)"
+    )
     parser.add_argument("--timeout", type=duration, default="1h", help="for one answer of the agent (default 1h)")
     parser.add_argument("--wait", type=duration, default="10m", help="for the platform to catch up (default 10m)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
+    if arguments.coverage:
+        return _coverage(arguments, office)
     if not arguments.all:
         code, entry = _verify(arguments.stream, arguments, office)
         if arguments.json:
@@ -56,13 +62,28 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
     return NOT_SO if NOT_SO in codes else UNREACHABLE if UNREACHABLE in codes else max(codes, default=FINE)
 
 
+def _coverage(arguments: argparse.Namespace, office: Office) -> int:
+    from forebay_collector.service.verification import coverage
+
+    covered = [row for row in coverage(office.ledger(), office.actor()) if not is_canary_stream(row.stream)]
+    if arguments.json:
+        print_json([{**asdict(row), "stream": str(row.stream)} for row in covered], office.out)
+        return FINE
+    for row in covered:
+        whole = moment(row.covered_at) if row.covered_at else "never"
+        now = f"round {row.round}: {row.source_rows:,} rows" if row.began_at else "waits"
+        trouble = f" {row.code}: {row.reason}" if row.code else ""
+        office.out.write(f"{row.stream}: covered {whole}; {now}, {row.differing} differ{trouble}\n")
+    return FINE
+
+
 def _verify(stream: StreamName, arguments: argparse.Namespace, office: Office) -> tuple[int, dict[str, Any]]:
     from forebay_collector.service import verification
     from forebay_collector.verify.report import to_text
-    from forebay_collector.verify.verify import Patience
+    from forebay_collector.verify.verify import Patience, Verified
 
     began = time.monotonic()
-    found: list[verification.Compared] = []
+    found: list[Verified] = []
     run = verification.run(
         office.ledger(),
         office.platform(),
@@ -75,8 +96,8 @@ def _verify(stream: StreamName, arguments: argparse.Namespace, office: Office) -
     )
     office.progress.done()
     if not arguments.json:
-        ((comparison, key),) = found
-        office.out.write(to_text(stream, comparison, key, time.monotonic() - began))
+        (verified,) = found
+        office.out.write(to_text(stream, verified, time.monotonic() - began))
     return FINE if run.state is VerificationState.EQUAL else NOT_SO, dict(run.result)
 
 

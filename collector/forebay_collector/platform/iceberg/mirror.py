@@ -8,11 +8,12 @@ file, or as another name of the history's file where that holds just these rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -23,7 +24,7 @@ from forebay_collector.platform.iceberg.durable_io import DurableFileIO
 from forebay_collector.platform.iceberg.fields import arrow_type, columns_of
 from forebay_collector.platform.iceberg.fold import Folded
 from forebay_collector.platform.iceberg.head import Head, LiveFile
-from forebay_collector.platform.iceberg.keys import encode, one_chunk
+from forebay_collector.platform.iceberg.keys import KeySet, encode, one_chunk
 from forebay_collector.platform.iceberg.ranges import Unnamed
 from forebay_collector.platform.iceberg.recent import Recent
 from forebay_collector.platform.iceberg.snapshot import Change
@@ -72,12 +73,35 @@ class MirrorSearch:
                 found.append(Leaving(file, fresh, everything))
         return found
 
-    def key_columns(self, io: DurableFileIO, file: LiveFile, fields: Sequence[NestedField]) -> list[pa.Array]:
+    def rows(
+        self,
+        io: FileIO,
+        files: Sequence[LiveFile],
+        key: Sequence[NestedField],
+        keys: Sequence[pa.Array],
+        fields: Sequence[NestedField],
+    ) -> Iterator[pa.RecordBatch]:
+        """The live rows of these keys (`keys`: a column for each field of the key), a file at a time."""
+        wanted = KeySet.of(
+            key, [column.cast(arrow_type(field.field_type)) for column, field in zip(keys, key, strict=True)]
+        )
+        if not len(wanted.encoded):
+            return
+        spans = wanted.spans()
+        for file in files:
+            if not wanted.may_hold(spans, file.data):
+                continue
+            positions = wanted.find(self.key_columns(io, file, key))
+            positions = positions.filter(pc.invert(pc.is_in(positions, value_set=self.deletes.positions(io, file))))
+            if len(positions):
+                yield from reading.columns_at(io, file.data, fields, positions).combine_chunks().to_batches()
+
+    def key_columns(self, io: FileIO, file: LiveFile, fields: Sequence[NestedField]) -> list[pa.Array]:
         """All physical rows' key columns, as the types that the key has now."""
 
         return [self._key_column(io, file, field) for field in fields]
 
-    def _key_column(self, io: DurableFileIO, file: LiveFile, field: NestedField) -> pa.Array:
+    def _key_column(self, io: FileIO, file: LiveFile, field: NestedField) -> pa.Array:
         return self._cache.get(
             ("key", file.path, str(field.field_id), str(field.field_type)),
             lambda: one_chunk(reading.columns(io, file.data, [field]).column(0)),

@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+from pyiceberg.table import Table
+from pyiceberg.types import NestedField
 
 from forebay_collector.platform.contract import OpenedBatch, PlatformError, PlatformMark, PlatformTable
 from forebay_collector.platform.iceberg import hold, listing, marks, names, reading
@@ -20,9 +23,11 @@ from forebay_collector.platform.iceberg.leases import Leases
 from forebay_collector.platform.iceberg.load import Loading
 from forebay_collector.platform.iceberg.maintain import Maintenance
 from forebay_collector.platform.iceberg.mirror import MirrorSearch
+from forebay_collector.platform.iceberg.parts import Inside
 from forebay_collector.platform.iceberg.query import Queries
 from forebay_collector.platform.iceberg.trouble import told
 from forebay_collector.platform.iceberg.upkeep import Upkeep
+from forebay_wire.part import WHOLE, Part
 from forebay_wire.stream import StreamName
 
 CACHE_BYTES: Final = 256 << 20
@@ -78,7 +83,10 @@ class IcebergPlatform:
             history = self._catalogue.load(names.history_of(stream))
             keyed = history is not None and marks.names_of(history.properties, marks.KEY)
             shown = self._catalogue.load(names.mirror_of(stream)) if keyed else history
-            return PlatformMark() if shown is None else marks.mark_of(shown.properties, stream)
+            if shown is None:
+                return PlatformMark()
+            version = f"{shown.metadata.table_uuid}/{shown.metadata.current_snapshot_id or 0}"
+            return replace(marks.mark_of(shown.properties, stream), version=version)
 
     def apply(self, stream: StreamName, batches: Sequence[OpenedBatch]) -> PlatformMark:
         with told(str(stream)), self._lock_of(stream):
@@ -91,24 +99,35 @@ class IcebergPlatform:
             history = self._maintenance.step(names.history_of(stream))
             return self._maintenance.step(names.mirror_of(stream)) or history
 
-    def read(self, stream: StreamName, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def read(
+        self,
+        stream: StreamName,
+        columns: Sequence[str] | None = None,
+        *,
+        part: Part = WHOLE,
+        keys: Sequence[pa.Array] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
         with told(str(stream)):
             table = self._catalogue.load(names.mirror_of(stream))
             if table is None:
                 return
-            fields = columns_of(table.schema())
-            if columns is not None:
-                held = {field.name: field for field in fields}
-                missing = [name for name in columns if name not in held]
-                if missing:
-                    raise PlatformError(
-                        f"{stream}: the mirror has no column {missing[0]!r}", code="FB-PLATFORM-COLUMN", permanent=True
-                    )
-                fields = tuple(held[name] for name in columns)
+            fields = _named(stream, columns_of(table.schema()), columns)
             with self._leases.reading(table.metadata.table_uuid):
-                for file in Head.of(table, self._entries).files:
-                    deleted = self._search.deletes.positions(table.io, file)
-                    yield from reading.live_batches(table.io, file, fields, deleted)
+                files = Head.of(table, self._entries).files
+                if keys is not None:
+                    yield from self._search.rows(table.io, files, self._key_of(stream, table), keys, fields)
+                    return
+                inside = Inside.of(part, self._key_of(stream, table)[0]) if part.bounded else None
+                for file in files:
+                    if inside is None or inside.may_be_in(file.data):
+                        deleted = self._search.deletes.positions(table.io, file)
+                        rows = reading.live_batches(table.io, file, fields, deleted)
+                        yield from rows if inside is None else map(inside.of_rows, rows)
+
+    def _key_of(self, stream: StreamName, table: Table) -> list[NestedField]:
+        """Raises PlatformError for a mirror that does not tell its key."""
+        key = marks.names_of(table.properties, marks.KEY)
+        return list(_named(stream, columns_of(table.schema()), key))
 
     def tables(self) -> list[PlatformTable]:
         with told("platform"):
@@ -125,3 +144,15 @@ class IcebergPlatform:
     def _lock_of(self, stream: StreamName) -> threading.RLock:
         with self._lock:
             return self._locks.setdefault(stream, threading.RLock())
+
+
+def _named(stream: StreamName, held: Sequence[NestedField], names: Sequence[str] | None) -> Sequence[NestedField]:
+    if names is None:
+        return held
+    by_name = {field.name: field for field in held}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise PlatformError(
+            f"{stream}: the mirror has no column {missing[0]!r}", code="FB-PLATFORM-COLUMN", permanent=True
+        )
+    return [by_name[name] for name in names]

@@ -42,7 +42,7 @@ class Unnamed:
         """What the batch, the last of its ranged snapshot, makes leave. Raises as `check`."""
         assert batch.key_range is not None
         kind = arrow_type(key.field_type)
-        least, most = (_bound(text, kind) for text in (batch.key_range.at_least, batch.key_range.through))
+        least, most = (bound_of(text, kind) for text in (batch.key_range.at_least, batch.key_range.through))
         return cls(key, least, most, batch.epoch, batch.first_seq)
 
     def may_hold(self, file: DataFile) -> bool:
@@ -50,9 +50,9 @@ class Unnamed:
         if (_least(file, EPOCH_ID), _least(file, SEQ_ID)) >= (self.epoch, self.first_seq):
             return False
         lower, upper = bound(file.lower_bounds, self.key), bound(file.upper_bounds, self.key)
-        if self.at_least is not None and upper is not None and upper < _single(self.at_least):
+        if self.at_least is not None and upper is not None and upper < single(self.at_least):
             return False
-        return not (self.through is not None and lower is not None and lower > _single(self.through))
+        return not (self.through is not None and lower is not None and lower > single(self.through))
 
     def find(self, io: FileIO, file: DataFile, key_column: pa.Array) -> pa.Array:
         """Their positions in the file (int64, sorted), deleted ones included. `key_column`: of all its physical rows."""
@@ -102,7 +102,7 @@ def check(stream: StreamName, batch: OpenedBatch) -> None:
             permanent=True,
         )
     for text in (batch.key_range.at_least, batch.key_range.through):
-        _bound(text, kind)
+        bound_of(text, kind)
 
 
 def _ranged(kind: pa.DataType) -> bool:
@@ -110,7 +110,8 @@ def _ranged(kind: pa.DataType) -> bool:
     return bool(of.is_integer(kind) or of.is_decimal(kind) or of.is_date32(kind) or of.is_timestamp(kind))
 
 
-def _bound(text: str | None, kind: pa.DataType) -> pa.Scalar | None:
+def bound_of(text: str | None, kind: pa.DataType) -> pa.Scalar | None:
+    """A bound of a range of keys, in the key's type. Raises PlatformError when it is none of it."""
     if text is None:
         return None
     try:
@@ -126,7 +127,7 @@ def _bound(text: str | None, kind: pa.DataType) -> pa.Scalar | None:
         ) from error
 
 
-def _single(scalar: pa.Scalar) -> Any:
+def single(scalar: pa.Scalar) -> Any:
     """As Iceberg's bounds have it: dates as days, timestamps as microseconds."""
     return extremes(pa.repeat(scalar, 1))[0]
 

@@ -1,0 +1,3 @@
+DROP TABLE repair;
+DROP TABLE coverage;
+DROP TABLE platform_digest;

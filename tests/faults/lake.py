@@ -1,0 +1,89 @@
+"""The platform as anyone reads it: plain pyiceberg, nothing of Forebay's own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table as IcebergTable
+
+from tests.faults.departments import Department
+from tests.faults.intent import COLUMNS, Row, Table
+
+_THROUGH: Final = "forebay.through"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of a history. row: `COLUMNS`."""
+
+    epoch: int
+    seq: int
+    number: int
+    op: str
+    row: Row
+
+
+class Lake:
+    def __init__(self, data: Path) -> None:
+        platform = data / "platform"
+        self._catalog = SqlCatalog(
+            "forebay", uri=f"sqlite:///{platform / 'catalog.db'}", warehouse=str(platform / "warehouse")
+        )
+
+    def close(self) -> None:
+        self._catalog.engine.dispose()
+
+    def mark(self, department: Department, table: Table) -> tuple[int, int]:
+        """(epoch, seq) that the mirror's own commits say; (0, 0) where there is none."""
+        found = self._table(department, table, "")
+        told = json.loads(found.properties.get(_THROUGH, "{}")) if found is not None else {}
+        mark = told.get(department.stream(table))
+        return (int(mark["epoch"]), int(mark["seq"])) if mark else (0, 0)
+
+    def mirror(self, department: Department, table: Table) -> list[Row]:
+        found = self._table(department, table, "")
+        if found is None:
+            return []
+        arrow = found.scan(selected_fields=COLUMNS).to_arrow()
+        return [shaped(row) for row in zip(*(arrow.column(name).to_pylist() for name in COLUMNS), strict=True)]
+
+    def history(self, department: Department, table: Table) -> list[Change]:
+        """In the order in which the mirror took them."""
+        found = self._table(department, table, "_changes")
+        if found is None:
+            return []
+        heads = ("_epoch", "_seq", "_row", "_op")
+        arrow = found.scan(selected_fields=(*heads, *COLUMNS)).to_arrow()
+        columns = [arrow.column(name).to_pylist() for name in (*heads, *COLUMNS)]
+        changes = [
+            Change(epoch, seq, number, op, shaped(row)) for epoch, seq, number, op, *row in zip(*columns, strict=True)
+        ]
+        return sorted(changes, key=lambda change: (change.epoch, change.seq, change.number))
+
+    def _table(self, department: Department, table: Table, suffix: str) -> IcebergTable | None:
+        name = (department.name, department.source, department.schema, table.name + suffix)
+        with contextlib.suppress(NoSuchTableError):
+            return self._catalog.load_table(name)
+        return None
+
+
+def shaped(row: Sequence[object]) -> Row:
+    """One form for a value, whichever way it came: amounts as text with two places."""
+    key, version, mobile, amount, note = row
+    return (key, version, mobile, None if amount is None else f"{float(str(amount)):.2f}", note)
+
+
+@contextlib.contextmanager
+def opened(data: Path) -> Iterator[Lake]:
+    lake = Lake(data)
+    try:
+        yield lake
+    finally:
+        lake.close()

@@ -1,0 +1,1 @@
+"""Differences planted in the platform behind Forebay's back, while a workload goes on."""
