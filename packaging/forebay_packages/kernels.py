@@ -1,4 +1,4 @@
-"""The agent's compiled kernels, for any architecture, against the oldest glibc that is promised."""
+"""Our own compiled kernels, for any architecture, against the oldest glibc that is promised."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from forebay_packages.product import GLIBC, PYTHON, ROOT, Architecture
 from forebay_packages.running import run
 
-_SOURCE = ROOT / "agent" / "forebay_agent" / "kernel"
 
+def build(distribution: str, architecture: Architecture, interpreter: Path, work: Path, site: Path) -> None:
+    """Compiles every kernel of a distribution, if it has some, into its package under site-packages.
 
-def build(architecture: Architecture, interpreter: Path, folder: Path, into: Path) -> None:
-    """Compiles every kernel into `into`. interpreter: the tree whose headers are compiled against."""
-    folder.mkdir(parents=True, exist_ok=True)
+    distribution: its folder in the repository. interpreter: the tree whose headers are compiled against.
+    """
     target = f"{architecture.machine}-linux-gnu.{GLIBC[0]}.{GLIBC[1]}"
-    for kernel in sorted(_SOURCE.glob("*.pyx")):
+    folder = work / "kernels" / f"{distribution}-{architecture.debian}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for kernel in sorted((ROOT / distribution).glob("forebay_*/kernel/*.pyx")):
+        # named from the distribution on: the generated code repeats the name
+        source = kernel.relative_to(ROOT / distribution)
         generated = folder / f"{kernel.stem}.c"
-        # named from the repository on: the generated code repeats the name
-        run(
-            [sys.executable, "-m", "cython", "-3", kernel.relative_to(ROOT / "agent"), "-o", generated],
-            where=ROOT / "agent",
-        )
-        made = into / f"{kernel.stem}.cpython-311-{architecture.machine}-linux-gnu.so"
+        run([sys.executable, "-m", "cython", "-3", source, "-o", generated], where=ROOT / distribution)
+        made = site / source.parent / f"{kernel.stem}.cpython-311-{architecture.machine}-linux-gnu.so"
         run(
             [
                 *(sys.executable, "-m", "ziglang", "cc", "-target", target, "-shared", "-fPIC", "-O3", "-g0", "-s"),

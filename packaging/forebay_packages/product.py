@@ -34,7 +34,6 @@ class Product:
     summary: str
     distributions: tuple[str, ...]
     unused: tuple[str, ...]
-    kernels: bool = False
     called: str = ""
 
     @property
@@ -61,7 +60,7 @@ ARCHITECTURES: Final = {
 
 # headers, sources, tests and the parts of pyarrow that nobody here opens: Flight, object stores by Arrow's own clients
 _UNUSED_OF_ALL: Final = (
-    r"pyarrow/(include|tests|includes|src|vendored/docscrape)\b",
+    r"pyarrow/(include|tests|includes|src)\b",
     r"pyarrow/.*\.(pyx|pxd|pxi|h|cmake)$",
     r"pyarrow/(libarrow_flight|libarrow_python_flight|libarrow_s3|_flight|_s3fs|_gcsfs|_azurefs|_hdfs)\.",
     r"pyarrow/(_orc|_substrait|_cuda|_dataset_orc|_pyarrow_cpp_tests)\.",
@@ -82,7 +81,6 @@ AGENT: Final = Product(
         r"pyarrow/(_feather|_fs)\.",
         r"(pycparser|pip|setuptools)\b",
     ),
-    kernels=True,
 )
 COLLECTOR: Final = Product(
     name="forebay-collector",

@@ -26,7 +26,7 @@ from forebay_packages.running import run
 
 # of the standard library: what is for developers, for windows on a screen, or for installing packages
 _UNUSED_LIBRARY: Final = (
-    r"(test|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|venv|site-packages|config-[^/]*|distutils|unittest)/",
+    r"(test|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|venv|site-packages|config-[^/]*|distutils)/",
     r".*/(test|tests|__pycache__|idle_test)/",
     r"(turtle|antigravity|this)\.py$",
     r"lib-dynload/(_test|_ctypes_test|_xxtest|xxlimited|_tkinter|nis|ossaudiodev|audioop)",
@@ -57,8 +57,7 @@ def lay(product: Product, architecture: Architecture, work: Path, root: Path) ->
         wheels.unpack(wheel, product, site)
     for distribution in product.distributions:
         _lay_distribution(ROOT / distribution, site)
-    if product.kernels:
-        kernels.build(architecture, interpreter, work / "kernels", site / "forebay_agent" / "kernel")
+        kernels.build(distribution, architecture, interpreter, work, site)
     _same_file_once(site / "pyarrow")
     _strip(prefix, architecture)
     _lay_program(product, root)

@@ -36,5 +36,5 @@ def next_with_another_state(into: Path) -> Path:
 
 
 def _packed(version: str, root: Path, into: Path) -> Path:
-    (made,) = package.pack(replace(AGENT, called=version), _AMD64, root, into / "work", into, ("deb",))
+    (made,) = package.pack(replace(AGENT, called=version), _AMD64, root, into / "work", into, ("deb",), "gzip")
     return made

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from forebay_agent import identity
+from forebay_agent import enrollment, identity
 from forebay_agent.capture.source import Severity
 from forebay_agent.check.checked import Checked
 from forebay_agent.errors import AgentError, StateFolderUnusable
 from forebay_agent.outbox.file import FILE_NAME, check_whole, open_for_reading
+from forebay_agent.report import STATUS_FILE
 
 _SERVICE: Final = "service"
 _STATE: Final = "state"
+_APPLIANCE: Final = "appliance"
+_CLOCK_SECONDS: Final = 60.0
+"""certificates and delays bear a minute"""
+_SET_CLOCK: Final = "Set the appliance's clock right, and keep it so (chrony, ntpd): `timedatectl` shows how it stands."
 
 
 def check_service(told: Mapping[str, str]) -> Iterator[Checked]:
@@ -46,6 +52,34 @@ def check_service(told: Mapping[str, str]) -> Iterator[Checked]:
             f"systemd started it again {restarts} times since the machine started",
             "`journalctl -u forebay-agent` tells why it ended.",
         )
+
+
+def check_clock(state: Path, now_us: int) -> Iterator[Checked]:
+    """This machine's clock, beside the collector's when that was last heard, and beside what the agent itself wrote down."""
+    try:
+        told = json.loads((state / STATUS_FILE).read_bytes())
+        written_us = int(told["written_at_us"])
+        heard_us, ahead_us = (int(told["clock"][name]) for name in ("heard_at_us", "collector_ahead_us"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    back_s = (written_us - now_us) / 1e6
+    off_s = -ahead_us / 1e6 if heard_us else 0.0
+    if back_s > _CLOCK_SECONDS:
+        message = f"was set back: the agent wrote its status {_span(back_s)} from now"
+    elif abs(off_s) > _CLOCK_SECONDS:
+        message = f"is {_span(abs(off_s))} {'ahead of' if off_s > 0 else 'behind'} the centre's"
+    else:
+        if heard_us:
+            yield Checked.fine(_APPLIANCE, "clock", f"differs from the centre's by {abs(off_s):.1f} s at most")
+        return
+    yield Checked(_APPLIANCE, Severity.ERROR, "clock", message, _SET_CLOCK, exit_code=1)
+
+
+def check_enrolment(state: Path) -> Iterator[Checked]:
+    """Why there is no certificate, where the centre's refusal of a token was noted."""
+    refused = enrollment.last_refusal(state)
+    if refused is not None and not (state / identity.FOLDER).exists():
+        yield Checked.of_error("collector", "token", refused)
 
 
 def check_ownership(state: Path) -> Iterator[Checked]:
@@ -87,6 +121,10 @@ def check_kept(state: Path) -> Iterator[Checked]:
             identity.load(state)
         except AgentError as error:
             yield Checked.of_error(_STATE, "identity", error)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
 def _name_of(user: int) -> str:

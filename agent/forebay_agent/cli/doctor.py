@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "explain what is wrong here, with remedies"
 DESCRIPTION: Final = """\
-Looks at the service, the rights on files, the kept state (the whole outbox is read), the configuration, and at everything
+Looks at the service, the rights on files, the clock, the kept state (the whole outbox is read), the configuration, and at everything
 that `check` looks at. Shows only what is in the way or worth a word, the cause before its effects where that can be told.
 Changes nothing. As root it looks with the agent's own rights."""
 EXAMPLES: Final = """\
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from forebay_agent.check.checked import exit_code
 
-    found = list(_everything(options.config))
+    found = list(everything(options.config))
     if options.json:
         listing.print_json([checked.as_row() for checked in found], sys.stdout)
     else:
@@ -46,11 +47,19 @@ def run(options: argparse.Namespace) -> int:
     return exit_code({checked.exit_code for checked in found})
 
 
-def _everything(folder: Path) -> Iterator[Checked]:
+def everything(folder: Path) -> Iterator[Checked]:
+    """All that is looked at. Of root's rights nothing is left afterwards (`owner.become`)."""
     from forebay_agent import owner
     from forebay_agent.check.checked import Checked
     from forebay_agent.check.everything import check_everything
-    from forebay_agent.check.installation import check_kept, check_ownership, check_service, readable
+    from forebay_agent.check.installation import (
+        check_clock,
+        check_enrolment,
+        check_kept,
+        check_ownership,
+        check_service,
+        readable,
+    )
     from forebay_agent.config.kept_offer import load_effective
     from forebay_agent.config.load import load_agent
     from forebay_agent.errors import AgentError, ConfigurationError
@@ -62,7 +71,9 @@ def _everything(folder: Path) -> Iterator[Checked]:
         yield from check_ownership(state)
         owner.become(state)
         yield from readable(folder if folder.is_dir() else folder.parent)
+        yield from check_clock(state, time.time_ns() // 1000)
         yield from check_kept(state)
+        yield from check_enrolment(state)
         yield from check_everything(load_effective(folder).config, "")
     except ConfigurationError as error:
         for problem in error.problems:

@@ -13,11 +13,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn
 
-from forebay_agent.cli import check, doctor, enroll, outbox, problems, reset, run, setup, snapshot, status, tables
+from forebay_agent.cli import (
+    check,
+    diagnostics,
+    doctor,
+    enroll,
+    outbox,
+    problems,
+    reset,
+    run,
+    setup,
+    snapshot,
+    status,
+    tables,
+)
 from forebay_agent.errors import AgentError
 
 DEFAULT_CONFIG: Final = Path("/etc/forebay-agent")
-_COMMANDS: Final = (setup, doctor, enroll, check, tables, run, status, outbox, snapshot, reset)
+_COMMANDS: Final = (setup, doctor, diagnostics, enroll, check, tables, run, status, outbox, snapshot, reset)
 
 _EPILOG: Final = """\
 the first hour: `forebay-agent setup` asks what it needs, and does all of this; or step by step:

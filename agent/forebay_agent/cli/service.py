@@ -20,17 +20,35 @@ def is_there() -> bool:
 
 def properties(*names: str) -> dict[str, str]:
     """Properties of the unit; empty where they cannot be had."""
+    said = _said(_systemctl(), "show", UNIT, *(f"--property={name}" for name in names))
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+def described() -> str:
+    """The unit as it is in force, with what overrides it, and all its properties."""
+    return f"{_said(_systemctl(), 'cat', UNIT)}\n{_said(_systemctl(), 'show', UNIT)}"
+
+
+def journal(lines: int) -> str:
+    """The unit's newest lines; of all starts, as far as this user may see them."""
+    return _said(
+        shutil.which("journalctl") or "/usr/bin/journalctl",
+        "-u",
+        UNIT,
+        "-n",
+        str(lines),
+        "--no-pager",
+        "-o",
+        "short-iso",
+    )
+
+
+def _said(*command: str) -> str:
+    """What a program of systemd says; empty where it cannot be had."""
     try:
-        done = subprocess.run(
-            [_systemctl(), "show", UNIT, *(f"--property={name}" for name in names)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=20,
-        )
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
     except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        return ""
 
 
 def start() -> int:
