@@ -27,16 +27,12 @@ from forebay_collector.identity.admission import host_of_peer, refuse
 from forebay_collector.identity.names import Identity
 from forebay_collector.ledger import Arrival, Ledger
 from forebay_collector.receive.answers import Answers
-from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.assembly import Assembly, Started, addressed
-from forebay_collector.receive.check import DigestChecks
-from forebay_collector.receive.commit import Committer, Pending
-from forebay_collector.receive.keeping import SchemaKeeper
-from forebay_collector.receive.lanes import Accepted, Held, Lanes, Next, OnItsWay
-from forebay_collector.receive.loaded import LoadedMarks
+from forebay_collector.receive.commit import Pending
+from forebay_collector.receive.lanes import Accepted, Held, Next, OnItsWay
+from forebay_collector.receive.reception import Reception
 from forebay_collector.receive.refusal import CHAIN, LIMIT, MALFORMED, NOT_YOURS, UNAVAILABLE, Refusal
 from forebay_collector.receive.refusals import Refusals
-from forebay_collector.receive.room import Room
 from forebay_collector.receive.schemas import Openers
 from forebay_wire import PROTOCOL, limits
 from forebay_wire.errors import WireError
@@ -51,21 +47,6 @@ _MOST_CHECKING: Final = 1_000
 Context: TypeAlias = grpc.aio.ServicerContext[upload_pb2.UploadRequest, upload_pb2.UploadResponse]
 _ENDED: Final = (grpc.aio.BaseError, asyncio.InvalidStateError)
 """what gRPC raises in whoever ends a call, or writes to one that has ended"""
-
-
-@dataclass(frozen=True, slots=True)
-class Reception:
-    """What all connections share."""
-
-    ledger: Ledger
-    lanes: Lanes
-    checks: DigestChecks
-    committer: Committer
-    loaded: LoadedMarks
-    approved: Approved
-    keeper: SchemaKeeper
-    room: Room
-    window: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from forebay_collector.ferry.seal import check_sealed_by_agent
 from forebay_collector.identity.admission import find_agent
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.names import Identity
-from forebay_collector.receive.connection import Connection, Context, Reception
+from forebay_collector.receive.connection import Connection, Context
+from forebay_collector.receive.reception import Reception
 from forebay_wire import ferry
 from forebay_wire.errors import WireError
 from forebay_wire.seal import parse_header

@@ -17,11 +17,12 @@ from forebay_collector.ledger import Ledger
 from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer
-from forebay_collector.receive.connection import Connection, Reception
+from forebay_collector.receive.connection import Connection
 from forebay_collector.receive.ferries import Ferries
 from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.loaded import LoadedMarks
+from forebay_collector.receive.reception import Reception
 from forebay_collector.receive.room import Room
 from forebay_wire.v1 import upload_pb2, upload_pb2_grpc
 
