@@ -62,7 +62,7 @@ def certificate(call: Call[None, None]) -> dict[str, Any]:
 
 def make(call: Call[None, DayWanted]) -> dict[str, Any]:
     wanted = call.body
-    return _with_file(call, service.make(call.ledger, call.settings, call.actor, wanted.department, wanted.day))
+    return _with_file(call, service.make(call.ledger, call.works.settings, call.actor, wanted.department, wanted.day))
 
 
 def _with_file(call: Call[Any, Any], number: int) -> dict[str, Any]:
