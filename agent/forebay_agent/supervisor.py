@@ -357,6 +357,7 @@ class Supervisor:
             renewal=self._renewal.state,
             canaries=tuple(worker.canary.state for worker in self.workers() if worker.config.canary.kind != "off"),
             heard_at_us=self._control.heard_at_us,
+            collector_ahead_us=self._control.collector_ahead_us,
             late=tuple(self._pulses.late()),
         )
 

@@ -20,6 +20,7 @@ from forebay_collector.ledger import BatchState
 from forebay_collector.ledger.maintenance import Scope
 from forebay_collector.ledger.notifications import FAILED, SENDING, SENT, WAITING
 from forebay_collector.ledger.proposals import State
+from forebay_collector.ledger.repairs import RepairState
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.policy import POLICIES
@@ -99,6 +100,7 @@ def test_names_out_of_programs_have_texts(language: str) -> None:
     wanted = [f"state.{one}" for one in Colour] + [f"letter.{one}" for one in Colour]
     wanted += [f"batch_state.{one}" for one in BatchState] + [f"approval_state.{one}" for one in State]
     wanted += [f"run_state.{one}" for one in VerificationState]
+    wanted += [f"repair_state.{one}" for one in RepairState]
     wanted += [f"role.{one}" for one in Role] + [f"role_what.{one}" for one in Role]
     wanted += [f"proof.archive_{one}" for one in Archived]
     wanted += [f"command.{one}" for one in agent_page.KINDS] + [f"command_what.{one}" for one in agent_page.KINDS]

@@ -98,11 +98,12 @@ def _export(options: argparse.Namespace, state: Path) -> int:
 
 
 def _acknowledge(folder: Path, config: AgentConfig) -> int:
-    from forebay_agent import identity
+    from forebay_agent import identity, owner
     from forebay_agent.cli.problems import report
     from forebay_agent.ferry.acknowledge import acknowledge, answers
     from forebay_agent.outbox import Outbox
 
+    owner.become(config.state)
     own, found, code = identity.load(config.state), answers(folder), 0
     if not found:
         print(f"{folder}: no answers; `forebay-collector import` leaves them there")

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from forebay_agent import owner
     from forebay_agent.config.load import load_agent
     from forebay_agent.outbox import Outbox
 
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     if options.lost == (options.stream is not None):
         return usage("one stream is named, or --lost", "give one of the two")
     config = load_agent(options.config)
+    owner.become(config.state)
     found = lost_streams(config.state) if options.lost else known_stream(options.stream, config.state)
     if isinstance(found, int):
         return found

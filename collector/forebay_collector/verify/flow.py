@@ -17,6 +17,7 @@ from forebay_collector.load import group
 from forebay_collector.load.group import GroupSize
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.platform.contract import Platform, PlatformMark
+from forebay_collector.verify.away import Away
 from forebay_collector.verify.compare import Mark
 from forebay_collector.verify.sides import as_described
 from forebay_collector.verify.source import Ask
@@ -40,12 +41,13 @@ class Following:
     stream: StreamName
     ask: Ask
     load: timedelta
+    away: Away
 
     def mark(self) -> Mark:
         return need(self.ledger, self.stream).durable
 
     def settle(self) -> None:
-        drain(self.ask, self.stream)
+        self.away.asked(lambda: drain(self.ask, self.stream))
         await_load(self.ledger, self.platform, self.stream, self.load)
 
     def told(self, after: Mark, keys: Collection[bytes]) -> set[bytes]:

@@ -10,6 +10,7 @@ from forebay_collector.control.ask import Asking
 from forebay_collector.errors import NotPossible
 from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.platform.contract import Platform
+from forebay_collector.verify.away import Away
 from forebay_collector.verify.compare import Comparison, compare
 from forebay_collector.verify.flow import Following, need, shown_schema
 from forebay_collector.verify.sides import Mirror
@@ -21,10 +22,12 @@ from forebay_wire.stream import StreamName
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """takes: for one answer of the agent. load: for the platform to get what was received."""
+    """takes: for one answer of the agent. load: for the platform to get what was received. away: for an agent that cannot be
+    reached."""
 
     takes: timedelta = timedelta(hours=1)
     load: timedelta = timedelta(minutes=10)
+    away: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ def verify(
     record = need(ledger, stream)
     ask = asking(ledger, record, who, patience)
 
-    flow = Following(ledger, platform, stream, ask, patience.load)
+    away = Away(patience.away, say)
+    flow = Following(ledger, platform, stream, ask, patience.load, away)
     flow.settle()
     key = shown_schema(ledger, platform, stream).key
     if not key:
@@ -69,7 +73,7 @@ def verify(
             f"stream {stream}: its table has no key, so that the platform keeps its history only",
             remedy="Name unique columns with `key = [...]` in the table's entry at the agent, and reset the stream.",
         )
-    source = Source(ask, stream, part, rows_per_second)
+    source = Source(ask, stream, part, rows_per_second, away)
     found = compare(
         source,
         lambda: mirror_of(ledger, platform, stream, source.part),
