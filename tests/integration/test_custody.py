@@ -310,9 +310,10 @@ def test_a_bit_flipped_anywhere_in_the_ledgers_file_is_found_where_it_altered_an
     path = tmp_path / "copy.db"
     copied(stage.settings.data.ledger, path)
     whole, content = told_by(path), path.read_bytes()
+    written = [place for place, byte in enumerate(content) if byte]  # most of a young file is empty
     found = 0
     for _ in range(60):
-        bit = chance.randrange(8 * len(content))
+        bit = 8 * chance.choice(written) + chance.randrange(8)
         flip_file(path, bit)
         try:
             altered = told_by(path) != whole

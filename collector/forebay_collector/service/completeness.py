@@ -22,9 +22,9 @@ def make(ledger: Ledger, settings: Settings, actor: Actor, department: str, day:
     Raises NotPermitted, NotKnown (nothing of the department was received by then), NotPossible (the day is none, or has not
     begun); as `completeness.issue.issue`.
     """
-    actor.require(Permission.OPERATE, department)
     if department not in departments(ledger, actor):
         raise NotKnown(f"nothing was received of department {department}")
+    actor.require(Permission.OPERATE, department)
     zone, now = settings.certificates.zone, ledger.database.clock()
     try:
         chosen = Day.of(day, zone) if day else Day.at(now, zone).before()

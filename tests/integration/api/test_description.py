@@ -32,6 +32,7 @@ BY_THE_API = {
     "/alerts": ["acknowledgeAlert"],
     "/alerts/windows": ["openWindow"],
     "/alerts/windows/close": ["closeWindow"],
+    "/certificates": ["certify"],
     "/approvals": ["approve", "reject", "withdraw", "approveMany"],
     "/identity/tokens": ["makeEnrolmentToken"],
     "/identity/revoke": ["revokeAgent"],
