@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_collector.demo.people import People
 from forebay_collector.errors import AgentUnreachable
-from forebay_collector.ledger import offers, tables, verifications
+from forebay_collector.ledger import offers, repairs, tables, verifications
 from forebay_collector.ledger.proposals import Column, Decided, ProposalRecord
+from forebay_collector.ledger.repairs import RepairState
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import PlatformError
 from forebay_collector.policy import remedy_of
-from forebay_collector.service import approvals, commands, configuration, identity, quarantine, users, verification
+from forebay_collector.service import (
+    approvals,
+    commands,
+    configuration,
+    identity,
+    quarantine,
+    repair,
+    users,
+    verification,
+)
 from forebay_collector.service.actor import Actor, Role
 from forebay_wire.digest import GENESIS
 from forebay_wire.schema import MASK, ORIGIN
@@ -207,6 +219,7 @@ class City:
                     ops, StreamName("市监局", "scjg", "public.enterprise"), VerificationState.DIFFERENT
                 ),
             ),
+            (6 * HOUR + 30 * MINUTE, lambda: self._repair(ops, StreamName("市监局", "scjg", "public.enterprise"))),
             (6 * HOUR, lambda: self._pause(ops)),
             (5 * HOUR, lambda: self._resume(ops)),
             (3 * HOUR, lambda: self._snapshot(ops)),
@@ -225,6 +238,7 @@ class City:
         for ago, do in deeds:
             self.clock.now = NOW - ago
             do()
+        self._cover()
 
     def _offer(self, ops: Actor, agents: Sequence[str], settings: Mapping[str, Any], why: str) -> None:
         configuration.offer(self.ledger, ops, agents, settings, why)
@@ -258,6 +272,26 @@ class City:
             told = {"state": offers.APPLIED, "decided_at": self.clock.now, "sent_at": self.clock.now - SECOND}
             connection.execute(tables.offer.update().values(**told))
             offers.end(connection, self.clock.now, 1, offers.DONE, "", "collector")
+
+    def _repair(self, ops: Actor, stream: StreamName) -> None:
+        """What the verification before it found."""
+        (number,) = repair.start(self.ledger, ops, [stream], "比对发现差异")
+        self.ledger.repairs.take(number)
+        self.clock.now += 12 * SECOND
+        keys = {"missing": [{"id": str(31_000 + n * 7)} for n in range(4)], "extra": [], "different": [{"id": "20118"}]}
+        told = {kind: len(found) for kind, found in keys.items()} | {"sent": 5, "deleted": 0, "left_over": 0}
+        with self.ledger.database.write() as connection:
+            repairs.end(connection, number, RepairState.REPAIRED, self.clock.now, keys=keys, **told)
+
+    def _cover(self) -> None:
+        """The background has been over some tables, is at one, and has not begun with the others."""
+        self.clock.now = NOW
+        self.ledger.coverage.begin(timedelta(hours=1))
+        for place, row in enumerate(self.ledger.coverage.listing()[:9]):
+            covered = replace(row, round=3, covered_at=NOW - (9 - place) * HOUR, next_at=NOW + (place + 1) * DAY // 2)
+            if place == 2:
+                covered = replace(covered, began_at=NOW - 20 * MINUTE, source_rows=360_000, part_after="360000")
+            self.ledger.coverage.put(covered)
 
     def _verify(self, ops: Actor, stream: StreamName, outcome: VerificationState) -> None:
         digest = "1b82c6d14f0f6de1c18ecb3a1ad0a9c0"

@@ -48,6 +48,8 @@ PAGES: Final = {
     "offers": ("li.ops", "/offers"),
     "verification": ("li.ops", "/verification"),
     "verification-run": ("li.ops", "/verification/2"),
+    "repair": ("li.ops", "/repairs/1"),
+    "coverage": ("li.ops", "/coverage"),
     "audit": ("zhao.audit", "/audit"),
     "identity": ("chen.admin", "/identity"),
     "users": ("chen.admin", "/users"),

@@ -6,7 +6,9 @@ import pytest
 
 from forebay_agent.capture.source import RowRange, Severity, TableName
 from forebay_agent.errors import ValueUnrepresentable
+from forebay_collector.platform.contract import Platform
 from tests.contract.sources.mysql import MySQLHarness
+from tests.fidelity.digesting import assert_one_digest
 from tests.fidelity.mariadb_types import CARRIED_AS_TEXT, CASES, TEXT_BY_CHOICE, ZERO_DATES, Case
 from tests.fidelity.sealing import through_sealed_batches
 
@@ -24,7 +26,7 @@ def told_by_the_database(harness: MySQLHarness, oracle: str) -> list[object]:
 
 
 @pytest.mark.parametrize("case", [*CASES, *ZERO_DATES, *TEXT_BY_CHOICE], ids=lambda case: case.name)
-def test_a_value_comes_out_as_the_database_holds_it(mysql_harness: MySQLHarness, case: Case) -> None:
+def test_a_value_comes_out_as_the_database_holds_it(mysql_harness: MySQLHarness, lake: Platform, case: Case) -> None:
     mysql_harness.execute(
         f"CREATE TABLE t (id int PRIMARY KEY AUTO_INCREMENT, v {case.definition}) {case.table}",
         *(f"INSERT INTO t (v) VALUES ({value})" for value in (*case.values, "NULL")),
@@ -37,6 +39,7 @@ def test_a_value_comes_out_as_the_database_holds_it(mysql_harness: MySQLHarness,
         shape = source.shape(TableName("", "t"), with_text)
         came = through_sealed_batches(source, shape, BY_ID).column("v")
         told = told_by_the_database(mysql_harness, case.oracle)
+        assert_one_digest(lake, source, shape, BY_ID)
     finally:
         mysql_harness.server.execute("SET GLOBAL time_zone = 'SYSTEM'")
     column = shape.column("v")

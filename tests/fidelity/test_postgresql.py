@@ -8,7 +8,9 @@ import pytest
 
 from forebay_agent.capture.source import RowRange, Severity, TableName
 from forebay_agent.errors import ValueUnrepresentable
+from forebay_collector.platform.contract import Platform
 from tests.contract.sources.postgresql import PostgreSQLHarness
+from tests.fidelity.digesting import assert_one_digest
 from tests.fidelity.postgresql_types import AS_TEXT, BY_CHOICE, EXACT, INTERNAL, Case
 from tests.fidelity.sealing import through_sealed_batches
 from tests.servers.postgresql import PostgreSQL
@@ -52,7 +54,7 @@ def ask(harness: PostgreSQLHarness, *statements: str) -> list[tuple[object, ...]
 
 
 @pytest.mark.parametrize("case", [*EXACT, *AS_TEXT, *BY_CHOICE], ids=lambda case: case.name)
-def test_a_value_comes_out_as_the_database_holds_it(harness: PostgreSQLHarness, case: Case) -> None:
+def test_a_value_comes_out_as_the_database_holds_it(harness: PostgreSQLHarness, lake: Platform, case: Case) -> None:
     ask(
         harness,
         "DROP TABLE IF EXISTS t",
@@ -71,6 +73,7 @@ def test_a_value_comes_out_as_the_database_holds_it(harness: PostgreSQLHarness, 
     assert ours == told
     assert None not in ours[: len(case.values)]
     assert ours[len(case.values) :] in ([None], [])
+    assert_one_digest(lake, source, shape, BY_ID)
     source.close()
 
 

@@ -15,7 +15,9 @@ import pytest
 
 from forebay_agent.capture.source import RowRange, Severity, TableName
 from forebay_agent.errors import ValueUnrepresentable
+from forebay_collector.platform.contract import Platform
 from tests.contract.sources.sqlite import SQLiteHarness
+from tests.fidelity.digesting import assert_one_digest
 from tests.fidelity.sealing import through_sealed_batches
 
 BY_ID: Final = RowRange(("id",))
@@ -98,7 +100,7 @@ def confirmed(harness: SQLiteHarness, came: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.declared or "no type")
-def test_a_value_comes_out_as_the_database_holds_it(sqlite_harness: SQLiteHarness, case: Case) -> None:
+def test_a_value_comes_out_as_the_database_holds_it(sqlite_harness: SQLiteHarness, lake: Platform, case: Case) -> None:
     fill(sqlite_harness, case.declared, case.values)
     source = sqlite_harness.open()
     shape = source.shape(TABLE)
@@ -107,10 +109,11 @@ def test_a_value_comes_out_as_the_database_holds_it(sqlite_harness: SQLiteHarnes
     came = through_sealed_batches(source, shape, BY_ID).column("v").to_pylist()
     confirmed(sqlite_harness, came)
     assert None not in came[:-1]
+    assert_one_digest(lake, source, shape, BY_ID)
 
 
 @pytest.mark.parametrize("case", AS_TEXT, ids=lambda case: case.declared)
-def test_as_text_carries_values_of_every_class(sqlite_harness: SQLiteHarness, case: Case) -> None:
+def test_as_text_carries_values_of_every_class(sqlite_harness: SQLiteHarness, lake: Platform, case: Case) -> None:
     fill(sqlite_harness, case.declared, case.values)
     with contextlib.closing(sqlite3.connect(sqlite_harness.path)) as connection:
         connection.execute("INSERT INTO t (v) VALUES (CAST(x'b9f3b8db' AS TEXT))")  # GBK bytes, not UTF-8
@@ -120,6 +123,7 @@ def test_as_text_carries_values_of_every_class(sqlite_harness: SQLiteHarness, ca
     assert (shape.column("v").arrow, shape.column("v").carried) == (case.arrow, case.carried)
     came = through_sealed_batches(source, shape, BY_ID).column("v").to_pylist()
     assert came.pop() == "x'b9f3b8db'"
+    assert_one_digest(lake, source, shape, BY_ID)
     sqlite_harness.execute("DELETE FROM t WHERE id = (SELECT max(id) FROM t)")
     confirmed(sqlite_harness, came)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bench.openings import Openings
 from forebay_collector.control.ask import SILENT_AFTER
 
 STREAM = "市监局/reg/main.enterprise"
@@ -141,6 +142,23 @@ def test_source_and_platform_are_equal_and_both_digests_say_so(town: Town) -> No
     assert result["source"]["digest"] in done.stdout
 
 
+def test_a_second_run_over_an_unchanged_table_opens_no_file_of_rows(town: Town) -> None:
+    town.change("UPDATE enterprise SET capital = 5, changed = 900000 WHERE id = 5")
+    platform = town.folder / "data" / "platform"
+    with Openings(platform) as first:
+        _, result = town.verify()
+    with Openings(platform) as second:
+        _, again = town.verify()
+    assert first.data > 0
+    assert (second.data, again["platform"]) == (0, result["platform"])
+    assert again["equal"]
+    town.change("UPDATE enterprise SET capital = 6, changed = 900001 WHERE id = 5")
+    with Openings(platform) as third:
+        _, changed = town.verify()
+    assert third.data > 0
+    assert changed["platform"]["digest"] != again["platform"]["digest"]
+
+
 def test_a_busy_writer_makes_no_difference(town: Town) -> None:
     over = threading.Event()
 
@@ -223,6 +241,22 @@ def test_a_repair_sends_what_differs_through_the_chain_and_leaves_nothing(town: 
     assert [(row["id"], row["_op"]) for row in rows] == [(111, "d"), (222, "u"), (9000002, "u")]
     entries = json.loads(town.run("audit", "--json").stdout)
     assert {"repair", "repaired"} <= {entry["action"] for entry in entries}
+
+
+def test_a_verification_goes_on_over_a_restart_of_its_agent(town: Town) -> None:
+    """It is asked for while the agent is away, and begins again what it was asked for when the agent went away."""
+    agent = town.processes["agent"]
+    agent.send_signal(signal.SIGKILL)
+    agent.wait(30)
+    told: list[subprocess.CompletedProcess[str]] = []
+    asking = threading.Thread(target=lambda: told.append(town.run("verify", STREAM)))
+    asking.start()
+    time.sleep(1)
+    town.start("agent", "forebay-agent", "--config", str(town.folder / "agent"), "run")
+    asking.join(300)
+    (done,) = told
+    assert done.returncode == 0, done.stderr
+    assert f"{STREAM}: equal" in done.stdout
 
 
 def test_an_agent_that_was_stopped_is_unreachable(town: Town) -> None:

@@ -96,3 +96,27 @@ def test_overlapping_transactions_never_hold_the_bound_for_ever(seed: int) -> No
             assert state.bound is not None
             lag = max(lag, step - int(state.bound))
     assert lag <= 12
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_after_two_more_settlings_all_that_was_visible_before_is_below_the_bound(seed: int) -> None:
+    dice, model, state = random.Random(seed), Model(), Settled()
+    waited = waits = 0
+    visible: frozenset[int] = frozenset()
+    since: int | None = None
+    for _ in range(2_000):
+        model.act(dice)
+        if len(model.open) > 4:  # none stays open for ever
+            model.committed.update(model.open.pop(next(iter(model.open))))
+        if dice.random() < 0.3:
+            if since is None:
+                visible = frozenset(model.committed)
+            highest = str(max(model.committed)) if model.committed else None
+            state = state.observed(highest, frozenset(model.open))
+            since = state.settlings if since is None else since
+            waits += 1
+            if state.pending is None or state.settlings >= since + 2:
+                waited = max(waited, waits)
+                assert not visible or (state.bound is not None and max(visible) <= int(state.bound))
+                since, waits = None, 0
+    assert waited > 2, "it never had to wait: the model is too tame"

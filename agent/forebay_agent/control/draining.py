@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
 from typing import Final, TypeAlias
@@ -38,20 +38,19 @@ def capture_through(polls: Sequence[Poll], board: Board, until: float) -> None:
     """Returns when everything that is committed now is captured, of tables that are in no trouble. Raises CommandTimeout, and
     CancelledError when a source's thread ends."""
     awaited = [(poll, Awaited()) for poll in polls]
+    names: list[StreamName] = []
     while awaited:
         jobs = [poll() for poll, _ in awaited]
-        _, unfinished = wait(jobs, timeout=max(0.0, until - time.monotonic()))
-        if unfinished:
-            raise CommandTimeout("the sources were not read to their end in time")
-        told: list[Mapping[StreamName, Polled]] = [job.result() for job in jobs]
-        left = [tables.left(polled) for (_, tables), polled in zip(awaited, told, strict=True)]
-        awaited = [each for each, names in zip(awaited, left, strict=True) if names]
-        if not awaited:
-            return
-        if time.monotonic() > until:
+        _, unfinished = wait(jobs, timeout=max(0.0, until - time.monotonic()) + _LOOK_SECONDS)
+        if not unfinished:
+            left = [tables.left(job.result()) for job, (_, tables) in zip(jobs, awaited, strict=True)]
+            awaited = [each for each, of_source in zip(awaited, left, strict=True) if of_source]
             names = [name for of_source in left for name in of_source]
-            raise CommandTimeout(f"not read to their end in time: {'; '.join(_why(board, name) for name in names)}")
-        time.sleep(_LOOK_SECONDS)
+        if awaited and time.monotonic() > until:
+            which = "; ".join(_why(board, name) for name in names) or "the sources"
+            raise CommandTimeout(f"not read to their end in time: {which}")
+        if awaited:
+            time.sleep(_LOOK_SECONDS)
 
 
 def _why(board: Board, name: StreamName) -> str:

@@ -146,15 +146,17 @@ def compare(
     return found
 
 
-def still_differing(source: Side, platform: Side, flow: Flow, keys: Collection[bytes]) -> int:
-    """How many of these keys differ; rows in flight are not among them."""
+def still_differing(source: Side, platform: Side, flow: Flow, keys: Collection[bytes]) -> list[bytes]:
+    """Those of these keys that differ; rows in flight are not among them."""
     looks = _Looks(source, platform, flow, 0)
-    differing, left = 0, keys
+    differing: list[bytes] = []
+    left = keys
     for _ in range(LOOKS):
         if not left:
             break
         seen = looks.at_keys(left)
-        differing, left = differing + len(seen.differ), seen.in_flight
+        differing += seen.differ
+        left = seen.in_flight
     return differing
 
 
