@@ -14,6 +14,7 @@ ONLY ?=
 EXAMPLES ?=
 # files of tests at a time; they mostly wait, for servers and clocks
 WORKERS ?= 2
+ARCH ?= amd64
 
 .PHONY: help
 help: ## this list
@@ -72,6 +73,10 @@ test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -
 test-verify: setup ## differences planted in the platform under a workload are found, named, repaired: ROWS= RATE= (1000) SEED=
 	$(BIN)/python -m tests.verifying --rows $(ROWS) --rate $(or $(RATE),1000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: test-trace
+test-trace: setup ## a hundred rows of a running fleet, drawn by lot, traced and compared with what their sources kept themselves
+	$(BIN)/pytest -q tests/end_to_end/test_trace.py
+
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
 	$(BIN)/python -m bench.run --rows $(ROWS)
@@ -84,6 +89,15 @@ bench-fleet: setup ## AGENTS= simulated agents on one collector for MINUTES=, fi
 test-spark: setup ## a real Spark reads history and mirror, before and after compaction (needs Java 17; not in CI)
 	packaging/setup.sh spark
 	$(BIN)/python -m tests.spark.run
+
+.PHONY: packages
+packages: ## self-contained .deb, .rpm and offline bundle in build/packages/out; ARCH=amd64,arm64
+	packaging/setup.sh packages
+	PYTHONPATH=packaging .venv-packages/bin/python -m forebay_packages --arch $(ARCH)
+
+.PHONY: test-systemd
+test-systemd: setup packages ## the packages in a pristine Debian root booted by systemd, on a network of its own (root; not in CI)
+	$(BIN)/pytest -q -s tests/systemd --boot
 
 .PHONY: proto
 proto: setup ## generate forebay_wire/v1 anew from the .proto files
@@ -105,5 +119,5 @@ lock: setup ## lock the dependencies anew, with hashes and without addresses
 
 .PHONY: clean
 clean: ## remove the environment and everything built
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-packages build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find agent collector proto \( -name '*.so' -o -name '*.egg-info' -o -name __pycache__ -o -path '*/kernel/*.c' \) -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@
 #   setup.sh sqlite       what runs the product
 #   setup.sh mariadb      … and a MariaDB server;  postgresql: … and a PostgreSQL server
 #   setup.sh spark        Java for the Spark test
+#   setup.sh packages     what builds the packages and boots them: a venv of its own (.venv-packages), rpm, systemd-nspawn, qemu-user
 # Debian packages are installed only where this is root; elsewhere what is missing is named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,6 +43,22 @@ if [[ $what == spark ]]; then
   [[ -e /usr/share/java/jarjar.jar ]] || want libjarjar-java
   compgen -G '/usr/share/java/sqlite-jdbc*.jar' >/dev/null || want libxerial-sqlite-jdbc-java
 fi
+if [[ $what == packages ]]; then
+  has readelf || want binutils
+  has aarch64-linux-gnu-strip || want binutils-aarch64-linux-gnu
+  has perl || want perl
+  has make || want make
+  has patch || want patch
+  has xz || want xz-utils
+  has tclsh || want tcl
+  has gpg || want gnupg
+  has rpm || want rpm
+  has debootstrap || want debootstrap
+  has systemd-nspawn || want systemd-container
+  has nsenter || want util-linux
+  has ip || want iproute2
+  has qemu-aarch64-static || want qemu-user-static
+fi
 
 if ((${#wanted[@]})); then
   if [[ $(id -u) != 0 ]]; then
@@ -74,4 +91,15 @@ if [[ ! -e $stamp || $(<"$stamp") != "$now" ]]; then
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e "$distribution"
   done
   printf '%s' "$now" >"$stamp"
+fi
+
+if [[ $what == packages ]]; then
+  stamp=.venv-packages/forebay.stamp
+  now=$(sha256sum requirements/packages.lock)
+  if [[ ! -e $stamp || $(<"$stamp") != "$now" ]]; then
+    say "installing what builds the packages"
+    "$python" -m venv .venv-packages
+    .venv-packages/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/packages.lock
+    printf '%s' "$now" >"$stamp"
+  fi
 fi

@@ -20,6 +20,9 @@ from forebay_agent.identity import CERTIFICATE_FILE, KEY_FILE, Identity
 
 _SECONDS: Final = 5.0
 _IDENTITY_CODES: Final = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+_NAMES: Final = (
+    "Mend the appliance's name server (/etc/resolv.conf), put the name into /etc/hosts, or give the address in numbers."
+)
 # what a server that looks at client certificates answers to one that was left out on purpose
 _CERTIFICATE_ASKED: Final = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE")
 
@@ -59,9 +62,14 @@ def handshake(address: str, authority: bytes, identity: Identity | None) -> Agen
             return None
         return CertificateRefused(f"collector {address} refuses this agent's certificate ({error.reason})")
     except TimeoutError:
-        return CollectorUnreachable(f"collector {address} does not answer within {_SECONDS:.0f} s")
-    except socket.gaierror:
-        return CollectorUnreachable(f"collector {address}: the host name is not known")
+        return CollectorUnreachable(
+            f"collector {address} does not answer within {_SECONDS:.0f} s",
+            remedy="A firewall between drops it, or the machine is off: have the port opened from this appliance to there.",
+        )
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            return CollectorUnreachable(f"collector {address}: no name server answers", remedy=_NAMES)
+        return CollectorUnreachable(f"collector {address}: the host name is not known", remedy=_NAMES)
     except ConnectionResetError:
         return CollectorUnreachable(f"collector {address} ends the connection at once")
     except OSError as error:

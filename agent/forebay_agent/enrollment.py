@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import socket
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from forebay_agent import __version__, identity
+from forebay_agent import __version__, durable, identity
 from forebay_agent.channel import open_channel
 from forebay_agent.diagnosis import explain
 from forebay_agent.errors import AgentError, CertificateRefused, CollectorUnreachable
@@ -34,6 +35,8 @@ from forebay_agent.identity import Identity
 from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc
 
 PREFIX: Final = "fbt1."
+REFUSED_FILE: Final = "enroll.refused"
+"""in the state folder: when and why a token was refused; gone once one is taken"""
 _SECONDS: Final = 30.0
 _TEXTS: Final = ("secret", "authority", "certificate", "key", "department", "agent")
 _ASK_ANEW: Final = "Ask the centre for a new token (`forebay-collector token`)."
@@ -69,6 +72,16 @@ class Token:
         return token
 
 
+def usable(text: str, now_us: int | None = None) -> Token:
+    """The token, when it is one and has not expired. Raises CertificateRefused."""
+    token = Token.of(text)
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000) if now_us is None else now_us
+    if token.expires_at <= now_us:
+        when = datetime.fromtimestamp(token.expires_at / 1_000_000, UTC)
+        raise CertificateRefused(f"the token expired at {when:%Y-%m-%d %H:%M} UTC", remedy=_ASK_ANEW)
+    return token
+
+
 def enroll(token_text: str, state: Path, *, addresses: tuple[str, ...] = (), now_us: int | None = None) -> Identity:
     """Turns a token into the identity in `<state>/identity/`. `addresses` are tried before those of the token.
 
@@ -77,11 +90,33 @@ def enroll(token_text: str, state: Path, *, addresses: tuple[str, ...] = (), now
         CollectorUnreachable: no address answers; the token is not spent.
         StateFolderUnusable: the identity cannot be written.
     """
-    token = Token.of(token_text)
-    now_us = int(datetime.now(UTC).timestamp() * 1_000_000) if now_us is None else now_us
-    if token.expires_at <= now_us:
-        when = datetime.fromtimestamp(token.expires_at / 1_000_000, UTC)
-        raise CertificateRefused(f"the token expired at {when:%Y-%m-%d %H:%M} UTC", remedy=_ASK_ANEW)
+    try:
+        token = usable(token_text, now_us)
+        own = _enroll(token, state, addresses)
+    except CertificateRefused as error:
+        _note_refusal(state, error)
+        raise
+    (state / REFUSED_FILE).unlink(missing_ok=True)
+    return own
+
+
+def last_refusal(state: Path) -> CertificateRefused | None:
+    """Why the last enrolment was refused; None when it was not, or nobody noted it."""
+    try:
+        told = json.loads((state / REFUSED_FILE).read_bytes())
+        return CertificateRefused(f"{told['at']}: {told['reason']}", remedy=str(told["remedy"]) or _ASK_ANEW)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note_refusal(state: Path, error: CertificateRefused) -> None:
+    """For `doctor`: an operator comes back the next day, and the terminal is gone."""
+    told = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "reason": str(error), "remedy": error.remedy}
+    with contextlib.suppress(OSError):
+        durable.write(state / REFUSED_FILE, json.dumps(told, ensure_ascii=False).encode(), mode=0o600)
+
+
+def _enroll(token: Token, state: Path, addresses: tuple[str, ...]) -> Identity:
     key = ec.generate_private_key(ec.SECP256R1())
     identity.prepare(
         state,

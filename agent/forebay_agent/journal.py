@@ -1,4 +1,4 @@
-"""What the agent says of itself: one line per event on standard error, `key=value` fields, for journald and people.
+"""What the agent says of itself: one line per event on standard error, `key=value` fields; journald gets the fields too.
 
 Fields name streams, batches, files and reasons; never a row's value, never a secret.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from forebay_agent import journald
 from forebay_agent.errors import AgentError
 
 _LOG: Final = logging.getLogger("forebay_agent")
@@ -53,8 +54,10 @@ def set_level(level: str) -> None:
 
 def start(level: str) -> None:
     """Sends events from `level` on (debug, info, warning, error) to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LineFormatter())
+    if journald.leads_there():
+        handler = journald.JournaldHandler(_LineFormatter())
     _LOG.handlers[:] = [handler]
     _LOG.propagate = False
     _LOG.setLevel(level.upper())

@@ -31,7 +31,8 @@ STATUS_FILE: Final = "status.json"
 class Situation:
     """How the process stands. refusal: why the newest files are not in force. offered: the revision of the offer that is,
     0: none. paused: why the whole agent is paused, in words. heard_at_us: when the collector last acknowledged a heartbeat,
-    0: not yet. late: the loops that did not keep their promise."""
+    0: not yet. collector_ahead_us: by how much its clock was ahead of ours then. late: the loops that did not keep their
+    promise."""
 
     configuration_hash: str
     refusal: str
@@ -42,6 +43,7 @@ class Situation:
     renewal: RenewalState
     canaries: tuple[control_pb2.CanaryState, ...]
     heard_at_us: int = 0
+    collector_ahead_us: int = 0
     late: tuple[str, ...] = ()
 
 
@@ -148,6 +150,7 @@ class Report:
                 "reason": refusal.reason if refusal else "",
                 "remedy": refusal.remedy if refusal else "",
             },
+            "clock": {"heard_at_us": now.heard_at_us, "collector_ahead_us": now.collector_ahead_us},
             "canaries": [plain(canary) for canary in now.canaries],
             "outbox": plain(self._outbox_state()),
             "streams": [

@@ -200,7 +200,9 @@ class Supervisor:
         )
 
     def _make_control(self) -> Control:
-        commands = Commands(self._outbox, self._board, self.workers, handlers(self, self._outbox, self._clock))
+        commands = Commands(
+            self._outbox, self._board, self.workers, handlers(self, self._outbox, self._board, self._clock)
+        )
         beats = Beats(self._report.frame, self._report.states)
         return Control(
             self._entrance,
@@ -355,6 +357,7 @@ class Supervisor:
             renewal=self._renewal.state,
             canaries=tuple(worker.canary.state for worker in self.workers() if worker.config.canary.kind != "off"),
             heard_at_us=self._control.heard_at_us,
+            collector_ahead_us=self._control.collector_ahead_us,
             late=tuple(self._pulses.late()),
         )
 

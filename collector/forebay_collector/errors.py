@@ -129,6 +129,12 @@ class NotPossible(CollectorError):
     code = "FB-NOT-POSSIBLE"
 
 
+class FerryRefused(CollectorError):
+    """A file that carries batches or answers on a disk cannot be used or written."""
+
+    code = "FB-FERRY-REFUSED"
+
+
 class NotPermitted(CollectorError):
     """The account does not have the right."""
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
 
+from forebay_collector import journald
+
 _FRAMES: Final = 6
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -34,8 +36,11 @@ class OneLine(logging.Formatter):
 
 
 def start_log(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    lines = OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(lines)
+    if journald.leads_there():
+        handler = journald.JournaldHandler(lines)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # this library logs every file that it touches
     logging.getLogger("pyiceberg").setLevel(logging.WARNING)

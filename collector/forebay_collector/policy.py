@@ -39,6 +39,10 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.ArchiveMissing: Policy(1, "Restore the file named from a copy of the archive, then `replay` the batch."),
     errors.NotKnown: Policy(1, "List what there is with `forebay-collector agents`, `streams` or `batches`."),
     errors.NotPossible: Policy(5, "Look at the present state with `forebay-collector streams` or `batches`."),
+    errors.FerryRefused: Policy(
+        5,
+        "Nothing was taken from it. Carry it again from the appliance, or make it anew there: `forebay-agent outbox export`.",
+    ),
     errors.NotPermitted: Policy(5, "Ask an administrator for the role, or someone who has it to do it."),
     errors.LoginRefused: Policy(5, "Try again, or ask an administrator for a new password."),
     errors.LoginLocked: Policy(5, "Wait, then try again; an administrator can give a one-time link."),

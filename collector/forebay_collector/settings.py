@@ -198,6 +198,11 @@ class DataFolder:
     def identity(self) -> Path:
         return self.path / "identity"
 
+    @property
+    def ferry(self) -> Path:
+        """What was imported from disks and is not read to its end yet."""
+        return self.path / "ferry"
+
     def lock(self, role: str) -> Path:
         """Held by the one process that has the role here."""
         return self.path / f"lock.{role}"

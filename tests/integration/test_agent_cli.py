@@ -28,7 +28,19 @@ from tests.receiving.collector import InProcess
 
 PROGRAM = Path(sys.executable).with_name("forebay-agent")
 STREAM = f"{DEPARTMENT}/civil/people"
-COMMANDS = ("enroll", "check", "tables", "run", "status", "outbox", "snapshot", "reset")
+COMMANDS = (
+    "setup",
+    "doctor",
+    "diagnostics",
+    "enroll",
+    "check",
+    "tables",
+    "run",
+    "status",
+    "outbox",
+    "snapshot",
+    "reset",
+)
 
 
 def agent(home: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:

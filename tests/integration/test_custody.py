@@ -14,7 +14,8 @@ import pytest
 from forebay_collector.archive import names
 from forebay_collector.custody.finding import Finding, Kind, Place
 from forebay_collector.custody.verify import Progress, Verdict
-from forebay_collector.ledger import BatchState
+from forebay_collector.errors import CollectorError
+from forebay_collector.ledger import BatchState, Ledger
 from forebay_collector.ledger.tables import METADATA
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.service import custody
@@ -276,3 +277,59 @@ def test_damage_does_not_pass_for_the_truth_when_the_row_is_changed_later(stage:
     finding = only(verified(stage))
     assert (finding.place, finding.seq) == (Place.LEDGER, 2)
     assert stage.states(STREAM)[2] is BatchState.LOADED
+
+
+_TOLD = {
+    "batch": "*",
+    "audit": "*",
+    "audit_head": "*",
+    "schema": "stream_id, fingerprint, content",
+    "stream": "id, department, source, table_name, epoch, durable_seq, durable_chain, loaded_epoch, loaded_seq",
+}
+
+
+def told_by(ledger: Path) -> dict[str, object]:
+    """Everything in the file that says what was received, and what became of it."""
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        connection.text_factory = bytes
+        return {
+            table: sorted(map(repr, connection.execute(f"SELECT {of} FROM {table}"))) for table, of in _TOLD.items()
+        }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bit_flipped_anywhere_in_the_ledgers_file_is_found_where_it_altered_anything(
+    stage: Stage, tmp_path: Path, seed: int
+) -> None:
+    """Of what nothing stands in, nothing may be noticed."""
+    chance = random.Random(seed)
+    stage.receive(chained(8))
+    load_all(stage)
+    stage.receive([*chained(12)[8:], *chained(3, OTHER)])
+    stage.ledger.audit.add("operator", "test", str(STREAM), "why", {"n": 1})
+    path = tmp_path / "copy.db"
+    copied(stage.settings.data.ledger, path)
+    whole, content = told_by(path), path.read_bytes()
+    found = 0
+    for _ in range(60):
+        bit = chance.randrange(8 * len(content))
+        flip_file(path, bit)
+        try:
+            altered = told_by(path) != whole
+        except sqlite3.Error:
+            altered = True
+        noticed = True
+        try:
+            ledger = Ledger.open(path)
+            try:
+                noticed = not custody.verify(ledger, stage.archive, stage.platform, AUDITOR).ok
+            finally:
+                ledger.close()
+        except CollectorError:
+            pass
+        assert noticed or not altered, bit
+        found += altered
+        for piece in ("copy.db-wal", "copy.db-shm"):
+            (tmp_path / piece).unlink(missing_ok=True)
+        path.write_bytes(content)
+    assert found > 0

@@ -116,8 +116,9 @@ class Moody:
         *,
         part: Part = WHOLE,
         keys: Sequence[pa.Array] | None = None,
+        since: PlatformMark | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        return self.platform.read(stream, columns, part=part, keys=keys)
+        return self.platform.read(stream, columns, part=part, keys=keys, since=since)
 
     def tables(self) -> list[PlatformTable]:
         return self.platform.tables()

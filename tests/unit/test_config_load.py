@@ -260,7 +260,7 @@ def test_agent_toml_is_refused_with_the_key_at_fault(write: Write, text: str, ke
         (SERVER + 'password = { value = "hunter2" }\n' + TABLE, "password.value", "unknown key"),
         (SERVER + 'password = { file = "none" }\n' + TABLE, "password.file", "cannot be read"),
         (SERVER + 'password = { env = "FOREBAY_NOT_SET" }\n' + TABLE, "password.env", "not set"),
-        (SERVER + 'password = { env = "A", file = "b" }\n' + TABLE, "password", "neither or both"),
+        (SERVER + 'password = { env = "A", file = "b" }\n' + TABLE, "password", "none or several"),
     ],
 )
 def test_a_sources_file_is_refused_with_the_key_at_fault(write: Write, text: str, key: str, says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -15,6 +16,12 @@ from forebay_agent.config.model import AgentConfig
 from forebay_agent.errors import StateFolderUnusable
 
 _PLACE: Final = "state"
+_REMEDIES: Final = {
+    errno.EROFS: "The disk was mounted read-only, often after an error of the disk: `dmesg` says why. Mend it, then "
+    "`mount -o remount,rw` it; or move the state folder with `[agent] state`.",
+    errno.ENOSPC: "The disk is full: free space on it (`df`, `du -x`); nothing is lost meanwhile, capture waits.",
+    errno.EDQUOT: "The agent's user has used up its quota of the disk: raise it.",
+}
 
 
 def check_state(config: AgentConfig, file: str) -> Iterator[Checked]:
@@ -31,7 +38,8 @@ def check_state(config: AgentConfig, file: str) -> Iterator[Checked]:
         failure = StateFolderUnusable(
             f"{state} cannot be written: {reason} ({folder})"
             if folder != state
-            else f"{state} cannot be written: {reason}"
+            else f"{state} cannot be written: {reason}",
+            remedy=_REMEDIES.get(error.errno or 0, ""),
         )
         yield Checked.of_error(_PLACE, "folder", failure, file=file, key="agent.state")
         return

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from forebay_agent.cli import listing, problems
 
 if TYPE_CHECKING:
     from forebay_agent.check.checked import Checked
-    from forebay_agent.config.model import AgentConfig
 
 SUMMARY: Final = "say what is missing, with remedies and SQL"
 DESCRIPTION: Final = """\
@@ -37,17 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from forebay_agent import owner
     from forebay_agent.check.checked import exit_code
+    from forebay_agent.check.everything import check_everything
     from forebay_agent.config.kept_offer import load_effective
+    from forebay_agent.config.load import load_agent
 
+    # what the daemon may not read or write must not look right because root looked
+    owner.become(load_agent(options.config).state)
     config = load_effective(options.config).config
     if not problems.knows_source(config, options.source, sys.stderr):
         return 1
     found = []
-    for checked in _everything(config, options.source):
+    for checked in check_everything(config, options.source):
         found.append(checked)
         if not options.json and not options.sql:
-            sys.stdout.write("\n".join(_lines(checked)) + "\n")
+            sys.stdout.write("\n".join(problems.finding(checked)) + "\n")
             sys.stdout.flush()
     code = exit_code({checked.exit_code for checked in found})
     if options.json:
@@ -58,29 +61,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(_summary(found))
     return code
-
-
-def _everything(config: AgentConfig, only: str) -> Iterator[Checked]:
-    from forebay_agent.check.appliance import check_state
-    from forebay_agent.check.collector import check_collector
-    from forebay_agent.check.databases import check_source
-    from forebay_agent.config.load import agent_file
-
-    if not only:
-        file = str(agent_file(config.folder))
-        yield from check_state(config, file)
-        yield from check_collector(config, file)
-    for source in config.sources:
-        if only in ("", source.name):
-            yield from check_source(source)
-
-
-def _lines(checked: Checked) -> Iterator[str]:
-    yield problems.visible(f"{checked.severity:<7}  {checked.place}: {checked.subject}: {checked.message}")
-    configured = ": ".join(part for part in (checked.file, checked.key) if part)
-    for label, text in (("where:", configured), ("remedy:", checked.remedy), ("SQL:", checked.sql)):
-        if text:
-            yield from (" " * 7 + line for line in problems.indented(label, text))
 
 
 def _summary(found: list[Checked]) -> str:

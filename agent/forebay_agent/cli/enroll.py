@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from forebay_agent import owner
     from forebay_agent.cli import listing
     from forebay_agent.config.load import load_agent
     from forebay_agent.enrollment import enroll
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
             "  remedy: name the file that the centre gave you\n"
         )
         return 2
+    owner.become(config.state)
     own = enroll(text, config.state, addresses=config.collector.addresses)
     if options.json:
         row = {"agent": own.agent, "department": own.department, "expires_at": own.expires_at.isoformat()}

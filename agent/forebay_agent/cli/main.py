@@ -13,14 +13,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NoReturn
 
-from forebay_agent.cli import check, enroll, outbox, problems, reset, run, snapshot, status, tables
+from forebay_agent.cli import (
+    check,
+    diagnostics,
+    doctor,
+    enroll,
+    outbox,
+    problems,
+    reset,
+    run,
+    setup,
+    snapshot,
+    status,
+    tables,
+)
 from forebay_agent.errors import AgentError
 
 DEFAULT_CONFIG: Final = Path("/etc/forebay-agent")
-_COMMANDS: Final = (enroll, check, tables, run, status, outbox, snapshot, reset)
+_COMMANDS: Final = (setup, doctor, diagnostics, enroll, check, tables, run, status, outbox, snapshot, reset)
 
 _EPILOG: Final = """\
-the first hour:
+the first hour: `forebay-agent setup` asks what it needs, and does all of this; or step by step:
   forebay-agent check                    what is missing, and the SQL that a DBA should run
   forebay-agent tables                   which SQL will read which columns
   forebay-agent enroll join.token        get this appliance's certificate

@@ -10,11 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from forebay_agent.config.model import AgentConfig
 from forebay_agent.errors import AgentError, ConfigurationError
 from forebay_agent.policy import policy_of, remedy_of
+
+if TYPE_CHECKING:
+    from forebay_agent.check.checked import Checked
 
 
 def exit_code(error: AgentError) -> int:
@@ -48,6 +51,15 @@ def lines(error: AgentError) -> Iterator[str]:
     yield from indented("remedy:", remedy_of(error))
     if error.sql:
         yield from indented("SQL:", error.sql)
+
+
+def finding(checked: Checked) -> Iterator[str]:
+    """One thing that `check` or `doctor` looked at: severity and place, then where it is configured, remedy and SQL."""
+    yield visible(f"{checked.severity:<7}  {checked.place}: {checked.subject}: {checked.message}")
+    configured = ": ".join(part for part in (checked.file, checked.key) if part)
+    for label, text in (("where:", configured), ("remedy:", checked.remedy), ("SQL:", checked.sql)):
+        if text:
+            yield from (" " * 7 + line for line in indented(label, text))
 
 
 def indented(label: str, text: str) -> Iterator[str]:

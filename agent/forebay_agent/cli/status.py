@@ -42,6 +42,7 @@ _NOT_WRITTEN_BEFORE: Final[dict[str, Any]] = {
     "paused": "",
     "offer": {"in_force": 0, "newest": 0, "outcome": "", "reason": "", "decided_at_us": 0},
     "certificate": {"expires_at_us": 0, "code": "", "reason": "", "remedy": ""},
+    "clock": {"heard_at_us": 0, "collector_ahead_us": 0},
     "canaries": [],
 }
 """what the status of an agent that was not restarted since it was brought up to date does not hold"""

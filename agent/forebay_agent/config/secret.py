@@ -1,12 +1,29 @@
-"""Secret: a value that never prints. Configuration names where it is kept, never the value itself."""
+"""Secret: a value that never prints. Configuration names where it is kept, never the value itself.
+
+`{ credential = "NAME" }` is what the service manager hands over (LoadCredential=, man systemd.exec): the file `secrets_NAME`
+of `$CREDENTIALS_DIRECTORY`. A person at a shell has no such folder; then it is the file that the service manager would take
+it from, `secrets/NAME` beside `agent.toml`.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from forebay_agent.errors import ConfigurationError
+
+FOLDER: Final = "secrets"
+"""beside agent.toml; also the name under which the unit hands the folder over"""
+
+
+def credential_file(name: str, configuration: Path) -> Path:
+    """Where a credential is to be read now. configuration: the folder of agent.toml."""
+    handed_over = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if handed_over and (found := Path(handed_over, f"{FOLDER}_{name}")).exists():
+        return found
+    return configuration / FOLDER / name
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ from typing import TypeVar
 
 from forebay_agent.config import values, windows
 from forebay_agent.config.model import DailyWindow
-from forebay_agent.config.secret import Secret
+from forebay_agent.config.secret import Secret, credential_file
 from forebay_agent.errors import ConfigurationError
 
 T = TypeVar("T")
 
 _KEEP_IT_ELSEWHERE = (
     'Keep it in a file that only the agent can read: `{key} = {{ file = "/etc/forebay-agent/secrets/NAME" }}`, '
-    'or in a variable: `{key} = {{ env = "NAME" }}`.'
+    'in a variable: `{key} = {{ env = "NAME" }}`, or in the folder that the unit hands over: `{key} = {{ credential = "NAME" }}`.'
 )
 
 
@@ -168,7 +168,8 @@ class Section:
         return self.file.parent / text if text else None
 
     def secret(self, key: str) -> Secret | None:
-        """`{ file = … }` or `{ env = … }`; it must exist, and a file must not be readable by every user."""
+        """`{ file = … }`, `{ env = … }` or `{ credential = … }`; it must exist, and a file must not be readable by every
+        user."""
         value = self._take(key)
         if value is None:
             return None
@@ -177,12 +178,18 @@ class Section:
             self.refuse(key, "a secret never stands in the file itself", remedy)
             return None
         inner = Section(value, self.file, self.where(key), self.problems)
-        file, env = inner.path("file"), inner.text("env")
+        file, env, credential = inner.path("file"), inner.text("env"), inner.text("credential")
         inner.finish()
-        if (file is None) == (not env):
-            if not set(value) - {"file", "env"}:
-                self.refuse(key, "names neither or both of `file` and `env`", remedy)
+        if [file is not None, bool(env), bool(credential)].count(True) != 1:
+            if not set(value) - {"file", "env", "credential"}:
+                self.refuse(key, "names none or several of `file`, `env` and `credential`", remedy)
             return None
+        if credential:
+            if "/" in credential:
+                inner.refuse("credential", "is a path, not a name", "Name a file of the folder `secrets`.")
+                return None
+            # sources.d/NAME.toml: the configuration's folder is one up
+            file = credential_file(credential, self.file.parent.parent)
         if file is None:
             if not os.environ.get(env):
                 inner.refuse("env", f"environment variable {env} is empty or not set", f"Set {env} for the agent.")

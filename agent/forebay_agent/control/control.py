@@ -66,6 +66,8 @@ class Control:
         self._stopped = threading.Event()
         self.heard_at_us = 0
         """when the collector last acknowledged a heartbeat; 0: not yet"""
+        self.collector_ahead_us = 0
+        """by how much its clock was ahead of ours then, but for the time that the answer took"""
         self._instance = uuid.uuid4().hex
 
     def run(self) -> None:
@@ -189,6 +191,7 @@ class Control:
             elif kind == "heartbeat_ack":
                 self._beats.acknowledged(event.heartbeat_ack.number)
                 self.heard_at_us = self._clock.now_us()
+                self.collector_ahead_us = event.heartbeat_ack.collector_time_us - self.heard_at_us
             elif kind == "command":
                 self._commands.start(event.command, lambda part: outgoing.put(control_pb2.ControlRequest(result=part)))
         return None

@@ -37,7 +37,7 @@ from forebay_agent.config.kept_offer import KeptOffer
 from forebay_agent.config.model import AgentConfig
 from forebay_agent.config.shown import shown
 from forebay_agent.control.reading import Emit
-from forebay_agent.outbox import Outbox
+from forebay_agent.outbox import Outbox, OutboxReader
 from forebay_agent.pauses import Pauses
 from forebay_agent.report import Report, plain
 from forebay_wire.v1 import control_pb2
@@ -105,7 +105,7 @@ class Diagnostics:
         frame = self._agent.report.frame()
         offers = self._agent.offers
         yield "versions.json", _json(versions())
-        yield "status.json", _json(_without_values(self._agent.report.status()))
+        yield "status.json", _json(without_values(self._agent.report.status()))
         yield "configuration.json", _json(shown(self._agent.config))
         yield (
             "offer.json",
@@ -124,17 +124,21 @@ class Diagnostics:
 
     def _waiting(self) -> dict[str, Any]:
         with closing(self._outbox.reader()) as reader:
-            streams = [
-                {
-                    "stream": str(record.name),
-                    "epoch": record.epoch,
-                    "next_seq": record.next_seq,
-                    "held": record.hold.code if record.hold else "",
-                    **reader.waiting_of(record.id),
-                }
-                for record in reader.streams()
-            ]
-        return {**asdict(self._outbox.state()), "streams": streams}
+            return {**asdict(self._outbox.state()), "streams": streams_waiting(reader)}
+
+
+def streams_waiting(reader: OutboxReader) -> list[dict[str, Any]]:
+    """Per stream: epoch, seqs, batches, bytes."""
+    return [
+        {
+            "stream": str(record.name),
+            "epoch": record.epoch,
+            "next_seq": record.next_seq,
+            "held": record.hold.code if record.hold else "",
+            **reader.waiting_of(record.id),
+        }
+        for record in reader.streams()
+    ]
 
 
 def archived(files: dict[str, str]) -> bytes:
@@ -159,7 +163,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _without_values(status: dict[str, Any]) -> dict[str, Any]:
+def without_values(status: dict[str, Any]) -> dict[str, Any]:
+    """The status less positions and the reasons that may quote a value."""
     streams = []
     for stream in status["streams"]:
         kept = {name: value for name, value in stream.items() if name != "position"}

@@ -89,7 +89,14 @@ class Verdicts:
                 lane.backoff.next() if refused.code == upload_pb2.REFUSAL_CODE_UNAVAILABLE or lane.refusals > 1 else 0
             )
             lane.ask_at = self._clock.monotonic() + pause
-            journal.info("batch refused for now", stream=lane.name, reason=said, again_in=f"{pause:.1f}s")
+            journal.info(
+                "batch refused for now",
+                stream=lane.name,
+                epoch=refused.epoch,
+                seq=refused.seq,
+                reason=said,
+                again_in=f"{pause:.1f}s",
+            )
             if refused.code == upload_pb2.REFUSAL_CODE_UNAVAILABLE:
                 trouble = Trouble(BatchRefused.code, f"{_LACKING}: {refused.reason}", "It is tried again.", held=False)
                 self._board.update(lane.name, sending=trouble)

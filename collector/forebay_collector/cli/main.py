@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "custody": "verify that every batch is what its agent sealed, and in its place",
     "trace": "say where a row of the platform comes from, and every hand it passed",
     "certificate": "issue, list, show and verify certificates of completeness",
+    "import": "take what agents without a line sent on a disk, and leave the answer there",
     "tables": "list the platform's tables",
     "sql": "query the platform",
     "users": "list the accounts of people, or change one",

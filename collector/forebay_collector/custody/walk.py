@@ -90,7 +90,7 @@ class StreamWalk:
         stream = self._stream.name
         if at[1] > expected[1]:
             reason = "the ledger has no row of it"
-            yield Finding(Kind.MISSING, Place.LEDGER, reason, stream, *expected, through=at[1] - 1)
+            yield Finding(Kind.MISSING, Place.LEDGER, reason, stream, expected[0], expected[1], at[1] - 1)
         header = _header_of(row)
         if header is not None and self._chain is not None and header.previous_chain != self._chain:
             reason = "it does not continue the chain of the batch before it"

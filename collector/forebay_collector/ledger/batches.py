@@ -113,6 +113,17 @@ class Batches:
             None if earlier is None else (earlier[0], earlier[1]), None if later is None else (later[0], later[1])
         )
 
+    def snapshot_ended(self, name: StreamName, epoch: int, seq: int) -> bool:
+        """Whether a snapshot ended, or another epoch began, after this batch."""
+        batch = tables.batch.c
+        query = select(batch.seq).where(tuple_(batch.epoch, batch.seq) > tuple_(epoch, seq)).limit(1)
+        with self._database.read() as connection:
+            stream = find(connection, name)
+            if stream is None:
+                return False
+            query = query.where(batch.stream_id == stream.id, or_(batch.last_of_snapshot == 1, batch.epoch > epoch))
+            return connection.execute(query).first() is not None
+
     def mark_loaded(self, name: StreamName, epoch: int, seq: int) -> bool:
         """Everything up to (epoch, seq) is visible in the platform: settles the durable batches up to there.
 

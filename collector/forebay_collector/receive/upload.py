@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -17,6 +18,7 @@ from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.connection import Connection, Reception
+from forebay_collector.receive.ferries import Ferries
 from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.loaded import LoadedMarks
@@ -75,6 +77,10 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         finally:
             self._open.discard(connection)
             _log.info("agent disconnected agent=%s department=%s", agent, department)
+
+    def ferries(self, folder: Path, identity_folder: Path) -> Ferries:
+        """What reads the uploads that come on disks into this folder."""
+        return Ferries(self._reception, folder, identity_folder)
 
     @property
     def connections(self) -> int:

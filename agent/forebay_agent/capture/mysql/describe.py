@@ -36,6 +36,19 @@ def shape_of(session: Session, table: TableName, as_text: frozenset[str]) -> Tab
     return TableShape(table, columns, _key(session, found), NOT_KNOWN)
 
 
+def tables(session: Session, database: str) -> list[TableName]:
+    """See `ListsTables.tables`. What a user may not read, information_schema does not show. database: the connection's own,
+    empty for all."""
+    rows = session.rows(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'VIEW') "
+        "AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') "
+        "AND (TABLE_SCHEMA = %s OR %s = '') AND LEFT(TABLE_NAME, 9) <> '_forebay_' ORDER BY TABLE_SCHEMA, TABLE_NAME",
+        database,
+        database,
+    )
+    return [TableName("" if str(schema) == database else str(schema), str(name)) for schema, name in rows]
+
+
 def key_of(session: Session, table: TableName) -> tuple[str, ...]:
     """The table's key, as in `TableShape.key`."""
     return _key(session, located(session, table))

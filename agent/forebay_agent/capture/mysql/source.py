@@ -53,6 +53,9 @@ class MySQLSource:
     def clock_us(self) -> int:
         return int(self._session.rows("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")[0][0])
 
+    def tables(self) -> list[TableName]:
+        return describe.tables(self._session, self._config.database)
+
     def shape(self, table: TableName, as_text: frozenset[str] = frozenset()) -> TableShape:
         return describe.shape_of(self._session, table, as_text)
 

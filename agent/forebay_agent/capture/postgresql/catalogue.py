@@ -22,6 +22,14 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass(%s)::oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 
+_TABLES = """
+SELECT CASE WHEN n.nspname = current_schema() THEN '' ELSE n.nspname::text END, c.relname::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND left(c.relname, 9) <> '_forebay_'
+ORDER BY n.nspname, c.relname
+"""
+
 _COLUMNS = """
 WITH RECURSIVE resolved AS (
     SELECT attnum, attname, atttypid AS type, atttypmod AS modifier
@@ -58,6 +66,11 @@ class Relation:
     kind: str
     table: TableName
     readable: bool
+
+
+def tables(session: Session) -> list[TableName]:
+    """See `ListsTables.tables`. The parts of a partitioned table are not listed: the whole is."""
+    return [TableName(schema, name) for schema, name in session.rows(_TABLES)]
 
 
 def find(session: Session, table: TableName) -> Relation | None:

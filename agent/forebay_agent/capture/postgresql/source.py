@@ -39,6 +39,9 @@ class PostgreSQLSource:
         clock: int = self._session.rows(_CLOCK)[0][0]
         return clock
 
+    def tables(self) -> list[TableName]:
+        return catalogue.tables(self._session)
+
     def shape(self, table: TableName, as_text: frozenset[str] = frozenset()) -> TableShape:
         return catalogue.describe(self._session, table, as_text)
 

@@ -89,6 +89,16 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def tables(session: Session) -> list[TableName]:
+    """See `ListsTables.tables`."""
+    rows = session.rows(
+        "listing the tables",
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
+        "AND substr(name, 1, 16) <> 'forebay_changes_' ORDER BY name",
+    )
+    return [TableName("", str(name)) for (name,) in rows]
+
+
 def describe(session: Session, table: TableName, as_text: frozenset[str]) -> tuple[TableShape, Layout]:
     """Raises TableMissing."""
     found = session.rows(

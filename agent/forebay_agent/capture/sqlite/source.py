@@ -15,7 +15,7 @@ from forebay_agent.capture import marks
 from forebay_agent.capture.source import ChangeTable, Finding, Horizon, RowRange, TableName, TableShape
 from forebay_agent.capture.sqlite import canary, changes, statements
 from forebay_agent.capture.sqlite.examine import findings
-from forebay_agent.capture.sqlite.layout import Layout, describe
+from forebay_agent.capture.sqlite.layout import Layout, describe, tables
 from forebay_agent.capture.sqlite.reading import Reading
 from forebay_agent.capture.sqlite.session import Session, file_identity
 from forebay_agent.capture.sqlite.statements import Statement
@@ -40,6 +40,9 @@ class SQLiteSource:
 
     def clock_us(self) -> int:
         return time.time_ns() // 1_000  # the file has no clock but this machine's
+
+    def tables(self) -> list[TableName]:
+        return tables(self._session)
 
     def shape(self, table: TableName, as_text: frozenset[str] = frozenset()) -> TableShape:
         return describe(self._session, table, as_text)[0]

@@ -1,5 +1,7 @@
 """Make a collector: its folder, settings, ledger, certificate authority and server certificate.
 
+Run by root it acts as the user whom the folder belongs to, which the package made: the service can read what it makes.
+
 May be run again: what is there stays as it is, only what is missing is made. The address is where agents will reach the
 collector; it goes into the server's certificate and into every token.
 
@@ -36,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
+    from forebay_collector.cli.owner import become
     from forebay_collector.founding import init
 
+    become(office.data)
     settings = init(office.data, arguments.address, arguments.approve, arguments.console)
     office.out.write(
         f"collector in {settings.folder}\n"

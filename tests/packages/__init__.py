@@ -1,0 +1,1 @@
+"""The packages as they were built: `make packages` first; without them these are skipped."""

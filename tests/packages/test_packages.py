@@ -1,0 +1,118 @@
+"""The packages as they lie in build/packages/out: what they need, what they weigh, what is in them. After `make packages`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from forebay_packages import elf
+from forebay_packages.product import AGENT, GLIBC, PRODUCTS, PYTHON, ROOT, Product
+
+OUT = ROOT / "build" / "packages" / "out"
+MACHINES = {"amd64": "Advanced Micro Devices X86-64", "arm64": "AArch64"}
+BUILT = sorted(path.name.rpartition("_")[2].removesuffix(".deb") for path in OUT.glob("forebay-agent_*.deb"))
+
+
+@pytest.fixture(scope="module", params=[f"{name} {arch}" for arch in BUILT for name in sorted(PRODUCTS)])
+def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, str, Path]:
+    """A .deb, unpacked."""
+    name, arch = request.param.split()
+    (package,) = OUT.glob(f"{name}_*_{arch}.deb")
+    folder = tmp_path_factory.mktemp("unpacked")
+    subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    return PRODUCTS[name], arch, folder
+
+
+def test_every_compiled_file_runs_on_the_promised_glibc(unpacked: tuple[Product, str, Path]) -> None:
+    _, arch, folder = unpacked
+    files = list(elf.compiled_files(folder))
+    assert len(files) > 40
+    newest: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        for kind, version in elf.needs(file).versions.items():
+            newest[kind] = max(newest.get(kind, ()), version)
+    print(f"{arch}: {len(files)} compiled files; newest symbols {newest}")
+    assert newest["GLIBC"] <= GLIBC
+    assert newest["GLIBCXX"] <= (3, 4, 25)  # GCC 8
+    assert newest["CXXABI"] <= (1, 3, 11)
+
+
+def test_every_compiled_file_is_of_its_architecture(unpacked: tuple[Product, str, Path]) -> None:
+    _, arch, folder = unpacked
+    for file in elf.compiled_files(folder):
+        said = subprocess.run(["readelf", "-h", file], capture_output=True, text=True, check=True).stdout
+        assert MACHINES[arch] in said, file
+
+
+def test_the_agent_takes_at_most_200_mb(unpacked: tuple[Product, str, Path]) -> None:
+    product, arch, folder = unpacked
+    said = subprocess.run(["du", "-s", "--block-size=1000", folder], capture_output=True, text=True, check=True).stdout
+    megabytes = int(said.split()[0]) / 1000
+    print(f"{product.name} {arch}: installed {megabytes:.1f} MB")
+    if product is AGENT:
+        assert megabytes <= 200
+
+
+def test_the_bill_of_materials_names_every_locked_package_with_its_hash(unpacked: tuple[Product, str, Path]) -> None:
+    product, _, folder = unpacked
+    bill = json.loads((folder / "usr/share/doc" / product.name / "sbom.cdx.json").read_text())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    named = {component["name"].replace("_", "-"): component for component in bill["components"]}
+    lock = product.lock.read_text()
+    locked = re.findall(r"^([a-z0-9._-]+)==", lock, re.MULTILINE)
+    assert len(locked) > 10
+    for name in locked:
+        (digest,) = (hashed["content"] for hashed in named[name.replace("_", "-")]["hashes"])
+        assert f"sha256:{digest}" in lock, name
+    for name in ("python3.11", "openssl", "sqlite3"):
+        assert name in named
+    references = {component["bom-ref"] for component in bill["components"]}
+    assert set(bill["dependencies"][0]["dependsOn"]) == references
+
+
+def test_the_licence_of_every_package_is_there(unpacked: tuple[Product, str, Path]) -> None:
+    product, _, folder = unpacked
+    about = folder / "usr/share/doc" / product.name
+    assert "Apache License" in (about / "LICENSE").read_text()
+    held = {path.name.rpartition("-")[0].replace("_", "-").lower() for path in (about / "licences").iterdir()}
+    for name in ("pyarrow", "grpcio", "protobuf", "cryptography", "zstandard"):
+        assert name in held
+    assert (about / "licences" / "interpreter" / "cpython").exists()
+
+
+def test_nothing_of_the_machine_that_built_it_is_inside(unpacked: tuple[Product, str, Path]) -> None:
+    product, _, folder = unpacked
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            assert str(ROOT).encode() not in file.read_bytes(), file
+    assert (folder / str(product.prefix)[1:] / "bin" / PYTHON).stat().st_mode & 0o777 == 0o755
+
+
+def test_the_bytecode_is_there_and_does_not_look_at_times(unpacked: tuple[Product, str, Path]) -> None:
+    product, _, folder = unpacked
+    library = folder / str(product.prefix)[1:] / "lib" / PYTHON
+    compiled = list(library.rglob("*.pyc"))
+    assert len(compiled) > 500
+    for file in compiled:
+        flags = int.from_bytes(file.read_bytes()[4:8], "little")
+        assert flags == 0b01, file  # by hash, not checked
+
+
+@pytest.mark.skipif("amd64" not in BUILT, reason="no packages were built: make packages")
+def test_the_bundle_is_what_its_sums_say(tmp_path: Path) -> None:
+    (bundle,) = OUT.glob("forebay-*-amd64.tar")
+    with tarfile.open(bundle) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert {file.name for file in folder.iterdir()} - {"SHA256SUMS", "SHA256SUMS.asc"} == set(sums)
+    for name, digest in sums.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert len([name for name in sums if name.endswith((".deb", ".rpm"))]) == 4
+    assert (folder / "install.sh").stat().st_mode & 0o111
