@@ -207,8 +207,6 @@ class StreamPipeline:
             )
 
     def _show_record(self, checkpoint: Checkpoint) -> None:
-        if self._board.of(self.name).epoch not in (0, self._record.epoch):
-            self._board.update(self.name, durable_seq=0, loaded_seq=0)
         self._board.update(
             self.name,
             epoch=self._record.epoch,

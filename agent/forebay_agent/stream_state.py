@@ -45,6 +45,8 @@ class Trouble:
 class StreamState:
     """One stream. `capturing` and `sending` are its troubles on either side of the outbox; `waits` says what a capture
     that is in no trouble waits for, `paused` why nothing is captured at all. Times in microseconds since 1970, 0: never.
+    durable, loaded: (epoch, seq) up to which the collector has the stream, as it said last: of an epoch before this one it may
+    be, which the sending thread cannot know.
     log_hours_left: until the database forgets what was not captured, None: it does not, or cannot tell. log_kept: for how
     long it keeps its log, in words."""
 
@@ -59,8 +61,8 @@ class StreamState:
     epoch: int = 0
     position: str = ""
     sealed_seq: int = 0
-    durable_seq: int = 0
-    loaded_seq: int = 0
+    durable: tuple[int, int] = (0, 0)
+    loaded: tuple[int, int] = (0, 0)
     loaded_at_us: int = 0
     rows_captured: int = 0
     last_change_at_us: int = 0
@@ -69,6 +71,16 @@ class StreamState:
     log_bytes_behind: int = 0
     log_kept: str = ""
     columns_waiting: tuple[str, ...] = ()
+
+    @property
+    def durable_seq(self) -> int:
+        """Of this epoch."""
+        return self._of_this_epoch(self.durable)
+
+    @property
+    def loaded_seq(self) -> int:
+        """Of this epoch."""
+        return self._of_this_epoch(self.loaded)
 
     @property
     def trouble(self) -> Trouble | None:
@@ -82,6 +94,9 @@ class StreamState:
         if trouble is not None:
             return HELD if trouble.held else WAITING
         return WAITING if self.paused or self.waits else self.phase
+
+    def _of_this_epoch(self, mark: tuple[int, int]) -> int:
+        return mark[1] if self.epoch in (0, mark[0]) else 0
 
     def to_proto(self) -> control_pb2.StreamState:
         trouble = self.trouble

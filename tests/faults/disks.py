@@ -41,7 +41,7 @@ class Disk:
         folder.mkdir(parents=True)
         with image.open("wb") as file:
             file.truncate(mebibytes << 20)
-        run("mkfs.ext4", "-q", "-F", "-m", "0", str(image))
+        run("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "4096", str(image))  # many small files
         self._mount()
 
     def fill(self) -> None:

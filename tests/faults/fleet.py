@@ -109,7 +109,7 @@ class Fleet:
                 place: Writer(department, seed + number)
                 for number, (place, department) in enumerate(self.departments.items())
             }
-            self._add(COLLECTOR, [program("forebay-collector"), "--data", str(self.data), "serve"], 512)
+            self._add(COLLECTOR, [program("forebay-collector"), "--data", str(self.data), "serve"], 1024)
             for place in PLACES:
                 self._add(place, [program("forebay-agent"), "--config", str(self.home(place)), "run"], 64)
         except BaseException:

@@ -33,14 +33,14 @@ def made(stage: SourceStage) -> list[dict[str, Any]]:
 def durable(stage: SourceStage) -> None:
     """The uplink has heard that the centre has everything."""
     record = stage.outbox.stream(stage.stream(CANARY))
-    stage.board.update(stage.stream(CANARY), epoch=record.epoch, durable_seq=record.next_seq - 1)
+    stage.board.update(stage.stream(CANARY), epoch=record.epoch, durable=record.last)
 
 
 def loaded(stage: SourceStage) -> None:
     durable(stage)
     record = stage.outbox.stream(stage.stream(CANARY))
     now_us = stage.worker._clock.now_us()
-    stage.board.update(stage.stream(CANARY), loaded_seq=record.next_seq - 1, loaded_at_us=now_us)
+    stage.board.update(stage.stream(CANARY), loaded=record.last, loaded_at_us=now_us)
 
 
 @pytest.fixture

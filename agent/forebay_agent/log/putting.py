@@ -129,8 +129,6 @@ class LogSealer:
     def show(self, stream: LogStream, batches: Sequence[SealedBatch] = (), at_us: int = 0) -> None:
         """Tells the board how the stream stands."""
         record, checkpoint = stream.record, checkpoint_of(stream.record)
-        if self._board.of(stream.name).epoch not in (0, record.epoch):
-            self._board.update(stream.name, durable_seq=0, loaded_seq=0)
         changes: dict[str, object] = {}
         if batches:
             fields = batches[-1].fields

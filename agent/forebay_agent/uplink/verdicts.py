@@ -56,7 +56,7 @@ class Verdicts:
         nothing_waits = first is None or held.chain == record.chain
         if record.hold is None or record.hold.code not in _UNTIL_DURABLE or nothing_waits:
             self._release(lane)
-        self._show(lane, held.at, mark.loaded_epoch, mark.loaded_seq)
+        self._show(lane, held.at, (mark.loaded_epoch, mark.loaded_seq))
         return held.at
 
     def durable(self, lane: Lane, sent: Sent) -> None:
@@ -65,12 +65,11 @@ class Verdicts:
         lane.refusals = 0
         self._release(lane)
         lane.epoch = max(lane.epoch, sent.at[0])
-        self._show(lane, sent.at, 0, 0)
+        self._show(lane, sent.at)
         journal.debug("durable", stream=lane.name, epoch=sent.at[0], seq=sent.at[1])
 
     def loaded(self, lane: Lane, epoch: int, seq: int) -> None:
-        if epoch == lane.epoch:
-            self._board.update(lane.name, loaded_seq=seq, loaded_at_us=self._clock.now_us())
+        self._board.update(lane.name, loaded=(epoch, seq), loaded_at_us=self._clock.now_us())
 
     def refused(self, lane: Lane, refused: upload_pb2.Refused, schemas: set[tuple[int, bytes]]) -> None:
         """Pauses the lane, or holds it. `schemas`: what this connection has sent; forgotten where the collector asks."""
@@ -154,7 +153,7 @@ class Verdicts:
             journal.info("stream goes on", stream=lane.name)
             self._board.update(lane.name, sending=None)
 
-    def _show(self, lane: Lane, at: tuple[int, int], loaded_epoch: int, loaded_seq: int) -> None:
-        self._board.update(lane.name, durable_seq=at[1] if at[0] == lane.epoch else 0)
-        if loaded_epoch:
-            self._board.update(lane.name, loaded_seq=loaded_seq if loaded_epoch == lane.epoch else 0)
+    def _show(self, lane: Lane, durable: tuple[int, int], loaded: tuple[int, int] = (0, 0)) -> None:
+        self._board.update(lane.name, durable=durable)
+        if loaded[0]:
+            self._board.update(lane.name, loaded=loaded)
