@@ -101,7 +101,7 @@ def test_from_the_packages_to_the_first_row(site: Site) -> None:
         box.sh("dpkg-query -W -f '' python3 2>/dev/null && exit 1 || exit 0")  # no Python but the package's own
         install(box, package(name))
     site.centre.sh(f"{COLLECTOR} init --address {site.address} --approve auto")
-    site.centre.sh(f"systemctl enable --quiet --now {COLLECTOR}")
+    site.centre.sh(f"systemctl enable --quiet {COLLECTOR}; systemctl start --no-block {COLLECTOR}")
     site.centre.active(COLLECTOR)
     token = site.centre.sh(f"{COLLECTOR} token --department 市监局 --agent scjg-01").stdout
     site.appliance.sh("umask 077; cat > /root/join.token", said=token)
