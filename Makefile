@@ -55,7 +55,7 @@ test-api: setup ## schemathesis against the API's own description, EXAMPLES= of 
 
 .PHONY: test-faults
 test-faults: setup ## MINUTES= of every kind of fault (docs/faults.md); ROUNDS= instead: kill -9 rounds over seven sources; SEED= replays
-	$(BIN)/python -m $(if $(ROUNDS),tests.faults.kill_rounds --rounds $(ROUNDS),tests.faults --minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m $(if $(ROUNDS),tests.faults.kill_rounds --rounds $(ROUNDS),tests.faults --minutes $(MINUTES)) $(SEED:%=--seed %)
 
 .PHONY: test-mutations
 test-mutations: setup ## six ways to break an invariant, each in a copy of the tree: which tests catch it
@@ -72,6 +72,10 @@ test-workloads: setup ## log capture under pgbench, sysbench and DDL with kill -
 .PHONY: test-verify
 test-verify: setup ## differences planted in the platform under a workload are found, named, repaired: ROWS= RATE= (1000) SEED=
 	$(BIN)/python -m tests.verifying --rows $(ROWS) --rate $(or $(RATE),1000) $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-trace
+test-trace: setup ## a hundred rows of a running fleet, drawn by lot, traced and compared with what their sources kept themselves
+	$(BIN)/pytest -q tests/end_to_end/test_trace.py
 
 .PHONY: bench
 bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json

@@ -242,3 +242,9 @@ class BatchRefused(AgentError):
     """The collector refuses a batch."""
 
     code = "FB-BATCH-REFUSED"
+
+
+class FerryUnusable(AgentError):
+    """A file that carries batches or answers on a disk cannot be written, or cannot be used."""
+
+    code = "FB-FERRY"

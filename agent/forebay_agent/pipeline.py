@@ -123,6 +123,11 @@ class StreamPipeline:
         """What the capture waits for at the source, in words; empty when for nothing."""
         return cast(str, getattr(self.opened.capture, "waiting", ""))
 
+    @property
+    def settlings(self) -> int:
+        """How often what it waited for has settled (`capture/settled.py`)."""
+        return cast(int, getattr(self.opened.capture, "settlings", 0))
+
     def _take(self, pieces: Iterator[Captured]) -> bool:
         # without a key there is nothing to resume a copy from: it is read to its end
         until = self._clock.monotonic() + TURN_SECONDS if self.opened.shape.key else float("inf")

@@ -129,6 +129,9 @@ POLICIES: Final[dict[type[errors.AgentError], Policy]] = {
     errors.BatchRefused: Policy(
         Reaction.HOLD, 5, "Read the collector's reason; `forebay-collector batches --stream STREAM` shows its side."
     ),
+    errors.FerryUnusable: Policy(
+        Reaction.HOLD, 1, "Nothing was taken from it. Carry it again from where it was made, or make it anew."
+    ),
 }
 
 

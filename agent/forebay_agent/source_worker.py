@@ -6,7 +6,6 @@ delays them all. Jobs (drain, digests of the table as it is) run between polls.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -40,6 +39,7 @@ from forebay_agent.log.stream import LOG
 from forebay_agent.outbox import Outbox, Superseded
 from forebay_agent.pipeline import Opened, StreamPipeline
 from forebay_agent.policy import Reaction, policy_of
+from forebay_agent.polled import Polled
 from forebay_agent.pulse import Pulses
 from forebay_agent.restraints import Restraints
 from forebay_agent.stream_state import Board
@@ -52,7 +52,6 @@ T = TypeVar("T")
 
 _GRACE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
-_AGAIN_SECONDS: Final = 0.05
 
 
 class SourceWorker:
@@ -195,33 +194,29 @@ class SourceWorker:
         lane.due = self._clock.monotonic() + (0.0 if more else self.config.poll_interval.total_seconds())
         return more
 
-    def drain(self, until: float) -> None:
-        """A job: captures everything that is committed now, of every table that is in no trouble; ends at `until` on the
-        monotonic clock."""
-        if self.log is not None:
-            self._drain_log(self.log, until)
+    def drain(self, until: float) -> dict[StreamName, Polled]:
+        """A job: captures what is committed now, of every table that is in no trouble; ends at `until` on the monotonic clock.
+        Of those in mode log one is told, for all."""
+        logged = [lane for lane in self.lanes.values() if lane.table.mode == LOG][:1]
+        told = {lane.name: Polled(self.log is None or self._drain_log(self.log, until)) for lane in logged}
         self.heed_restraints()
-        for lane in sorted(self._polled, key=lambda lane: lane.table.priority):
-            self.poll_through(lane, until)
+        polled = sorted(self._polled, key=lambda lane: lane.table.priority)
+        return told | {lane.name: self.poll_through(lane, until) for lane in polled}
 
-    def poll_through(self, lane: Lane, until: float) -> None:
-        """Polls one table until nothing more is to be read and the capture waits for no transaction; not when it stands still."""
+    def poll_through(self, lane: Lane, until: float) -> Polled:
+        """A job: polls one table until nothing more can be read now; not when it stands still. Ends at `until`."""
         if lane.table.mode == LOG:
-            if self.log is not None and not lane.still:
-                self._drain_log(self.log, until)
-            return
+            return Polled(lane.still or self.log is None or self._drain_log(self.log, until))
         while not lane.still and not self.stopping and self._clock.monotonic() < until:
             self.tick()
             if self._restraints.changed:
                 self.heed_restraints()
-            elif self.poll(lane):
-                continue
-            trouble = self._board.of(lane.name).capturing
-            if trouble is None and (lane.pipeline is None or not lane.pipeline.waits):
-                return
-            if trouble is not None and trouble.code != OutboxFull.code:
-                return
-            time.sleep(_AGAIN_SECONDS)
+            elif not self.poll(lane):
+                trouble, pipeline = self._board.of(lane.name).capturing, lane.pipeline
+                if trouble is not None or pipeline is None:
+                    return Polled(trouble is None or trouble.code != OutboxFull.code)
+                return Polled(not pipeline.waits, pipeline.settlings)
+        return Polled(lane.still)
 
     def opened(self, lane: Lane) -> StreamPipeline:
         """The table's pipeline, opened when it is not. On the source's thread only. Raises what opening raises."""
@@ -276,25 +271,27 @@ class SourceWorker:
         # an open log waits for news by itself
         self._log_due = self._clock.monotonic() + (0.0 if more or log.listening else _LOOK_SECONDS)
 
-    def _drain_log(self, log: LogPipeline, until: float) -> None:
+    def _drain_log(self, log: LogPipeline, until: float) -> bool:
+        """Whether nothing committed is left, or a trouble is shown that keeps it from going on."""
         while not self.stopping and self._clock.monotonic() < until:
             try:
-                log.drain(until, lambda: self.stopping or self._restraints.changed)
+                reached = log.drain(until, lambda: self.stopping or self._restraints.changed)
                 if not self._restraints.changed:
                     self._log_went_on(log, more=True)
-                    return
+                    return reached
                 self.heed_restraints()
             except OutboxFull as error:
                 self._log_trouble(log, error)
-                time.sleep(_AGAIN_SECONDS)
+                return False
             except (OutboxDamaged, StateFolderUnusable, MemoryError):
                 raise
             except AgentError as error:
                 self._log_trouble(log, error)
-                return
+                return True
             except Exception as error:
                 self._log_trouble(log, journal.unexpected(error))
-                return
+                return True
+        return False
 
     def _log_went_on(self, log: LogPipeline, *, more: bool) -> None:
         """The trouble is over once the log came further, or to its end: being read anew up to where it breaks off is neither.

@@ -200,7 +200,9 @@ class Supervisor:
         )
 
     def _make_control(self) -> Control:
-        commands = Commands(self._outbox, self._board, self.workers, handlers(self, self._outbox, self._clock))
+        commands = Commands(
+            self._outbox, self._board, self.workers, handlers(self, self._outbox, self._board, self._clock)
+        )
         beats = Beats(self._report.frame, self._report.states)
         return Control(
             self._entrance,

@@ -67,6 +67,16 @@ class LedgerDamaged(CollectorError):
     code = "FB-LEDGER-DAMAGED"
 
 
+class LedgerRowDamaged(CollectorError):
+    """What the ledger recorded of a batch was altered. Carries `at`, the (epoch, seq) of its row."""
+
+    code = "FB-LEDGER-ROW"
+
+    def __init__(self, message: str = "", *, at: tuple[int, int] = (0, 0), remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.at = at
+
+
 class LedgerVersion(CollectorError):
     """The ledger was made by another version of the collector."""
 
@@ -92,9 +102,13 @@ class ArchiveUnavailable(CollectorError):
 
 
 class ArchiveDamaged(CollectorError):
-    """A file of the archive is not what was archived."""
+    """A file of the archive is not what was archived. Carries `holds`, which whole batch it is instead, if it is one."""
 
     code = "FB-ARCHIVE-DAMAGED"
+
+    def __init__(self, message: str = "", *, holds: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.holds = holds
 
 
 class ArchiveMissing(CollectorError):
@@ -113,6 +127,12 @@ class NotPossible(CollectorError):
     """What was asked for does not fit the present state."""
 
     code = "FB-NOT-POSSIBLE"
+
+
+class FerryRefused(CollectorError):
+    """A file that carries batches or answers on a disk cannot be used or written."""
+
+    code = "FB-FERRY-REFUSED"
 
 
 class NotPermitted(CollectorError):
@@ -253,6 +273,18 @@ class VerificationInterrupted(CollectorError):
     """The process that compared has ended."""
 
     code = "FB-VERIFY-INTERRUPTED"
+
+
+class CertificateNotValid(CollectorError):
+    """The certificate of completeness is not valid."""
+
+    code = "FB-COMPLETENESS"
+
+
+class BackupUnusable(CollectorError):
+    """The backup is not one, or not whole."""
+
+    code = "FB-BACKUP"
 
 
 class NotSent(CollectorError):

@@ -12,13 +12,13 @@ from forebay_collector.errors import ConfigurationError, DataFolderUnusable, Not
 from forebay_collector.identity.authority import CERTIFICATE_FILE, KEY_FILE, Authority, host_of, write_private
 from forebay_collector.identity.server import SERVER_FILE, renew_server_certificate
 from forebay_collector.ledger import Ledger
+from forebay_collector.setting_texts import address
 from forebay_collector.settings import (
     DEFAULT_PORT,
     ApprovalSettings,
     ConsoleSettings,
     DataFolder,
     Settings,
-    address,
     load_settings,
 )
 
@@ -69,6 +69,13 @@ listen = {listen}
 #rows_per_second = 2000
 # how often each table is covered whole, where that many rows a second allow it
 #cover = "7d"
+
+[certificates]
+# whether a certificate of completeness is issued for each department when a day is over
+#daily = true
+# whose days these are, and how long after a day's end it is issued
+#zone = "+08:00"
+#wait = "1h"
 
 [approval]
 # what agents propose to share: manual: it leaves when someone approved it here; auto: everything is approved

@@ -14,7 +14,8 @@
 4. The console (`console/`) shows all of it, and takes what people decide; comparisons of source and platform that they ask
    for are carried out beside it.
 5. Alerts (`alerts/`): what is the matter with any of it is found, recorded, and told to people where they are.
-6. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), retention, which removes
+6. When a day is over, certificates of completeness are issued (`completeness/daily.py`).
+7. Beside them: enrolment (`identity/enroll.py`), control of the agents (`control/service.py`), retention, which removes
    from the archive what was loaded long ago, and metrics, for which the stages count batches (`metrics/tally.py`).
 
 Stages share the ledger and the archive and nothing else; none imports another. This file is where they are put together.
@@ -31,6 +32,8 @@ from typing import Any, Final
 from forebay_collector.alerts.host import AlertHost
 from forebay_collector.archive import LocalArchive
 from forebay_collector.archive.retention import Retention
+from forebay_collector.archive.schemas import SchemaLog
+from forebay_collector.completeness.daily import Daily
 from forebay_collector.console.host import ConsoleHost, Once
 from forebay_collector.control.approving import Approving
 from forebay_collector.control.service import ControlServicer
@@ -58,6 +61,7 @@ _NEWS_EVERY_S: Final = 1.0
 _REFUSALS_EVERY_S: Final = 5.0
 _RETENTION_EVERY_S: Final = 60.0
 _ALERT_RETENTION_EVERY_S: Final = 3_600.0
+_CERTIFICATES_EVERY_S: Final = 60.0
 _STOP_S: Final = 60.0
 _log = logging.getLogger("forebay.pipeline")
 
@@ -120,7 +124,9 @@ class Pipeline:
             self.workers.append(Worker("retention", keeping, died))
             audit_keeping = AuditRetention(self.ledger, settings.audit.retention)
             alert_keeping = AlertRetention(self.ledger, settings.audit.retention)
+            daily = Daily(self.ledger, settings.data.identity, settings.certificates, settings.verify.cover)
             for name, every_s, keep in (
+                ("certificates", _CERTIFICATES_EVERY_S, daily.step),
                 ("audit retention", _RETENTION_EVERY_S, audit_keeping.step),
                 ("alert retention", _ALERT_RETENTION_EVERY_S, alert_keeping.step),
             ):
@@ -137,7 +143,13 @@ class Pipeline:
         """Adds what agents call to a gRPC server, within its event loop."""
         receive = self._settings.receive
         upload = UploadServicer(
-            self.ledger, self.committer, self.loaded, self.approved, window=receive.window, memory=receive.memory
+            self.ledger,
+            self.committer,
+            self.loaded,
+            self.approved,
+            schemas=SchemaLog(self._settings.data.archive),
+            window=receive.window,
+            memory=receive.memory,
         )
         self._upload = upload
         approving = Approving(self.ledger, self._settings.approval.mode)

@@ -26,6 +26,11 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.LedgerDamaged: Policy(
         1, "Stop the collector, keep the file, and restore the ledger from a copy before it is started again."
     ),
+    errors.LedgerRowDamaged: Policy(
+        1,
+        "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recovery.md): what is "
+        "newer is rebuilt from the archive. Then `replay` the batch.",
+    ),
     errors.LedgerVersion: Policy(3, "Run the version of the collector that made the ledger, or a newer one."),
     errors.MarkMoved: Policy(5, "Let no two collectors receive into one ledger file; the agent sends again by itself."),
     errors.ArchiveFull: Policy(4, "Free space on the archive's disk, or shorten `retention` in collector.toml."),
@@ -34,6 +39,10 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.ArchiveMissing: Policy(1, "Restore the file named from a copy of the archive, then `replay` the batch."),
     errors.NotKnown: Policy(1, "List what there is with `forebay-collector agents`, `streams` or `batches`."),
     errors.NotPossible: Policy(5, "Look at the present state with `forebay-collector streams` or `batches`."),
+    errors.FerryRefused: Policy(
+        5,
+        "Nothing was taken from it. Carry it again from the appliance, or make it anew there: `forebay-agent outbox export`.",
+    ),
     errors.NotPermitted: Policy(5, "Ask an administrator for the role, or someone who has it to do it."),
     errors.LoginRefused: Policy(5, "Try again, or ask an administrator for a new password."),
     errors.LoginLocked: Policy(5, "Wait, then try again; an administrator can give a one-time link."),
@@ -61,6 +70,11 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     errors.CommandFailed: Policy(1, "Read the agent's reason above; `forebay-agent status` shows its side."),
     errors.LoadStalled: Policy(1, "See `forebay-collector streams`: a held stream shows its reason and its remedy."),
     errors.VerificationInterrupted: Policy(1, "Verify again."),
+    errors.CertificateNotValid: Policy(
+        1,
+        "Take it for altered or foreign; ask who issued it for the file again, and for the key that it is checked with.",
+    ),
+    errors.BackupUnusable: Policy(1, "Use another backup; `forebay-collector backup DIR` makes one."),
     errors.NotSent: Policy(4, "Check the channel's section in `[alerts]`, its files, and the way to its server."),
     errors.ThreadDied: Policy(1, "Read the reason above; the service manager starts the collector again."),
 }

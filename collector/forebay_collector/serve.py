@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
@@ -126,8 +126,10 @@ class _Process:
         await server.start()
 
     async def _until_stopped(self, pipeline: Pipeline, upload: UploadServicer, control: ControlServicer) -> None:
-        delivering = asyncio.ensure_future(control.deliver())
-        delivering.add_done_callback(self._task_died)
+        tasks = [self._start("delivery of commands", control.deliver())]
+        if Role.RECEIVE in self._roles:
+            data = self._settings.data
+            tasks.append(self._start("ferries", upload.ferries(data.ferry, data.identity).run()))
         look_s = min(_LOOK_S, self._manager.watchdog_s / 3) if self._manager.watchdog_s else _LOOK_S
         try:
             while not self._stop.is_set():
@@ -140,12 +142,20 @@ class _Process:
                     self._manager.alive()
                 self._manager.status(f"{upload.connections} agents upload")
         finally:
-            delivering.cancel()
+            for task in tasks:
+                task.cancel()
 
-    def _task_died(self, task: asyncio.Future[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("delivery of commands died", exc_info=error)
-            self._fail(ThreadDied(f"delivery of commands: {type(error).__name__}"))
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task whose death ends the process."""
+
+        def died(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("%s died", name, exc_info=error)
+                self._fail(ThreadDied(f"{name}: {type(error).__name__}"))
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(died)
+        return task
 
     def _fail(self, reason: CollectorError) -> None:
         self._reason = self._reason or reason

@@ -7,34 +7,34 @@ once, never half. Everything else that the collector keeps stands in the same fo
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 from forebay_collector.alerts import settings as alert_settings
 from forebay_collector.alerts.settings import AlertSettings
+from forebay_collector.completeness import settings as certificate_settings
+from forebay_collector.completeness.settings import CertificateSettings
 from forebay_collector.errors import ConfigurationError, DataFolderUnusable
-from forebay_collector.identity.authority import host_of
-from forebay_collector.service.actor import Role
+from forebay_collector.setting_texts import (
+    address,
+    address_or_none,
+    departments_group,
+    duration,
+    one_of,
+    roles_group,
+    size,
+    web_address,
+)
 from forebay_wire import limits
 
 DEFAULT_PORT: Final = 7443
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 APPROVE_ALL: Final = "auto"
 APPROVAL_MODES: Final = (APPROVE_ALL, "manual")
-_SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_DURATIONS: Final = {
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ class Settings:
     control: ControlSettings = ControlSettings()
     verify: VerifySettings = VerifySettings()
     approval: ApprovalSettings = ApprovalSettings()
+    certificates: CertificateSettings = CertificateSettings()  # noqa: RUF009  frozen
     audit: AuditSettings = AuditSettings()
     accounts: AccountSettings = AccountSettings()
     console: ConsoleSettings = ConsoleSettings()
@@ -197,6 +198,11 @@ class DataFolder:
     def identity(self) -> Path:
         return self.path / "identity"
 
+    @property
+    def ferry(self) -> Path:
+        """What was imported from disks and is not read to its end yet."""
+        return self.path / "ferry"
+
     def lock(self, role: str) -> Path:
         """Held by the one process that has the role here."""
         return self.path / f"lock.{role}"
@@ -216,73 +222,6 @@ def load_settings(folder: Path) -> Settings:
     return Settings(folder=folder, **_Reader(str(path)).section(Settings, values, without=("folder",)))
 
 
-def size(text: str) -> int:
-    """Bytes in `512MiB`, `10GiB`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,15}) ?([KMGT]iB|B)", text)
-    if match is None:
-        raise ValueError('expected a size such as "512MiB" or "10GiB"')
-    return int(match[1]) * _SIZES[match[2]]
-
-
-def duration(text: str) -> timedelta:
-    """The duration in `500ms`, `30d`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,9}) ?(ms|[smhd])", text)
-    if match is None:
-        raise ValueError('expected a duration such as "500ms", "10s" or "30d"')
-    return int(match[1]) * _DURATIONS[match[2]]
-
-
-def address(text: str) -> str:
-    """A `host:port` that was checked. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host_of(text) or not port.isdecimal() or not 0 <= int(port) <= 65_535:
-        raise ValueError('expected "host:port", for IPv6 "[address]:port"')
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError('an IPv6 address stands in brackets: "[address]:port"')
-    return text
-
-
-def address_or_none(text: str) -> str:
-    """As `address`; empty: none. Raises ValueError."""
-    return address(text) if text else text
-
-
-def web_address(text: str) -> str:
-    """An `https://` address, or `http://` on this machine; empty: none. Raises ValueError."""
-    parts = urlsplit(text)
-    plain = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if text and (not (parts.scheme == "https" or plain) or not parts.hostname or parts.query or parts.fragment):
-        raise ValueError('expected "https://host/…"; "http://" on this machine only')
-    return text
-
-
-def departments_group(text: str) -> tuple[str, str]:
-    """The group and its department, in `GROUP=DEPARTMENT`. Raises ValueError."""
-    group, equals, given = text.rpartition("=")
-    if not equals or not group.strip() or not given.strip():
-        raise ValueError('expected "GROUP=…"')
-    return group.strip(), given.strip()
-
-
-def roles_group(text: str) -> tuple[str, str]:
-    """The group and its role, in `GROUP=ROLE`. Raises ValueError."""
-    group, role = departments_group(text)
-    if role not in tuple(Role):
-        raise ValueError(f"{role} is no role; there are {', '.join(Role)}")
-    return group, role
-
-
-def one_of(*words: str) -> Callable[[str], str]:
-    """Reads one of these words. The reader raises ValueError."""
-
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"is not one of {', '.join(words)}")
-        return text
-
-    return read
-
-
 _LEAST: Final[Mapping[str, Any]] = {
     "receive.window": 1 << 20,
     "receive.memory": limits.MAX_PAYLOAD_BYTES,
@@ -290,6 +229,7 @@ _LEAST: Final[Mapping[str, Any]] = {
     "load.group": 1 << 20,
     "load.threads": 1,
     "archive.retention": timedelta(0),
+    "certificates.wait": timedelta(0),
     "control.heartbeat": timedelta(seconds=1),
     "control.history": timedelta(hours=1),
     "control.trial": timedelta(0),
@@ -320,6 +260,7 @@ _MOST: Final[Mapping[str, Any]] = {
     "accounts.wait": timedelta(hours=1),
     "accounts.longest_wait": timedelta(days=1),
     **alert_settings.MOST_OF,
+    **certificate_settings.MOST_OF,
 }
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
@@ -337,6 +278,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "receive.group": size,
     "load.group": size,
     **alert_settings.parsers(one_of),
+    **certificate_settings.PARSERS,
 }
 """How the text of a setting is read; where it is not here, its type says."""
 _PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}

@@ -33,7 +33,10 @@ def encode(
         payload = _message(batch)
         return batch_pb2.CODEC_ARROW_ZSTD, payload.to_pybytes(), _uncompressed_bytes(memoryview(payload))
     message = batch.serialize()
-    compressor = zstandard.ZstdCompressor(level=_FRAME_LEVEL, dict_data=dictionary)
+    # with a checksum where there is a dictionary: an altered one must not decompress into other rows
+    compressor = zstandard.ZstdCompressor(
+        level=_FRAME_LEVEL, dict_data=dictionary, write_checksum=dictionary is not None
+    )
     codec = batch_pb2.CODEC_FRAME_ZSTD if dictionary is None else batch_pb2.CODEC_FRAME_ZSTD_DICTIONARY
     return codec, compressor.compress(message), message.size
 

@@ -198,11 +198,25 @@ def check_digests(batch: SealedBatch) -> None:
     algorithm = DigestAlgorithm.from_proto(fields.digest_algorithm)
     if len(batch.payload) != fields.payload_bytes or algorithm(batch.payload) != fields.payload_digest:
         raise DigestMismatch(f"{batch.stream} epoch {batch.epoch} seq {batch.seq}: payload does not match its digest")
-    unchained = memoryview(batch.header)[:-_CHAIN_BYTES]
+    _check_chain(batch.header, fields)
+
+
+def check_header(header: bytes) -> batch_pb2.BatchHeader:
+    """As `parse_header`, and checks the header's chain digest: without the payload, no more can be said.
+
+    Raises: Malformed, LimitExceeded, DigestMismatch.
+    """
+    fields = parse_header(header)
+    _check_chain(header, fields)
+    return fields
+
+
+def _check_chain(header: bytes, fields: batch_pb2.BatchHeader) -> None:
+    algorithm = DigestAlgorithm.from_proto(fields.digest_algorithm)
+    unchained = memoryview(header)[:-_CHAIN_BYTES]
     if algorithm(unchained, fields.payload_digest, fields.previous_chain) != fields.chain:
-        raise DigestMismatch(
-            f"{batch.stream} epoch {batch.epoch} seq {batch.seq}: header does not match its chain digest"
-        )
+        stream = StreamName.from_proto(fields.stream)
+        raise DigestMismatch(f"{stream} epoch {fields.epoch} seq {fields.seq}: header does not match its chain digest")
 
 
 def check_link(batch: SealedBatch, previous_chain: bytes) -> None:

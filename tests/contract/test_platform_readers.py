@@ -190,3 +190,24 @@ def test_the_table_keeps_the_columns_own_description(platform: Platform) -> None
         "_epoch",
         "_seq",
     ]
+
+
+def test_read_since_a_mark_gives_what_later_batches_told_and_nothing_before(platform: Platform) -> None:
+    platform.apply(STREAM, [batch(1, [("r", row_of(1)), ("r", row_of(2))]), batch(2, [("u", row_of(1))])])
+    platform.apply(STREAM, [batch(3, [("d", {"id": 2})]), batch(4, [("c", row_of(3))])])
+
+    def told(epoch: int, seq: int) -> list[int]:
+        rows = platform.read(STREAM, ["id"], since=PlatformMark(epoch, seq))
+        return sorted(number for each in rows for number in each.column("id").to_pylist())
+
+    assert told(0, 0) == [1, 1, 2, 2, 3]
+    assert told(1, 1) == [1, 2, 3]
+    assert told(1, 2) == [2, 3]
+    assert told(1, 3) == [3]
+    assert told(1, 4) == []
+    assert told(2, 0) == []
+    compact(platform)
+    assert told(1, 2) == [2, 3]
+    platform.apply(STREAM, [batch(1, [("r", row_of(7))], epoch=2)])
+    assert told(1, 4) == [7]
+    assert told(1, 3) == [3, 7]

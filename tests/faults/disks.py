@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import struct
@@ -11,12 +12,23 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.faults.clock import CLOCK
 from tests.faults.network import run
 
 _EXT4_IOC_SHUTDOWN: Final = 0x8004587D
 _NO_LOG_FLUSH: Final = 2
 """what the journal holds and was not synced is lost, as when the power goes"""
 _FILLER: Final = "filler"
+_CLONE_NEWNS: Final = 0x00020000
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def keep_mounts_private() -> None:
+    """What this thread and those that it starts mount from now on is seen by nobody else: a container that somebody starts
+    meanwhile would hold a copy of each mount, and a disk that lost its power would stay without until that one ends."""
+    if _LIBC.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    run("mount", "--make-rslave", "/")
 
 
 class Disk:
@@ -43,11 +55,6 @@ class Disk:
     def free(self) -> None:
         (self.folder / _FILLER).unlink(missing_ok=True)
 
-    @property
-    def free_bytes(self) -> int:
-        told = os.statvfs(self.folder)
-        return told.f_bavail * told.f_frsize
-
     def cut_power(self) -> None:
         """Nothing reaches the disk from now on."""
         descriptor = os.open(self.folder, os.O_RDONLY)
@@ -57,10 +64,12 @@ class Disk:
             os.close(descriptor)
 
     def power_up(self) -> None:
-        """Mounts what was on the disk; its processes have ended."""
+        """Mounts what was on the disk; its processes have ended. Raises OSError when it is still without power."""
         with self.reading:
             self._unmount()
             self._mount()
+            (self.folder / _FILLER).touch()
+            self.free()
 
     def close(self) -> None:
         with self.reading:
@@ -70,12 +79,12 @@ class Disk:
         run("mount", "-o", "loop", str(self._image), str(self.folder))
 
     def _unmount(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = CLOCK.now + 20
         while True:
             try:
                 run("umount", str(self.folder))
                 return
             except RuntimeError:
-                if time.monotonic() > deadline:
+                if CLOCK.now > deadline:
                     raise
                 time.sleep(0.1)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from forebay_collector.demo.processes import DemoFailed
+from tests.faults.clock import CLOCK
 from tests.faults.departments import Department
 from tests.faults.fleet import COLLECTOR, PLACES, Fleet, Member
 from tests.faults.intent import Table
@@ -31,9 +32,15 @@ class Fault(ABC):
     name: ClassVar[str]
     on: ClassVar[tuple[str, ...]] = EVERYWHERE
 
-    cuts_history: ClassVar[float] = 0.0
+    cuts_history: float = 0.0
     """where the remedy is a snapshot: changes since so many seconds before the strike, until it is healed, may lack in the
     history (never in the mirror)"""
+
+    proof_s: ClassVar[float] = 8.0
+    """how long it waits for its proof beyond its time"""
+
+    by_hand: ClassVar[bool] = False
+    """whether the remedy takes a person, who does one thing after the other: of these one strikes at a time"""
 
     def __init__(self, fleet: Fleet, place: str, draw: random.Random) -> None:
         self.fleet = fleet
@@ -62,21 +69,21 @@ class Fault(ABC):
 
     def wait(self, what: Callable[[], object], told: str, seconds: float = REMEDY_SECONDS) -> Any:
         """-> the first outcome that is true. Raises DemoFailed when there is none in time."""
-        deadline = time.monotonic() + seconds
+        deadline = CLOCK.now + seconds
         while not (outcome := what()):
-            if time.monotonic() > deadline:
+            if CLOCK.now > deadline:
                 raise DemoFailed(f"{self.name} at {self.place}: not {told} after {seconds:.0f} s: {self._streams()}")
             time.sleep(0.2)
         return outcome
 
     def patiently(self, deed: Callable[[], Any]) -> Any:
         """What a person does again until it works: the centre, or the disk, may just have a fault of its own."""
-        deadline = time.monotonic() + REMEDY_SECONDS
+        deadline = CLOCK.now + REMEDY_SECONDS
         while True:
             try:
                 return deed()
             except Exception:
-                if time.monotonic() > deadline:
+                if CLOCK.now > deadline:
                     raise
                 time.sleep(0.5)
 

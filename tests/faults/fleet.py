@@ -10,12 +10,12 @@ import contextlib
 import json
 import shlex
 import signal
-import subprocess
 import threading
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_collector.demo.processes import Daemon, DemoFailed, program
+from tests.faults.commands import ended
 from tests.faults.departments import Department, InMariaDB, InPostgreSQL, InSQLite
 from tests.faults.disks import Disk
 from tests.faults.intent import Table
@@ -92,6 +92,8 @@ class Fleet:
         self.folder = folder
         self.log = folder / "commands.log"
         self.members: dict[str, Member] = {}
+        self.looking = threading.RLock()
+        """held by whoever looks at invariants, and by a fault for a moment in which there is nothing to look at"""
         try:
             self.network = Network(PLACES)
             self._stack.callback(self.network.close)
@@ -207,10 +209,10 @@ class Fleet:
     def _run(self, place: str, command: list[str]) -> str:
         """Raises DemoFailed when it does not exit 0."""
         whole = [*self.network.of[place].prefix, *command]
-        ended = subprocess.run(whole, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False)
+        told = ended(whole, _COMMAND_SECONDS)
         with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"$ {shlex.join(command)}\n{ended.stdout}{ended.stderr}")
-        if ended.returncode != 0:
-            told = (ended.stderr.strip() or ended.stdout.strip())[-500:]
-            raise DemoFailed(f"{Path(command[0]).name} {' '.join(command[3:])} exited {ended.returncode}: {told}")
-        return ended.stdout
+            file.write(f"$ {shlex.join(command)}\n{told.stdout}{told.stderr}")
+        if told.returncode != 0:
+            reason = (told.stderr.strip() or told.stdout.strip())[-500:]
+            raise DemoFailed(f"{Path(command[0]).name} {' '.join(command[3:])} exited {told.returncode}: {reason}")
+        return told.stdout

@@ -54,7 +54,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One committed state of a key. at: when the writer heard of it (monotonic seconds)."""
+    """One committed state of a key. at: when the writer heard of it (seconds of the harness's clock)."""
 
     key: int
     version: int

@@ -68,6 +68,10 @@ class Watch(threading.Thread):
 
     def look(self) -> None:
         """One look at everything but mirrors, and at one mirror. Raises Broken."""
+        with self._fleet.looking:
+            self._look()
+
+    def _look(self) -> None:
         for place, department in self._fleet.departments.items():
             self._look_at_agent(place, department)
         department, intent = next(self._turn)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.faults.clock import CLOCK
 from tests.faults.departments import Department
 from tests.faults.fleet import Fleet
 from tests.faults.intent import COLUMNS, Intent
@@ -49,7 +50,7 @@ class Verdict:
 
 def settle(fleet: Fleet, check: Callable[[], None], seconds: float = QUIET_SECONDS) -> list[str]:
     """Waits until nothing waits anywhere and every mirror is as meant. -> what is stuck, in words."""
-    deadline = time.monotonic() + seconds
+    deadline = CLOCK.now + seconds
     looks = 0
     while True:
         check()
@@ -57,7 +58,7 @@ def settle(fleet: Fleet, check: Callable[[], None], seconds: float = QUIET_SECON
         looks = 0 if waits else looks + 1
         if looks == _LOOKS:
             return []
-        if time.monotonic() > deadline:
+        if CLOCK.now > deadline:
             return waits
         time.sleep(0.5)
 

@@ -13,6 +13,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table as IcebergTable
 
+from forebay_wire.stream import StreamName
 from tests.faults.departments import Department
 from tests.faults.intent import COLUMNS, Row, Table
 
@@ -42,9 +43,12 @@ class Lake:
 
     def mark(self, department: Department, table: Table) -> tuple[int, int]:
         """(epoch, seq) that the mirror's own commits say; (0, 0) where there is none."""
-        found = self._table(department, table, "")
+        return self.mark_of(StreamName(department.name, department.source, f"{department.schema}.{table.name}"))
+
+    def mark_of(self, stream: StreamName) -> tuple[int, int]:
+        found = self._found(stream.department, stream.source, *stream.table.split("."))
         told = json.loads(found.properties.get(_THROUGH, "{}")) if found is not None else {}
-        mark = told.get(department.stream(table))
+        mark = told.get(str(stream))
         return (int(mark["epoch"]), int(mark["seq"])) if mark else (0, 0)
 
     def mirror(self, department: Department, table: Table) -> list[Row]:
@@ -68,7 +72,9 @@ class Lake:
         return sorted(changes, key=lambda change: (change.epoch, change.seq, change.number))
 
     def _table(self, department: Department, table: Table, suffix: str) -> IcebergTable | None:
-        name = (department.name, department.source, department.schema, table.name + suffix)
+        return self._found(department.name, department.source, department.schema, table.name + suffix)
+
+    def _found(self, *name: str) -> IcebergTable | None:
         with contextlib.suppress(NoSuchTableError):
             return self._catalog.load_table(name)
         return None

@@ -13,10 +13,11 @@ import contextlib
 import ctypes
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.faults.commands import ended
 
 PORT: Final = 7443
 """where the collector listens"""
@@ -48,10 +49,10 @@ table ip faults {
 
 def run(*arguments: str, given: str | None = None) -> str:
     """A command to its end. Raises RuntimeError with what it said."""
-    ended = subprocess.run(arguments, input=given, capture_output=True, text=True, timeout=60, check=False)
-    if ended.returncode != 0:
-        raise RuntimeError(f"{' '.join(arguments)} exited {ended.returncode}: {ended.stderr.strip()}")
-    return ended.stdout
+    told = ended(arguments, 60, given)
+    if told.returncode != 0:
+        raise RuntimeError(f"{' '.join(arguments)} exited {told.returncode}: {told.stderr.strip()}")
+    return told.stdout
 
 
 class Namespace:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from typing import Final
 
 from forebay_collector.demo.processes import DemoFailed
 from tests.faults import judge, schedule
+from tests.faults.clock import CLOCK
 from tests.faults.fault import Fault
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import Watch
 from tests.faults.kinds import FAULTS
 from tests.faults.schedule import Strike
+from tests.faults.tally import Tally
 from tests.faults.timeline import Timeline
 
-_STRIKE_SECONDS: Final = 8.0
-"""how long a fault waits for its proof beyond its time"""
 _KEEP_S: Final = 0.5
 _SAY_AGAIN_S: Final = 10.0
+_SECONDS_EACH: Final = 900.0
+_STOOD_STILL_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,19 @@ class Plan:
     seconds: float
     only: Sequence[str] = ()
 
+    @property
+    def kinds(self) -> dict[str, type[Fault]]:
+        return {name: kind for name, kind in FAULTS.items() if not self.only or name in self.only}
 
-def play(folder: Path, plan: Plan, timeline: Timeline) -> str:
-    """-> the line that says how it went. Raises DemoFailed."""
-    run = Run(folder, plan, timeline)
+    @property
+    def at_least(self) -> int:
+        """How often each kind has to strike: a run that is long enough and meets one less shows too little."""
+        return int(self.seconds / _SECONDS_EACH)
+
+
+def play(folder: Path, plan: Plan, timeline: Timeline, tally: Tally) -> str:
+    """-> the line that says how it went. Raises DemoFailed. Every strike is noted in `tally`."""
+    run = Run(folder, plan, timeline, tally)
     try:
         return run.play()
     finally:
@@ -45,21 +56,20 @@ def play(folder: Path, plan: Plan, timeline: Timeline) -> str:
 
 
 class Run:
-    def __init__(self, folder: Path, plan: Plan, timeline: Timeline) -> None:
+    def __init__(self, folder: Path, plan: Plan, timeline: Timeline, tally: Tally) -> None:
         self._plan = plan
         self._timeline = timeline
         self._failure: BaseException | None = None
         self._over = threading.Event()
-        self._struck: Counter[str] = Counter()
-        self._unproven: Counter[str] = Counter()
+        self._person = threading.Lock()
+        self._tally = tally
         self._excused: list[tuple[str, float, float]] = []
         self._fleet = Fleet(folder, plan.seed)
         self._watch = Watch(self._fleet, self._fail)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        self._healed = threading.Event()
 
     def play(self) -> str:
-        began = time.monotonic()
+        began = CLOCK.now
         self._fleet.start()
         self._timeline.say("the fleet runs")
         self._keeper.start()
@@ -70,7 +80,7 @@ class Run:
         for writer in self._fleet.writers.values():
             writer.start()
         self._watch.start()
-        deadline = time.monotonic() + self._plan.seconds
+        deadline = CLOCK.now + self._plan.seconds
         lanes = [
             threading.Thread(target=self._lane, args=(lane, deadline), name=f"lane {lane}", daemon=True)
             for lane in range(len(schedule.LANES))
@@ -88,22 +98,18 @@ class Run:
         self._timeline.say(f"judged: {verdict}")
         transactions = sum(writer.transactions for writer in self._fleet.writers.values())
         told = f"transactions={transactions} rows={verdict.rows} versions={verdict.versions} looks={self._watch.looks}"
-        line = f"struck={self._struck.total()} {verdict} {told} seconds={time.monotonic() - began:.0f}"
+        line = f"struck={self._tally.struck} {verdict} {told} seconds={CLOCK.now - began:.0f}"
         if not verdict.good:
             raise DemoFailed(f"{line}: {'; '.join(verdict.told)}")
-        kinds = sorted(self._kinds)
-        return f"{line}\nstruck: " + ", ".join(f"{name} {self._struck[name]}" for name in kinds)
+        if seldom := self._tally.below(self._plan.at_least):
+            raise DemoFailed(f"{line}: struck fewer than {self._plan.at_least} times: {', '.join(seldom)}")
+        return line
 
     def close(self) -> None:
         self._over.set()
         self._watch.stop()
         self._keeper.join(30)
         self._fleet.stop()
-
-    @property
-    def _kinds(self) -> dict[str, type[Fault]]:
-        only = set(self._plan.only)
-        return {name: kind for name, kind in FAULTS.items() if not only or name in only}
 
     def _judged(self) -> judge.Verdict:
         stuck = judge.settle(self._fleet, self._check)
@@ -114,46 +120,53 @@ class Run:
         return verdict
 
     def _lane(self, lane: int, deadline: float) -> None:
-        kinds = {name: kind.on for name, kind in self._kinds.items()}
+        kinds = {name: kind.on for name, kind in self._plan.kinds.items()}
         try:
             if not any(place in on for on in kinds.values() for place in schedule.LANES[lane]):
                 return
             for strike in schedule.strikes(self._plan.seed, lane, kinds):
-                if self._over.wait(strike.pause_s) or time.monotonic() > deadline:
+                if self._over.wait(strike.pause_s) or CLOCK.now > deadline:
                     return
-                self._strike(strike)
+                with self._person if FAULTS[strike.name].by_hand else contextlib.nullcontext():
+                    if CLOCK.now > deadline:  # the person was busy
+                        return
+                    self._strike(strike)
         except BaseException as error:
             self._fail(error)
 
     def _strike(self, strike: Strike) -> None:
         fault = FAULTS[strike.name](self._fleet, strike.place, random.Random(strike.seed))
-        began = time.monotonic()
+        began = CLOCK.now
         self._timeline.say(f"{strike.name} at {strike.place} begins, for {strike.hold_s} s")
         proof = ""
         fault.inject()
         try:
             while not self._over.is_set():
                 proof = fault.struck() or proof
-                held = time.monotonic() - began
-                if held > strike.hold_s and (proof or held > strike.hold_s + _STRIKE_SECONDS):
+                held = CLOCK.now - began
+                if held > strike.hold_s and (proof or held > strike.hold_s + fault.proof_s):
                     break
                 time.sleep(0.1)
         finally:
             fault.heal()
         if fault.cuts_history:
-            self._excused.append((strike.place, began - fault.cuts_history, time.monotonic()))
-        (self._struck if proof else self._unproven)[strike.name] += 1
-        took = time.monotonic() - began
+            self._excused.append((strike.place, began - fault.cuts_history, CLOCK.now))
+        self._tally.note(strike.name, strike.place, proof)
+        took = CLOCK.now - began
         self._timeline.say(f"{strike.name} at {strike.place} healed after {took:.1f} s: {proof or 'it met nothing'}")
 
     def _keep(self) -> None:
         said: dict[tuple[str, int], float] = {}
+        missed = CLOCK.missed
         try:
             while not self._over.wait(_KEEP_S):
+                if (still := CLOCK.missed - missed) > _STOOD_STILL_S:
+                    self._timeline.say(f"the machine stood still for {still:.0f} s, which count nowhere")
+                missed += still
                 for ended in self._fleet.keep():
-                    if time.monotonic() - said.get(ended, 0.0) > _SAY_AGAIN_S:
+                    if CLOCK.now - said.get(ended, 0.0) > _SAY_AGAIN_S:
                         self._timeline.say(f"{ended[0]} ended by itself with {ended[1]}, started again")
-                        said[ended] = time.monotonic()
+                        said[ended] = CLOCK.now
         except BaseException as error:
             self._fail(error)
 

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Final
 
 _SOURCE: Final = Path(__file__).with_name("shim.c")
-_FIELDS: Final = ("clock_offset", "fsync_fails", "write_fails", "fsyncs_failed", "writes_failed", "clocks_read")
+_FIELDS: Final = (
+    "clock_offset",
+    "fsync_fails",
+    "write_fails",
+    "fsyncs_failed",
+    "writes_failed",
+    "clocks_read",
+    "no_room",
+)
 _NUMBER: Final = struct.Struct("=q")
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
+
+from tests.faults.clock import CLOCK
 
 
 class Timeline:
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._began = CLOCK.now
         self._lock = threading.Lock()
         self.lines: list[str] = []
 
     def say(self, what: str) -> None:
         with self._lock:
-            line = f"{time.monotonic() - self._began:8.1f} {what}"
+            line = f"{CLOCK.now - self._began:8.1f} {what}"
             self.lines.append(line)
             print(line, flush=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.faults.clock import CLOCK
 from tests.faults.departments import Department
 from tests.faults.intent import COLUMNS, Intent, merged, pair
 
@@ -73,7 +74,9 @@ class Writer(threading.Thread):
     def stop(self) -> None:
         """Ends it and waits until it is known what the last transaction came to. Raises what ended it before."""
         self._enough.set()
-        self.join(120)
+        deadline = CLOCK.now + 120
+        while self.is_alive() and CLOCK.now < deadline:
+            self.join(1)
         if self.failure is not None:
             raise self.failure
         assert not self.is_alive(), f"{self.name} does not end"
@@ -85,13 +88,13 @@ class Writer(threading.Thread):
             yield
 
     def _settle_last(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = CLOCK.now + 60
         while self._open:
             try:
                 with contextlib.closing(self._department.connect()) as connection:
                     self._settle(connection)
             except self._department.failures:
-                if time.monotonic() > deadline:
+                if CLOCK.now > deadline:
                     raise
                 time.sleep(0.2)
 
@@ -167,7 +170,7 @@ class Writer(threading.Thread):
         return {int(key): int(version) for key, version in cursor.fetchall()}
 
     def _over(self, parts: list[_Part], *, committed: bool) -> None:
-        at = time.monotonic()
+        at = CLOCK.now
         for part in parts:
             if committed:
                 part.intent.committed(part.versions, at, deleted=part.deleted)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from forebay_collector.archive import LocalArchive
 from forebay_collector.errors import AgentUnreachable, NotKnown, NotPermitted, NotPossible
-from forebay_collector.ledger import BatchState
+from forebay_collector.ledger import BatchState, repairs
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import PlatformError
-from forebay_collector.service import batches, fleet, quarantine, streams, verification
+from forebay_collector.service import batches, fleet, quarantine, repair, streams, verification
+from forebay_collector.service import verifier as verifier_module
 from forebay_collector.service.actor import Actor, Role
 from forebay_collector.service.verifier import Verifier
+from forebay_collector.verify.verify import Patience
 from forebay_wire.seal import Link
 from forebay_wire.stream import StreamName
 from tests.consoling.people import ROOT
@@ -190,6 +193,7 @@ def test_a_verification_that_is_asked_for_is_carried_out_by_whoever_has_the_plat
     from forebay_collector.control import ask
 
     monkeypatch.setattr(ask, "PICKED_UP_WITHIN", timedelta(milliseconds=100))
+    monkeypatch.setattr(verifier_module, "PATIENCE", Patience(away=timedelta(milliseconds=300)))
     stage.receive(chained(2))
     (number,) = verification.start(stage.ledger, OPERATOR, [STREAM], "monthly")
     died: list[BaseException] = []
@@ -211,21 +215,52 @@ def test_a_verification_that_is_asked_for_is_carried_out_by_whoever_has_the_plat
     assert not died
 
 
-def test_a_verification_whose_process_ended_is_given_up(stage: Stage) -> None:
+def test_what_lost_its_process_is_carried_out_once_more_and_then_given_up(stage: Stage) -> None:
     stage.receive(chained(1))
-    first, second = verification.start(stage.ledger, OPERATOR, [STREAM, STREAM])
-    taken = stage.ledger.verifications.take(first)
-    assert taken is not None
+    kinds: tuple[tuple[Any, list[int]], ...] = (
+        (stage.ledger.verifications, verification.start(stage.ledger, OPERATOR, [STREAM, STREAM])),
+        (stage.ledger.repairs, repair.start(stage.ledger, OPERATOR, [STREAM, STREAM], "why")),
+    )
     clock = stage.ledger.database.clock
-    stage.ledger.database.clock = lambda: clock() + 90 * SECOND
-    stage.ledger.verifications.touch(first, "reading the source")
-    lost = stage.ledger.database.clock() - 120 * SECOND
-    assert stage.ledger.verifications.give_up(lost, "FB-VERIFY-INTERRUPTED", "gone") == 0
-    stage.ledger.database.clock = lambda: clock() + 300 * SECOND
-    lost = stage.ledger.database.clock() - 120 * SECOND
-    assert stage.ledger.verifications.give_up(lost, "FB-VERIFY-INTERRUPTED", "gone") == 1
-    assert verification.result(stage.ledger, ROOT, first).state is VerificationState.FAILED
-    assert verification.result(stage.ledger, ROOT, second).state is VerificationState.WAITING
+    for at, (runs, (first, second)) in enumerate(kinds):
+        start = at * 1_000
+
+        def after(seconds: int, start: int = start) -> int:
+            """It is so many seconds later; -> what was not touched since then is lost."""
+            stage.ledger.database.clock = lambda: clock() + (start + seconds) * SECOND
+            return stage.ledger.database.clock() - 120 * SECOND
+
+        def state(number: int, runs: Any = runs) -> tuple[str, str]:
+            found = runs.get(number)
+            return str(found.state), found.code
+
+        lost = "FB-VERIFY-INTERRUPTED"
+        after(0)
+        assert runs.take(first) is not None
+        after(90)
+        runs.touch(first, "reading the source")
+        assert runs.give_up(after(90), lost, "gone") == 0
+        assert state(first) == ("running", "")
+        assert runs.give_up(after(300), lost, "gone") == 0
+        assert state(first) == ("waiting", lost)
+        taken = runs.take()
+        assert (taken.id, taken.state) == (first, "running")
+        assert runs.give_up(after(600), lost, "gone") == 1
+        assert state(first) == ("failed", lost)
+        assert state(second) == ("waiting", "")
+
+
+def test_what_was_interrupted_and_then_carried_out_tells_of_no_trouble(stage: Stage) -> None:
+    stage.receive(chained(1))
+    (number,) = repair.start(stage.ledger, OPERATOR, [STREAM], "why")
+    assert stage.ledger.repairs.take(number) is not None
+    stage.ledger.repairs.give_up(stage.ledger.database.clock() + 1, "FB-VERIFY-INTERRUPTED", "gone")
+    assert stage.ledger.repairs.take(number) is not None
+    with stage.ledger.database.write() as connection:
+        repairs.end(connection, number, repairs.RepairState.REPAIRED, 1, sent=1)
+    done = stage.ledger.repairs.get(number)
+    assert done is not None
+    assert (done.state, done.code, done.reason) == (repairs.RepairState.REPAIRED, "", "")
 
 
 def test_a_console_beside_a_collector_leaves_alone_what_is_being_written(stage: Stage) -> None:

@@ -15,7 +15,7 @@ from forebay_collector.ledger import BatchState
 from forebay_collector.load import quarantine
 from forebay_collector.load.group import GroupSize
 from forebay_collector.platform.contract import OpenedBatch, PlatformError
-from forebay_collector.verify.verify import await_load, shown_schema
+from forebay_collector.verify.flow import await_load, shown_schema
 from forebay_wire.schema import TableSchema, column
 from forebay_wire.seal import Link, SealedBatch, seal
 from tests.loading.stage import Moody, Stage

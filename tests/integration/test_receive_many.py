@@ -14,6 +14,7 @@ import grpc
 import pytest
 from sqlalchemy import event
 
+from forebay_collector.archive.schemas import SchemaLog
 from forebay_collector.errors import LedgerUnavailable
 from forebay_collector.founding import init
 from forebay_collector.ledger.schemas import NewSchema
@@ -96,7 +97,8 @@ def keep(collector: InProcess, wanted: list[NewSchema]) -> list[Any]:
     """What becomes of them, asked for at once."""
 
     async def all_of_them() -> list[Any]:
-        keeper = SchemaKeeper(collector.ledger, Approved(collector.ledger, automatic=True))
+        log = SchemaLog(collector.settings.data.archive)
+        keeper = SchemaKeeper(collector.ledger, Approved(collector.ledger, automatic=True), log)
         return await asyncio.gather(*(keeper.keep(one) for one in wanted), return_exceptions=True)
 
     with ThreadPoolExecutor(1) as thread:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,9 @@ import pytest
 
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.model import CollectorConfig, DailyWindow, OutboxConfig
+from forebay_agent.errors import OutboxDamaged
 from forebay_agent.outbox import Outbox
+from forebay_agent.policy import Reaction, policy_of
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Board
 from forebay_agent.uplink import Uplink, lane
@@ -22,6 +25,7 @@ from forebay_agent.uplink.hours import Hours
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import upload_pb2
+from tests.custody.flips import flip_column
 from tests.daemon.scripted import Refusal, Script, ScriptedCollector
 from tests.receiving.batches import DEPARTMENT, SCHEMA, STREAM, chained
 
@@ -95,12 +99,14 @@ def test_everything_is_sent_in_order_and_leaves_only_when_it_is_durable(tmp_path
         agent.put(10, OTHER)
         agent.start()
         until(lambda: len(script.came) == 30)
+        agent.put(1)  # the uplink turns once more
+        until(lambda: len(script.came) == 31)
         time.sleep(0.2)
-        assert agent.waiting() == 30
+        assert agent.waiting() == 31
         script.answers = True
         agent.collector.cut()
         until(lambda: agent.waiting() == 0)
-        assert script.seqs(STREAM) == [(1, seq) for seq in range(1, 21)]
+        assert script.seqs(STREAM) == [(1, seq) for seq in range(1, 22)]
         assert script.seqs(OTHER) == [(1, seq) for seq in range(1, 11)]
 
 
@@ -395,3 +401,24 @@ def test_nothing_of_the_readers_stays_open(tmp_path: Path) -> None:
         with closing(agent.outbox.reader()):
             time.sleep(0.5)
             assert len(list(Path("/proc/self/fd").iterdir())) < open_files + 12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bit_that_the_disk_turned_in_the_outbox_is_named_and_never_sent(tmp_path: Path, seed: int) -> None:
+    script = Script()
+    chance = random.Random(seed)
+    with ScriptedCollector(tmp_path / "authority", script) as collector:
+        state = tmp_path / "state"
+        collector.enrol(state)
+        agent = Site(state, collector)
+        batches = agent.put(6, text_bytes=500)
+        flip = flip_column(state / "outbox.db", "batch", chance.choice(["header", "payload", "size", "chain"]), chance)
+        assert flip.batch is not None
+        with pytest.raises(OutboxDamaged) as damaged:
+            agent.uplink.run()
+        agent.stop()
+        assert f"epoch 1 seq {flip.batch[1]}" in str(damaged.value), flip
+        assert policy_of(damaged.value).reaction is Reaction.STOP
+        came = script.taken.get(STREAM, [])
+        assert [batch.header for batch in came] == [batch.header for batch in batches[: len(came)]]
+        assert len(came) < flip.batch[1]

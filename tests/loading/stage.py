@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from forebay_collector.archive import LocalArchive
+from forebay_collector.archive.schemas import Kept, SchemaLog
 from forebay_collector.founding import init
 from forebay_collector.ledger import Arrival, BatchState, Ledger
 from forebay_collector.load.group import GroupSize
@@ -35,12 +36,14 @@ class Stage:
         data = self.settings.data
         self.ledger = Ledger.open(data.ledger)
         self.archive = LocalArchive(data.archive)
+        self.schemas = SchemaLog(data.archive)
         self.platform = IcebergPlatform(data.platform)
         self.told: list[tuple[StreamName, int, int]] = []
 
     def receive(self, batches: Sequence[SealedBatch], schema: TableSchema = SCHEMA, agent: str = AGENT) -> None:
         """Makes the batches durable, as the receiving side does."""
         for batch in batches:
+            self.schemas.append([Kept(batch.stream, schema.fingerprint, schema.serialized)])
             self.ledger.schemas.put_schema(batch.stream, schema.fingerprint, schema.serialized, agent=agent)
             self.archive.write(batch)
         self.archive.sync()
@@ -113,8 +116,9 @@ class Moody:
         *,
         part: Part = WHOLE,
         keys: Sequence[pa.Array] | None = None,
+        since: PlatformMark | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        return self.platform.read(stream, columns, part=part, keys=keys)
+        return self.platform.read(stream, columns, part=part, keys=keys, since=since)
 
     def tables(self) -> list[PlatformTable]:
         return self.platform.tables()

@@ -17,7 +17,7 @@ def test_what_the_template_shows_commented_out_is_the_default(tmp_path: Path) ->
     made = init(tmp_path, ["collector.example:7443"])
     text = made.data.settings.read_text()
     shown = [line for line in text.splitlines() if line.startswith("#") and " = " in line]
-    assert len(shown) == 77
+    assert len(shown) == 80
     made.data.settings.write_text("\n".join(line.lstrip("#") if line in shown else line for line in text.splitlines()))
     assert load_settings(tmp_path) == made
 

@@ -11,6 +11,7 @@ import pytest
 
 import forebay_agent.policy
 from forebay_collector.alerts.settings import CHANNELS
+from forebay_collector.completeness.judgement import Reason
 from forebay_collector.console.language import DEFAULT, LANGUAGES, preferred, words_of
 from forebay_collector.console.pages import agent as agent_page
 from forebay_collector.console.pages import fleet, streams
@@ -19,6 +20,7 @@ from forebay_collector.ledger import BatchState
 from forebay_collector.ledger.maintenance import Scope
 from forebay_collector.ledger.notifications import FAILED, SENDING, SENT, WAITING
 from forebay_collector.ledger.proposals import State
+from forebay_collector.ledger.repairs import RepairState
 from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.load.policy import remedy_of_hold
 from forebay_collector.policy import POLICIES
@@ -98,9 +100,11 @@ def test_names_out_of_programs_have_texts(language: str) -> None:
     wanted = [f"state.{one}" for one in Colour] + [f"letter.{one}" for one in Colour]
     wanted += [f"batch_state.{one}" for one in BatchState] + [f"approval_state.{one}" for one in State]
     wanted += [f"run_state.{one}" for one in VerificationState]
+    wanted += [f"repair_state.{one}" for one in RepairState]
     wanted += [f"role.{one}" for one in Role] + [f"role_what.{one}" for one in Role]
     wanted += [f"proof.archive_{one}" for one in Archived]
     wanted += [f"command.{one}" for one in agent_page.KINDS] + [f"command_what.{one}" for one in agent_page.KINDS]
+    wanted += [f"incomplete.{one}" for one in Reason]
     wanted += [f"window_state.{one}" for one in WindowState] + [f"window_scope.{one}" for one in Scope]
     wanted += [f"channel.{one}" for one in CHANNELS]
     wanted += [f"channel_state.{one}" for one in (UNTRIED, WAITING, SENDING, SENT, FAILED)]

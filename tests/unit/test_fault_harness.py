@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,10 +15,12 @@ import pytest
 
 from tests.faults import schedule
 from tests.faults.__main__ import regressions
+from tests.faults.commands import ended
 from tests.faults.intent import Intent, Row, Table, pair
 from tests.faults.judge import Verdict, judge_history, judge_mirror
 from tests.faults.kinds import FAULTS
 from tests.faults.lake import Change, shaped
+from tests.faults.tally import Tally
 
 TABLE = Table("mariadb", "enterprise", "log")
 KINDS = {name: kind.on for name, kind in FAULTS.items()}
@@ -121,3 +128,54 @@ def test_what_was_rolled_back_was_never_meant() -> None:
     judge_mirror(verdict, "t", intent, [shaped(TABLE.masked(0, 3)), *mirror[1:]])
     assert not intent.may_hold(0, 3)
     assert verdict.different == 1
+
+
+def test_a_kind_that_met_nothing_counts_nowhere_and_one_that_never_struck_is_named() -> None:
+    tally = Tally(["EIO", "kill -9", "partition"])
+    tally.note("EIO", "collector", "3 calls failed")
+    tally.note("kill -9", "sqlite", "")
+    assert tally.struck == 1
+    assert tally.below(1) == ["kill -9", "partition"]
+    assert tally.below(2) == ["EIO", "kill -9", "partition"]
+    assert [line.split()[:1] for line in tally.lines()] == [["kind"], ["EIO"], ["kill"], ["partition"]]
+
+
+def test_the_tallies_of_several_runs_add_up() -> None:
+    whole = Tally(())
+    for place in ("mariadb", "sqlite"):
+        tally = Tally(["EIO", "partition"])
+        tally.note("EIO", place, "1 call failed")
+        whole.add(tally)
+    assert (whole.struck, whole.below(1), whole.below(2)) == (2, ["partition"], ["partition"])
+    assert [line for line in whole.lines() if "mariadb 1, sqlite 1" in line]
+
+
+def test_a_time_in_which_the_harness_stood_still_makes_nobody_late() -> None:
+    told = _of_frozen_process(seconds=4)
+    assert told["now"] < 4 <= told["now"] + told["missed"]
+
+
+def _of_frozen_process(seconds: float) -> dict[str, float]:
+    """What the clock of a process says that was stopped for so long."""
+    script = (
+        "import json, sys\nfrom tests.faults.clock import CLOCK\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+        "print(json.dumps({'now': CLOCK.now, 'missed': CLOCK.missed}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGCONT)
+        process.stdin.write("\n")
+        process.stdin.close()
+        told: dict[str, float] = json.loads(process.stdout.read())
+        return told
+
+
+def test_a_command_that_takes_too_long_is_ended_and_one_that_does_not_is_given_its_input() -> None:
+    assert ended(["cat"], 30, "前池").stdout == "前池"
+    with pytest.raises(subprocess.TimeoutExpired):
+        ended(["sleep", "60"], 0.5)

@@ -113,7 +113,7 @@ def test_every_kind_of_failure_has_a_policy() -> None:
 
 
 def waiting(seq: int, *, ends: bool = True, received_at: int = 0) -> Waiting:
-    return Waiting(batch_pb2.BatchHeader(epoch=1, seq=seq, ends_transaction=ends), received_at, 0)
+    return Waiting((1, seq), batch_pb2.BatchHeader(epoch=1, seq=seq, ends_transaction=ends), received_at, 0)
 
 
 def taken(chosen: list[Waiting]) -> list[int]:

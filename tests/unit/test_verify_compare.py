@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import pytest
 
 from forebay_collector.verify import compare as comparing
-from forebay_collector.verify.compare import Comparison
+from forebay_collector.verify.compare import Comparison, Flow, Mark
 from forebay_collector.verify.report import key_values, to_text
 from forebay_collector.verify.sides import KeyColumns, KeyRows, Side, add_keys
 from forebay_collector.verify.verify import Verified
@@ -27,8 +27,21 @@ def canonical(key: int) -> bytes:
     return f"{len(text)}:{text}".encode()
 
 
-def compare(source: Side, platform: Side, settle: Callable[[], None], most_keys: int = 1_000) -> Comparison:
-    return comparing.compare(source, lambda: platform, settle, cells=CELLS, most_keys=most_keys)
+class Still:
+    """Nothing goes on between the sides."""
+
+    def mark(self) -> Mark:
+        return (1, 1)
+
+    def settle(self) -> None:
+        """At once."""
+
+    def told(self, after: Mark, keys: Collection[bytes]) -> Collection[bytes]:
+        return []
+
+
+def compare(source: Side, platform: Side, flow: Flow, most_keys: int = 1_000) -> Comparison:
+    return comparing.compare(source, lambda: platform, flow, cells=CELLS, most_keys=most_keys)
 
 
 class Table:
@@ -65,10 +78,15 @@ class Table:
 
 class World:
     """A source with a writer, and a platform that is some changes behind until it is settled. `lost` and `twisted` keys
-    never arrive, or arrive wrong."""
+    never arrive, or arrive wrong. toggling: rows are there or not, and nothing else, so that both sides often show the
+    same two states again."""
 
-    def __init__(self, seed: int, rows: int, hot: int, lost: set[int], twisted: set[int]) -> None:
+    def __init__(
+        self, seed: int, rows: int, hot: int, lost: set[int], twisted: set[int], *, toggling: bool = False
+    ) -> None:
         self.random = random.Random(seed)
+        self.toggling = toggling
+        self.received: list[int] = []
         self.source = Table(dict.fromkeys(range(rows), 0))
         self.platform = Table({})
         self.hot = hot
@@ -80,6 +98,8 @@ class World:
         for _ in range(self.random.randrange(3)):
             key = self.random.randrange(self.hot)
             value = None if self.random.random() < 0.2 else self.random.randrange(3)
+            if self.toggling:
+                value = None if key in self.source.rows else 0
             if value is None:
                 self.source.rows.pop(key, None)
             else:
@@ -89,12 +109,19 @@ class World:
     def follow(self, leave: int) -> None:
         while len(self.waiting) > leave:
             key, value = self.waiting.pop(0)
+            self.received.append(key)
             if key in self.lost:
                 continue
             if value is None:
                 self.platform.rows.pop(key, None)
             else:
                 self.platform.rows[key] = value + (100 if key in self.twisted else 0)
+
+    def mark(self) -> Mark:
+        return (1, len(self.received))
+
+    def told(self, after: Mark, keys: Collection[bytes]) -> Collection[bytes]:
+        return {canonical(key) for key in self.received[after[1] :]}.intersection(keys)
 
     def settle(self) -> None:
         target = len(self.waiting)
@@ -137,7 +164,7 @@ def test_nothing_is_invented_and_nothing_planted_is_missed_while_the_source_goes
     world.settle()
     extra = rows + 5
     world.platform.rows[extra] = 7
-    found = compare(Busy(world.source, world), Busy(world.platform, world), world.settle)
+    found = compare(Busy(world.source, world), Busy(world.platform, world), world)
     assert found.missing.named == sorted(map(canonical, lost))
     assert found.different.named == sorted(map(canonical, twisted))
     assert found.extra.named == [canonical(extra)]
@@ -150,13 +177,38 @@ def test_nothing_is_invented_and_nothing_planted_is_missed_while_the_source_goes
 def test_a_platform_that_follows_is_equal_however_busy_a_few_rows_are(seed: int) -> None:
     world = World(seed, 500, 40, set(), set())
     world.settle()
-    found = compare(Busy(world.source, world), Busy(world.platform, world), world.settle)
+    found = compare(Busy(world.source, world), Busy(world.platform, world), world)
     assert found.equal, (found.missing, found.extra, found.different)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_rows_that_come_and_go_all_the_time_are_never_differences(seed: int) -> None:
+    """Both sides show the same two states of a row in one look after the other: only what was told can tell."""
+    world = World(seed, 60, 12, set(), set(), toggling=True)
+    world.settle()
+    found = compare(Busy(world.source, world), Busy(world.platform, world), world)
+    assert found.equal, (found.missing, found.extra, found.different)
+
+
+def test_nothing_is_a_difference_while_a_snapshot_ends_that_may_remove_any_key() -> None:
+    class Snapshots(Still):
+        ended = 3
+
+        def told(self, after: Mark, keys: Collection[bytes]) -> Collection[bytes]:
+            self.ended -= 1
+            return keys if self.ended > 0 else []
+
+    found = compare(Table({1: 1, 2: 2}), Table({1: 1}), Snapshots())
+    assert found.missing.named == [canonical(2)]
+    always = Snapshots()
+    always.ended = 1_000
+    found = compare(Table({1: 1, 2: 2}), Table({1: 1}), always)
+    assert (found.equal, found.in_flight) == (True, 1)
 
 
 def test_equal_tables_need_one_look_and_no_keys() -> None:
     left, right = Table({1: 1, 2: 2}), Table({2: 2, 1: 1})
-    found = compare(left, right, lambda: None)
+    found = compare(left, right, Still())
     assert found.equal
     assert found.source == found.platform
     assert (left.looks, right.looks) == (0, 0)
@@ -179,22 +231,17 @@ def test_a_doubled_row_is_different() -> None:
             add_keys(found, [(canonical(1), digest("1=1"))])
             return found
 
-    found = compare(Table({1: 1, 2: 2}), Doubling({1: 1, 2: 2}), lambda: None)
+    found = compare(Table({1: 1, 2: 2}), Doubling({1: 1, 2: 2}), Still())
     assert found.different.named == [canonical(1)]
     assert not found.equal
 
 
 def test_a_row_that_changes_at_every_look_is_counted_not_reported() -> None:
-    class Restless(Table):
-        def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
-            self.rows[1] += 1
-            return super().keys(cells, wanted)
+    class Restless(Still):
+        def told(self, after: Mark, keys: Collection[bytes]) -> Collection[bytes]:
+            return [key for key in keys if key == canonical(1)]
 
-        def look_up(self, keys: Collection[bytes]) -> KeyRows:
-            self.rows[1] += 1
-            return super().look_up(keys)
-
-    found = compare(Restless({1: 1, 2: 2}), Table({1: 0, 2: 2}), lambda: None)
+    found = compare(Table({1: 1, 2: 2}), Table({1: 0, 2: 2}), Restless())
     assert found.equal
     assert found.in_flight == 1
 
@@ -202,7 +249,7 @@ def test_a_row_that_changes_at_every_look_is_counted_not_reported() -> None:
 def test_all_differences_are_counted_and_as_many_named_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "GROUP_ROWS", 50)
     monkeypatch.setattr(comparing, "LOOKED_UP", 40)  # more suspects are looked for in their cells
-    found = compare(Table(dict.fromkeys(range(1_000), 1)), Table({7_777: 1}), lambda: None, most_keys=100)
+    found = compare(Table(dict.fromkeys(range(1_000), 1)), Table({7_777: 1}), Still(), most_keys=100)
     assert (found.missing.count, found.extra.count, found.differing) == (1_000, 1, 1_001)
     assert len(found.named) == 100
     assert not found.complete
@@ -211,7 +258,7 @@ def test_all_differences_are_counted_and_as_many_named_as_were_asked_for(monkeyp
 def test_keys_are_shown_by_column_and_unreadable_bytes_as_they_are() -> None:
     assert key_values("2:12-6:市民".encode(), ("a", "b", "c")) == {"a": "12", "b": None, "c": "市民"}
     assert key_values(b"2:\xff\xfe", ("a",)) is None
-    found = compare(Table({}), Table({7: 1}), lambda: None)
+    found = compare(Table({}), Table({7: 1}), Still())
     text = to_text(StreamName("d", "s", "t"), Verified(found, ("id",), WHOLE, "log"), 1.0)
     assert "NOT EQUAL" in text
     assert "missing=0 extra=1 different=0" in text

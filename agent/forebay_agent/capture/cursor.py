@@ -56,6 +56,11 @@ class CursorCapture:
         self.waiting = ""
         self.guarantee = self._guarantee()
 
+    @property
+    def settlings(self) -> int:
+        """How often what was waited for has settled (`settled.py`)."""
+        return self._settled.settlings
+
     def _guarantee(self) -> str:
         """As far as is known by now: whether open transactions can be told shows at the first poll."""
         column, config = self._column, self._table.config

@@ -26,6 +26,10 @@ There is no third case: T had begun before `highest` was read, and `open` was re
 Progress. Exactly one observation is pending at a time, and the ids it waits for are only ever taken away; new
 transactions do not join it. So constant overlapping load delays a bound by the longest transaction of its own time,
 never for ever. When it settles, the newest observation becomes the pending one.
+
+Through now. Whoever must know that everything committed by a moment is below the bound waits, from an observation made
+after that moment on, until nothing is pending or two more observations have settled: the first of them may have been
+made before that moment, the second was made after it, and its `highest` is not lower than anything visible then.
 """
 
 from __future__ import annotations
@@ -44,19 +48,20 @@ class Pending:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A state; `observed` gives the next one. known: whether there is a bound yet. bound: the settled value, None when the
-    table was empty then."""
+    table was empty then. settlings: how many pending observations have settled."""
 
     known: bool = False
     bound: str | None = None
     pending: Pending | None = None
+    settlings: int = 0
 
     def observed(self, highest: str | None, open_ids: frozenset[str]) -> Settled:
         if highest is None or not open_ids:  # nothing is below "no value"
-            return Settled(True, highest)
+            return Settled(True, highest, None, self.settlings)
         fresh = Pending(highest, open_ids)
         if self.pending is None:
-            return Settled(self.known, self.bound, fresh)
+            return Settled(self.known, self.bound, fresh, self.settlings)
         still = self.pending.waits_for & open_ids
         if still:
-            return Settled(self.known, self.bound, Pending(self.pending.highest, still))
-        return Settled(True, self.pending.highest, fresh)
+            return Settled(self.known, self.bound, Pending(self.pending.highest, still), self.settlings)
+        return Settled(True, self.pending.highest, fresh, self.settlings + 1)

@@ -84,7 +84,7 @@ class TriggerCapture:
                 checkpoint = checkpoint.advanced(phase=START, after=None)
                 yield Captured(self._table.finished(empty(self._table.shape), "r", "trigger:gone"), checkpoint)
             self._install(changes)
-            self._settled = Settled()
+            self._settled = Settled(settlings=self._settled.settlings)
         self._purge(changes, checkpoint)
         self._observe(changes)
         if not self._settled.known:
@@ -102,6 +102,11 @@ class TriggerCapture:
                 yield piece
         if int(bound) > int(checkpoint.low or _NONE_YET):
             yield from self._changes(changes, checkpoint, bound)
+
+    @property
+    def settlings(self) -> int:
+        """How often what was waited for has settled (`settled.py`)."""
+        return self._settled.settlings
 
     def _install(self, changes: ChangeTable) -> None:
         if not self._table.config.install:

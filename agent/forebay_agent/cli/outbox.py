@@ -1,4 +1,4 @@
-"""`forebay-agent outbox`: what waits on this appliance for the collector."""
+"""`forebay-agent outbox`: what waits on this appliance for the collector, and the way on a disk where there is no line."""
 
 from __future__ import annotations
 
@@ -6,21 +6,38 @@ import argparse
 import sys
 import time
 from contextlib import closing
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay_agent.cli import listing, problems
+from forebay_agent.cli.reset import known_stream, usage
 
-SUMMARY: Final = "list the batches that wait to be sent"
-DESCRIPTION: Final = "Lists, per stream, the sealed batches that the collector has not called durable yet."
+if TYPE_CHECKING:
+    from forebay_agent.config.model import AgentConfig
+
+SUMMARY: Final = "list the batches that wait to be sent; carry them on a disk"
+DESCRIPTION: Final = """\
+Lists, per stream, the sealed batches that the collector has not called durable yet.
+
+Where no line leads to the centre: `export DIR` writes what waits into files that only this agent can have made, for
+`forebay-collector import DIR`; `acknowledge DIR` takes the answer that the import left there, and only then do batches
+leave the outbox. A batch may go both ways, or twice: the collector takes it once."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent outbox                   per stream: batches, bytes, the oldest one's age
   forebay-agent outbox --resets          the audit of resets: who, when, why
   forebay-agent outbox --json | jq '.[] | select(.batches > 0)'
+  forebay-agent outbox export /media/disk        all that waits and may leave
+  forebay-agent outbox acknowledge /media/disk   what the centre has is deleted here
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["export", "acknowledge"], help="carry batches on a disk")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where the disk is mounted")
+    parser.add_argument(
+        "--stream", action="append", default=[], metavar="STREAM", help="export: of this one only (repeatable)"
+    )
     parser.add_argument("--resets", action="store_true", help="list the resets instead: who, when, why")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -30,9 +47,16 @@ def run(options: argparse.Namespace) -> int:
     from forebay_agent.outbox import OutboxReader
     from forebay_agent.outbox.file import FILE_NAME
 
-    state = load_agent(options.config).state
+    config = load_agent(options.config)
+    state = config.state
+    if (options.action is None) != (options.folder is None):
+        return usage("a folder is missing", f"name it: `forebay-agent outbox {options.action or 'export'} DIR`")
     if not (state / FILE_NAME).exists():
         return problems.never_run(state, sys.stderr)
+    if options.action == "export":
+        return _export(options, state)
+    if options.action == "acknowledge":
+        return _acknowledge(options.folder, config)
     with closing(OutboxReader(state)) as reader:
         rows = _resets(reader) if options.resets else _waiting(reader)
     if options.json:
@@ -50,6 +74,50 @@ def run(options: argparse.Namespace) -> int:
         row["oldest"] = listing.span((now_us - row["oldest_at_us"]) / 1e6) if row["oldest_at_us"] else ""
     print("\n".join(listing.table(rows, ["stream", "epoch", "batches", "rows", "size", "oldest", "held"])))
     return 0
+
+
+def _export(options: argparse.Namespace, state: Path) -> int:
+    from forebay_agent import identity
+    from forebay_agent.clock import SystemClock
+    from forebay_agent.ferry import export
+
+    only = []
+    for text in options.stream:
+        name = known_stream(text, state)
+        if isinstance(name, int):
+            return name
+        only.append(name)
+    files, stay = export(state, identity.load(state), options.folder, SystemClock(), only=only)
+    for file in files:
+        print(f"{file.path}: {file.batches} batches, {file.rows} rows, {listing.size(file.bytes)}")
+    if not files:
+        print("nothing waits that may leave")
+    for name, why in stay.items():
+        print(f"{name}: stays: {why}")
+    return 0
+
+
+def _acknowledge(folder: Path, config: AgentConfig) -> int:
+    from forebay_agent import identity, owner
+    from forebay_agent.cli.problems import report
+    from forebay_agent.ferry.acknowledge import acknowledge, answers
+    from forebay_agent.outbox import Outbox
+
+    owner.become(config.state)
+    own, found, code = identity.load(config.state), answers(folder), 0
+    if not found:
+        print(f"{folder}: no answers; `forebay-collector import` leaves them there")
+        return 1
+    with closing(Outbox.open(config.state, config.outbox, check=False)) as outbox:
+        for path in found:
+            for each in acknowledge(path, own, outbox):
+                print(
+                    f"{each.stream}: the collector has up to epoch {each.epoch} seq {each.seq}; {each.deleted} batches left"
+                )
+                if each.trouble is not None:
+                    report(each.trouble, sys.stderr)
+                    code = 1
+    return code
 
 
 def _waiting(reader: Any) -> list[dict[str, Any]]:

@@ -3,21 +3,60 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import wait
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import closing
-from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from forebay_agent.control.addressing import Workers, find
 from forebay_agent.control.reading import Emit
 from forebay_agent.errors import AgentError, CommandTimeout, NotApproved, StreamPaused
+from forebay_agent.lane import Lane
 from forebay_agent.outbox import Outbox
+from forebay_agent.polled import Awaited, Polled
+from forebay_agent.source_worker import SourceWorker
 from forebay_agent.stream_state import Board
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
 SECONDS: Final = 300
 _LOOK_SECONDS: Final = 0.05
+
+Poll: TypeAlias = Callable[[], Future[dict[StreamName, Polled]]]
+"""Has tables of one source polled by its thread."""
+
+
+def polling(worker: SourceWorker, lane: Lane, until: float) -> Poll:
+    return lambda: worker.ask(lambda: {lane.name: worker.poll_through(lane, until)})
+
+
+def _draining(worker: SourceWorker, until: float) -> Poll:
+    return lambda: worker.ask(lambda: worker.drain(until))
+
+
+def capture_through(polls: Sequence[Poll], board: Board, until: float) -> None:
+    """Returns when everything that is committed now is captured, of tables that are in no trouble. Raises CommandTimeout, and
+    CancelledError when a source's thread ends."""
+    awaited = [(poll, Awaited()) for poll in polls]
+    while awaited:
+        jobs = [poll() for poll, _ in awaited]
+        _, unfinished = wait(jobs, timeout=max(0.0, until - time.monotonic()))
+        if unfinished:
+            raise CommandTimeout("the sources were not read to their end in time")
+        told: list[Mapping[StreamName, Polled]] = [job.result() for job in jobs]
+        left = [tables.left(polled) for (_, tables), polled in zip(awaited, told, strict=True)]
+        awaited = [each for each, names in zip(awaited, left, strict=True) if names]
+        if not awaited:
+            return
+        if time.monotonic() > until:
+            names = [name for of_source in left for name in of_source]
+            raise CommandTimeout(f"not read to their end in time: {'; '.join(_why(board, name) for name in names)}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _why(board: Board, name: StreamName) -> str:
+    waits = board.of(name).waits
+    return f"{name} ({waits})" if waits else str(name)
 
 
 class Draining:
@@ -36,15 +75,13 @@ class Draining:
         until = time.monotonic() + seconds
         if drain.HasField("stream"):
             worker, lane = find(self._workers, drain.stream)
-            jobs = [worker.ask(partial(worker.poll_through, lane, until))]
+            polls = [polling(worker, lane, until)]
             names = {lane.name}
         else:
             workers = list(self._workers())
-            jobs = [worker.ask(partial(worker.drain, until)) for worker in workers]
+            polls = [_draining(worker, until) for worker in workers]
             names = {name for worker in workers for name in worker.lanes}
-        _, unfinished = wait(jobs, timeout=seconds)
-        if unfinished:
-            raise CommandTimeout(f"the sources were not read to their end within {seconds} s")
+        capture_through(polls, self._board, until)
         self._sent(names, until, seconds)
         self._refuse_undrained(names)
         return control_pb2.CommandResult(

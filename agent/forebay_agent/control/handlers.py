@@ -20,6 +20,7 @@ from forebay_agent.outbox import Outbox
 from forebay_agent.pauses import Pauses
 from forebay_agent.report import Report
 from forebay_agent.source_worker import SourceWorker
+from forebay_agent.stream_state import Board
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
@@ -53,7 +54,7 @@ class Agent(Office, Protocol):
         """The next heartbeat goes at once and tells everything."""
 
 
-def handlers(agent: Agent, outbox: Outbox, clock: Clock) -> Mapping[str, Handler]:
+def handlers(agent: Agent, outbox: Outbox, board: Board, clock: Clock) -> Mapping[str, Handler]:
     pausing = Pausing(agent.pauses, agent.workers, outbox, clock.now_us)
 
     def reload(command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
@@ -79,7 +80,7 @@ def handlers(agent: Agent, outbox: Outbox, clock: Clock) -> Mapping[str, Handler
         "pause": pausing.pause,
         "resume": pausing.resume,
         "take_snapshot": Retaking(outbox, agent.workers),
-        "repair_keys": Repairing(outbox, agent.workers),
+        "repair_keys": Repairing(outbox, board, agent.workers),
         "resend": Resending(outbox, agent.workers, agent.again),
         "reload": reload,
         "offer": Offering(agent, outbox, agent.workers),

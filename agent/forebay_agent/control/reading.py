@@ -1,16 +1,14 @@
 """SourceDigest, SourceKeys, SourceRows: a table as it is at its source, told in digests (`forebay_wire.canonical`).
 
-Read beside the capture (`verifying/reading.py`). After it was read its stream is polled to its end, so that everything
-read is sealed at or below the seq that the answer names, save what the capture still waits for at the source.
+Read beside the capture (`verifying/reading.py`), which goes on. The answer names the seq that the stream was sealed up to
+before: what is sealed after it may be newer than what was read.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from typing import Any, Final, cast
 
 import pyarrow as pa
@@ -37,7 +35,6 @@ from forebay_wire.v1 import batch_pb2, control_pb2
 MOST_KEYS: Final = 10_000
 """keys, and cells, of one message"""
 
-_POLL_SECONDS: Final = 60.0
 _AHEAD: Final = 2
 """pieces that are read while one is digested"""
 
@@ -56,7 +53,7 @@ class Reading:
     def digest(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
         """Answers rows and digest of every cell."""
         asked = command.source_digest
-        worker, lane = self._to_be_read(asked.stream)
+        worker, lane, answer = self._to_be_read(asked.stream)
         digester = Digester(_cells(asked.cells))
         with (
             self._readings.table(worker, lane, asked.rows_per_second) as table,
@@ -79,7 +76,6 @@ class Reading:
                 emit(part)
                 part = control_pb2.CommandResult()
             part.buckets.append(control_pb2.BucketDigest(bucket=number, rows=rows_of_cell, digest=digest))
-        answer = self._ending(worker, lane)
         answer.buckets.extend(part.buckets)
         answer.rows = told.count
         answer.effect = f"{lane.name}: read at its source, {told.count:,} rows"
@@ -90,48 +86,44 @@ class Reading:
     def keys(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
         """Answers every key of these cells with its row's digest, at most MOST_KEYS in one message."""
         asked = command.source_keys
-        worker, lane = self._to_be_read(asked.stream)
+        worker, lane, answer = self._to_be_read(asked.stream)
         wanted = bytearray(_cells(asked.cells))
         for number in asked.buckets:
             if number >= len(wanted):
                 raise CommandUnfit(f"there is no cell {number} of {len(wanted)}")
             wanted[number] = 1
-        telling = _Telling(emit)
+        telling = _Telling(emit, answer)
         with self._readings.table(worker, lane, asked.rows_per_second) as table:
             for rows in table.pieces(Part.from_proto(asked.part)):
                 chosen = rows.take(in_cells(select(rows, table.schema.key), wanted))
                 telling.tell(chosen, table.schema.key, table.columns)
-        return telling.ended(
-            self._ending(worker, lane), f"{lane.name}: read at its source, {telling.count:,} keys told"
-        )
+        return telling.ended(f"{lane.name}: read at its source, {telling.count:,} keys told")
 
     def rows(self, command: control_pb2.Command, emit: Emit) -> control_pb2.CommandResult:
         """Answers those of the keys that are there now, with their rows' digests."""
         asked = command.source_rows
-        worker, lane = self._to_be_read(asked.stream)
-        telling = _Telling(emit)
+        worker, lane, answer = self._to_be_read(asked.stream)
+        telling = _Telling(emit, answer)
         with self._readings.table(worker, lane) as table:
             telling.tell(table.at(list(asked.keys)), table.schema.key, table.columns, each_column=asked.columns)
         effect = f"{lane.name}: looked up at its source, {telling.count:,} of {len(asked.keys):,} keys are there"
-        return telling.ended(self._ending(worker, lane), effect)
+        return telling.ended(effect)
 
-    def _to_be_read(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane]:
+    def _to_be_read(self, stream: batch_pb2.Stream) -> tuple[SourceWorker, Lane, control_pb2.CommandResult]:
+        """-> what reads it, and the answer as it begins."""
         worker, lane = find(self._workers, stream)
         if lane.paused:
             raise StreamPaused(f"{lane.name} is not read: {lane.paused}")
-        return worker, lane
-
-    def _ending(self, worker: SourceWorker, lane: Lane) -> control_pb2.CommandResult:
-        worker.ask(partial(worker.poll_through, lane, time.monotonic() + _POLL_SECONDS)).result()
         record = self._outbox.stream(lane.name)
-        return control_pb2.CommandResult(epoch=record.epoch, seq=record.next_seq - 1)
+        return worker, lane, control_pb2.CommandResult(epoch=record.epoch, seq=record.next_seq - 1)
 
 
 class _Telling:
-    """Keys with their digests, in messages of bounded size."""
+    """Keys with their digests, in messages of bounded size; the last of them is `answer`."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, answer: control_pb2.CommandResult) -> None:
         self._emit = emit
+        self._answer = answer
         self._part = control_pb2.CommandResult()
         self.count = 0
 
@@ -154,7 +146,8 @@ class _Telling:
             self._part.keys.append(control_pb2.KeyDigest(key=one, digest=digest, columns=told))
             self.count += 1
 
-    def ended(self, answer: control_pb2.CommandResult, effect: str) -> control_pb2.CommandResult:
+    def ended(self, effect: str) -> control_pb2.CommandResult:
+        answer = self._answer
         answer.keys.extend(self._part.keys)
         answer.rows = self.count
         answer.effect = effect

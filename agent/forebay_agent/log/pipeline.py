@@ -133,20 +133,20 @@ class LogPipeline:
             raise
         return piece is not None or listen is not None
 
-    def drain(self, until: float, stopping: Callable[[], bool]) -> None:
-        """Captures everything that is committed now, snapshots under way too, until it is in the outbox. Raises as `step`."""
-        target = None
-        while not stopping() and self._clock.monotonic() < until:
+    def drain(self, until: float, stopping: Callable[[], bool]) -> bool:
+        """Captures everything that is committed now, snapshots under way too, until it is in the outbox; whether that was all.
+        Raises as `step`."""
+        target, reached = None, False
+        while not reached and not stopping() and self._clock.monotonic() < until:
             self._tick()
             more = self.step()
-            if not self.listening:
-                if more:
-                    continue  # it was closed in order to be opened anew
-                break
-            target = target or self.source.log_end()
-            if not self.open and self.reader.reached(target) and not self._copying():
-                break
+            if self.listening:
+                target = target or self.source.log_end()
+                reached = not self.open and self.reader.reached(target) and not self._copying()
+            else:
+                reached = not more  # else it was closed in order to be opened anew
         self._hand_over(all_of_it=True)
+        return reached
 
     def capture_as(self, tables: Sequence[tuple[StreamName, TableConfig]]) -> None:
         """The streams' entries are these from here on: what is captured of a table changed."""

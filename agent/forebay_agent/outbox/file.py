@@ -14,14 +14,17 @@ from typing import Final
 
 from forebay_agent.durable import sync_folder
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StateFolderUnusable
+from forebay_agent.outbox.checksums import check_streams
 from forebay_agent.outbox.upgrade import upgrade
 
 FILE_NAME: Final = "outbox.db"
-FORMAT: Final = 2
+FORMAT: Final = 3
 APPLICATION_ID: Final = 0x46624F78  # "FbOx"
 PAGE_BYTES: Final = 16 << 10
 BUSY_SECONDS: Final = 15.0
 WAL_BYTES: Final = 64 << 20
+FAILURES: Final = (sqlite3.Error, UnicodeError)
+"""what SQLite raises; the second where the text that describes the tables is none any more"""
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -45,7 +48,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA wal_autocheckpoint = 1000")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-    except sqlite3.Error as error:
+    except FAILURES as error:
         connection.close()
         raise of_sqlite_error(error, path) from error
     except AgentError:
@@ -69,7 +72,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     try:
         _refuse_older(_check_version(connection, path), path)
         connection.execute("PRAGMA query_only = ON")
-    except sqlite3.Error as error:
+    except FAILURES as error:
         connection.close()
         raise of_sqlite_error(error, path) from error
     except AgentError:
@@ -79,17 +82,21 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Reads every page of the file. Raises OutboxDamaged."""
+    """Reads every page of the file, and what stands in it of streams and logs. Raises OutboxDamaged."""
     try:
         answer: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.Error as error:
+        if answer == "ok":
+            check_streams(connection, path)
+    except FAILURES as error:
         raise of_sqlite_error(error, path) from error
     if answer != "ok":
         raise OutboxDamaged(f"{path}: the outbox is damaged: {answer.splitlines()[-1]}")
 
 
-def of_sqlite_error(error: sqlite3.Error, path: Path) -> AgentError:
+def of_sqlite_error(error: sqlite3.Error | UnicodeError, path: Path) -> AgentError:
     """What an error of SQLite means, by its result code (https://www.sqlite.org/rescode.html)."""
+    if isinstance(error, UnicodeError):
+        return OutboxDamaged(f"{path}: the outbox is damaged: what describes its tables is no text")
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     primary = extended & 0xFF
@@ -118,9 +125,15 @@ def _connect(path: Path) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
         )
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise of_sqlite_error(error, path) from error
+    # text that is no UTF-8 any more is still read, to be found by its checksum
+    connection.text_factory = _text
     return connection
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
 
 
 def _make(path: Path) -> None:
@@ -140,7 +153,7 @@ def _make(path: Path) -> None:
         tables = resources.files("forebay_agent.outbox").joinpath("outbox.sql").read_text("utf-8")
         connection.executescript(f"BEGIN;\n{tables}\nPRAGMA user_version = {FORMAT};\nCOMMIT;")
         connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise of_sqlite_error(error, path) from error
     finally:
         connection.close()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Final
+from typing import Any, Final
 
 from forebay_agent.clock import Clock
-from forebay_agent.outbox import seen
+from forebay_agent.outbox import checksums, seen
 from forebay_agent.outbox.records import LogRecord, StreamPut
+from forebay_wire.seal import SealedBatch
 
-_UPDATE: Final = "UPDATE stream SET epoch = ?, next_seq = ?, chain = ?, checkpoint = ?, window_number = ?"
+_UPDATE: Final = "UPDATE stream SET epoch = ?, next_seq = ?, chain = ?, checkpoint = ?, window_number = ?, checksum = 0"
 _AS_BEFORE: Final = " WHERE id = ? AND epoch = ? AND next_seq = ? AND chain = ?"
 # the right sides of an UPDATE are the values before it: where the open part begins stays as it was first set
 _OPENING: Final = (
@@ -74,28 +75,23 @@ def keep(connection: sqlite3.Connection, put: StreamPut, known: set[bytes], *, c
                 (schema.fingerprint, schema.serialized),
             )
     connection.executemany(
-        "INSERT INTO batch (stream, epoch, seq, chain, size, header, payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                before.id,
-                (fields := batch.fields).epoch,
-                fields.seq,
-                fields.chain,
-                batch.size,
-                batch.header,
-                batch.payload,
-            )
-            for batch in put.batches
-        ],
+        f"INSERT INTO batch ({checksums.BATCH_COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*row, checksums.of_row(row)) for row in (_row(before.id, batch) for batch in put.batches)],
     )
     return True
 
 
+def _row(stream: int, batch: SealedBatch) -> tuple[Any, ...]:
+    fields = batch.fields
+    return stream, fields.epoch, fields.seq, fields.chain, batch.size, batch.header, batch.payload
+
+
 def keep_log(connection: sqlite3.Connection, department: str, source: str, log: LogRecord) -> None:
+    row = (department, source, log.checkpoint, json.dumps(sorted(log.tables), ensure_ascii=False))
     connection.execute(
-        "INSERT INTO log (department, source, checkpoint, tables) VALUES (?, ?, ?, ?) ON CONFLICT (department, source)"
-        " DO UPDATE SET checkpoint = excluded.checkpoint, tables = excluded.tables",
-        (department, source, log.checkpoint, json.dumps(sorted(log.tables), ensure_ascii=False)),
+        f"INSERT INTO log ({checksums.LOG_COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?) ON CONFLICT (department, source)"
+        " DO UPDATE SET checkpoint = excluded.checkpoint, tables = excluded.tables, checksum = excluded.checksum",
+        (*row, checksums.of_row(row)),
     )
 
 

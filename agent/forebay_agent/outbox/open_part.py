@@ -15,6 +15,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from forebay_agent.outbox.checksums import guard_streams
+
 HIDDEN: Final = "(open_epoch <> 0 AND (batch.epoch, batch.seq) >= (open_epoch, open_seq))"
 """Of `batch JOIN stream`: whether the batch is in its stream's open part."""
 
@@ -40,7 +42,9 @@ def publish(connection: sqlite3.Connection, source: Source) -> list[int]:
     rows = connection.execute(
         f"UPDATE stream SET {_NONE} WHERE department = ? AND source = ? AND open_epoch <> 0 RETURNING id", source
     ).fetchall()
-    return [number for (number,) in rows]
+    shown = [number for (number,) in rows]
+    guard_streams(connection, shown)
+    return shown
 
 
 def streams_of(connection: sqlite3.Connection, source: Source) -> list[int]:
@@ -75,4 +79,5 @@ def discard(connection: sqlite3.Connection, streams: Sequence[int]) -> tuple[int
             f" {_NONE} WHERE id = ? AND open_epoch <> 0",
             (stream,),
         )
+    guard_streams(connection, streams)
     return batches, size

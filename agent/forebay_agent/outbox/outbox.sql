@@ -1,4 +1,4 @@
--- Format 2 of the outbox (older files: upgrade.py). PRAGMAs (page size, WAL, application_id, user_version) are set by file.py.
+-- Format 3 of the outbox (older files: upgrade.py). PRAGMAs (page size, WAL, application_id, user_version) are set by file.py.
 
 CREATE TABLE stream (
     id            INTEGER PRIMARY KEY,
@@ -22,6 +22,7 @@ CREATE TABLE stream (
     open_seq        INTEGER NOT NULL DEFAULT 0,
     open_chain      BLOB    NOT NULL DEFAULT x'',
     open_checkpoint TEXT    NOT NULL DEFAULT '',
+    checksum        INTEGER NOT NULL DEFAULT 0, -- see checksums.py
     UNIQUE (department, source, name)
 ) STRICT;
 
@@ -31,10 +32,11 @@ CREATE TABLE log (
     source     TEXT NOT NULL,
     checkpoint TEXT NOT NULL, -- the dialect's own
     tables     TEXT NOT NULL, -- JSON: names (schema.table) of the streams that were followed up to it
+    checksum   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (department, source)
 ) STRICT, WITHOUT ROWID;
 
--- Sealed batches that the collector has not called durable. The payload comes last, so that listings do not read it.
+-- Sealed batches that the collector has not called durable. The payload comes behind what listings read.
 CREATE TABLE batch (
     id      INTEGER PRIMARY KEY,
     stream  INTEGER NOT NULL REFERENCES stream,
@@ -44,6 +46,7 @@ CREATE TABLE batch (
     size    INTEGER NOT NULL, -- bytes of header and payload
     header  BLOB    NOT NULL,
     payload BLOB    NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT 0, -- see checksums.py
     UNIQUE (stream, epoch, seq)
 ) STRICT;
 
@@ -89,3 +92,9 @@ CREATE TABLE request (
     through  TEXT, -- NULL: to the end
     done     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Whoever changes a row without renewing its checksum knows of none: an older version that is still running.
+CREATE TRIGGER stream_unguarded AFTER UPDATE ON stream WHEN NEW.checksum <> 0 AND NEW.checksum = OLD.checksum
+BEGIN UPDATE stream SET checksum = 0 WHERE id = NEW.id; END;
+CREATE TRIGGER log_unguarded AFTER UPDATE ON log WHEN NEW.checksum <> 0 AND NEW.checksum = OLD.checksum AND NEW.checkpoint <> OLD.checkpoint
+BEGIN UPDATE log SET checksum = 0 WHERE department = NEW.department AND source = NEW.source; END;

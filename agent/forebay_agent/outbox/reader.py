@@ -5,12 +5,12 @@ What is hidden (`open_part`) does not exist here: a stream with an open part is 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forebay_agent.outbox.file import FILE_NAME, of_sqlite_error, open_for_reading
+from forebay_agent.outbox.checksums import BATCH_COLUMNS, check_streams, whole_batch, whole_header
+from forebay_agent.outbox.file import FAILURES, FILE_NAME, of_sqlite_error, open_for_reading
 from forebay_agent.outbox.open_part import VISIBLE
 from forebay_agent.outbox.records import Hold, Reset, StreamRecord, WaitingBatch
 from forebay_wire.seal import SealedBatch
@@ -26,6 +26,7 @@ _VISIBLE_STREAM = (
     " held_code, held_reason, held_epoch, held_seq, held_chain FROM stream"
 )
 _WAITING = "batch.epoch, seq, batch.chain, size, header"
+_SENT = ", ".join(f"batch.{column}" for column in (*BATCH_COLUMNS.split(", "), "checksum"))
 _BATCHES = "FROM stream CROSS JOIN batch ON batch.stream = stream.id WHERE stream.id = ?"
 
 
@@ -38,6 +39,7 @@ class OutboxReader:
 
     def streams(self) -> list[StreamRecord]:
         """Every stream, by name."""
+        self._check_streams()
         rows = self._all(f"{_VISIBLE_STREAM} ORDER BY department, source, name")
         return [stream_record(row) for row in rows]
 
@@ -47,7 +49,7 @@ class OutboxReader:
             f"SELECT {_WAITING} {_BATCHES} AND {VISIBLE} ORDER BY batch.epoch, seq LIMIT ?",
             (stream, limit),
         )
-        return [WaitingBatch(*row) for row in rows]
+        return [whole_header(self._path, row) for row in rows]
 
     def waiting_of(self, stream: int) -> dict[str, int]:
         """How much of the stream waits: `batches`, `bytes`, and `from_seq` to `to_seq`, 0 when nothing does."""
@@ -59,16 +61,21 @@ class OutboxReader:
 
     def standing(self, stream: int) -> tuple[StreamRecord, WaitingBatch | None]:
         """The stream and the first batch that waits, both as of one moment."""
+        return self._as_of_one_moment(stream, "ASC")
+
+    def _as_of_one_moment(self, stream: int, order: str) -> tuple[StreamRecord, WaitingBatch | None]:
+        query = f"SELECT {_WAITING} {_BATCHES} AND {VISIBLE} ORDER BY batch.epoch {order}, seq {order} LIMIT 1"
         try:
             self._connection.execute("BEGIN")
             try:
+                self._check_streams()
                 row = self._all(f"{_VISIBLE_STREAM} WHERE id = ?", (stream,))[0]
-                first = self.waiting(stream, limit=1)
+                found = self._all(query, (stream,))
             finally:
                 self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise of_sqlite_error(error, self._path) from error
-        return stream_record(row), first[0] if first else None
+        return stream_record(row), whole_header(self._path, found[0]) if found else None
 
     def find(self, stream: int, epoch: int, seq: int) -> WaitingBatch | None:
         """That very batch, None when it does not wait."""
@@ -76,16 +83,20 @@ class OutboxReader:
             f"SELECT {_WAITING} {_BATCHES} AND {VISIBLE} AND batch.epoch = ? AND seq = ?",
             (stream, epoch, seq),
         )
-        return WaitingBatch(*rows[0]) if rows else None
+        return whole_header(self._path, rows[0]) if rows else None
 
     def next_batch(self, stream: int, after: tuple[int, int]) -> SealedBatch | None:
         """The first batch after (epoch, seq), None when there is none."""
         rows = self._all(
-            f"SELECT header, payload {_BATCHES} AND {VISIBLE} AND (batch.epoch, seq) > (?, ?)"
+            f"SELECT {_SENT} {_BATCHES} AND {VISIBLE} AND (batch.epoch, seq) > (?, ?)"
             " ORDER BY batch.epoch, seq LIMIT 1",
             (stream, *after),
         )
-        return SealedBatch(*rows[0]) if rows else None
+        return whole_batch(self._path, rows[0]) if rows else None
+
+    def end(self, stream: int) -> tuple[StreamRecord, WaitingBatch | None]:
+        """The stream and the last batch that waits, both as of one moment: where its batches must end."""
+        return self._as_of_one_moment(stream, "DESC")
 
     def schema(self, fingerprint: bytes) -> bytes | None:
         """The serialised Arrow schema of that fingerprint."""
@@ -109,10 +120,16 @@ class OutboxReader:
     def close(self) -> None:
         self._connection.close()
 
+    def _check_streams(self) -> None:
+        try:
+            check_streams(self._connection, self._path)
+        except FAILURES as error:
+            raise of_sqlite_error(error, self._path) from error
+
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(sql, tuple(values)).fetchall()
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise of_sqlite_error(error, self._path) from error
 
 

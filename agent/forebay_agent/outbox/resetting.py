@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from forebay_agent.outbox.checksums import guard_streams
 from forebay_agent.outbox.open_part import discard
 from forebay_agent.outbox.reader import STREAM_COLUMNS, stream_record
 from forebay_agent.outbox.records import START, StreamRecord
@@ -42,6 +43,7 @@ def reset(connection: sqlite3.Connection, name: StreamName, *, at_us: int, who: 
         " held_epoch = 0, held_seq = 0, held_chain = x'' WHERE id = ?",
         (epoch, chain, START, old.id),
     )
+    guard_streams(connection, [old.id])
     connection.execute("DELETE FROM seen WHERE stream = ?", (old.id,))
     connection.execute(
         "INSERT INTO reset (stream, at_us, who, why, old_epoch, old_next_seq, old_checkpoint, new_epoch,"

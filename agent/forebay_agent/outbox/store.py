@@ -11,7 +11,8 @@ from forebay_agent.clock import Clock, SystemClock
 from forebay_agent.config.model import OutboxConfig
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StreamUnknown
 from forebay_agent.outbox import requests, seen
-from forebay_agent.outbox.file import FILE_NAME, check_whole, of_sqlite_error, open_for_writing
+from forebay_agent.outbox.checksums import check_streams, guard_streams
+from forebay_agent.outbox.file import FAILURES, FILE_NAME, check_whole, of_sqlite_error, open_for_writing
 from forebay_agent.outbox.keeping import check_consecutive, find_log, keep, keep_log
 from forebay_agent.outbox.open_part import Source, discard, publish, sizes, streams_of
 from forebay_agent.outbox.reader import OutboxReader
@@ -85,7 +86,7 @@ class Outbox:
             if check:
                 check_whole(connection, path)
             return cls(connection, path, room or Room(state, config.cap, config.free_disk), clock or SystemClock())
-        except sqlite3.Error as error:
+        except FAILURES as error:
             connection.close()
             raise of_sqlite_error(error, path) from error
         except AgentError:
@@ -99,6 +100,7 @@ class Outbox:
     def stream(self, name: StreamName) -> StreamRecord:
         """The stream as it stands now; a stream never heard of starts at epoch 1, from the start of its table."""
         with self._alone as connection:
+            check_streams(connection, self._path)
             record = find(connection, name)
         if record is None:
             with self._transaction as connection:
@@ -108,7 +110,8 @@ class Outbox:
                     (name.department, name.source, name.table, GENESIS, START),
                 )
                 record = find(connection, name)
-            assert record is not None
+                assert record is not None
+                guard_streams(connection, [record.id])
             self._announce([record.id])
         return record
 
@@ -307,6 +310,7 @@ class Outbox:
             self._batches += len(put.batches)
         if gone:
             raise Superseded(gone)
+        guard_streams(connection, [put.before.id for put in puts])
         self._bytes += size
 
     def _kept(self, puts: Sequence[StreamPut], shown: Sequence[int], size: int) -> None:
@@ -364,6 +368,7 @@ class Outbox:
                 " WHERE id = ?",
                 (hold.code, hold.reason, hold.epoch, hold.seq, hold.chain, stream),
             )
+            guard_streams(connection, [stream])
 
     def _check_disk(self, more: int) -> None:
         if not self._space.ample(more):

@@ -20,6 +20,20 @@ STEPS: Final = {
             " who TEXT NOT NULL, why TEXT NOT NULL, at_least TEXT, through TEXT, done INTEGER NOT NULL DEFAULT 0) STRICT"
         ),
     ),
+    2: (
+        "ALTER TABLE stream ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE batch ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+        (
+            "CREATE TRIGGER stream_unguarded AFTER UPDATE ON stream WHEN NEW.checksum <> 0 AND NEW.checksum = OLD.checksum"
+            " BEGIN UPDATE stream SET checksum = 0 WHERE id = NEW.id; END"
+        ),
+        (
+            "CREATE TRIGGER log_unguarded AFTER UPDATE ON log WHEN NEW.checksum <> 0 AND NEW.checksum = OLD.checksum"
+            " AND NEW.checkpoint <> OLD.checkpoint"
+            " BEGIN UPDATE log SET checksum = 0 WHERE department = NEW.department AND source = NEW.source; END"
+        ),
+    ),
 }
 """format -> what makes the next one of it. A step never takes anything away that the version before it reads: a
 `forebay-agent` that is still running on the file goes on."""

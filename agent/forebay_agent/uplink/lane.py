@@ -17,6 +17,7 @@ from typing import Final
 
 from forebay_agent.backoff import Backoff
 from forebay_agent.errors import AgentError
+from forebay_wire.digest import GENESIS
 from forebay_wire.stream import StreamName
 
 HELD_SECONDS: Final = 30.0
@@ -50,7 +51,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Lane:
-    """id: StreamRecord.id. epoch: of the record when it was last read. sent: (epoch, seq), the next batch is the one after.
+    """id: StreamRecord.id. epoch: of the record when it was last read. sent: (epoch, seq), the next batch is the one after; chain: its chain digest.
     idle: nothing waits after `sent`. ask_at: when to ask for the mark again, on the monotonic clock, 0: not. verdict: what
     holds the lane once everything sent before the refused batch was answered. refusals: in a row, of batches that may be
     sent again. hold_kept: the outbox keeps a Hold of the stream. unapproved: what is UNAPPROVED.
@@ -63,6 +64,7 @@ class Lane:
     backoff: Backoff
     standing: Standing = Standing.ASKING
     sent: tuple[int, int] = (0, 0)
+    chain: bytes = GENESIS
     in_flight: deque[Sent] = field(default_factory=deque)
     idle: bool = False
     ask_at: float = 0.0
@@ -76,8 +78,9 @@ class Lane:
     def ready(self) -> bool:
         return self.standing is Standing.OPEN and not self.idle
 
-    def opened(self, after: tuple[int, int]) -> None:
-        """Sends what comes after (epoch, seq)."""
+    def opened(self, after: tuple[int, int], chain: bytes) -> None:
+        """Sends what comes after (epoch, seq), which has this chain digest."""
+        self.chain = chain
         self.standing, self.sent, self.idle, self.verdict, self.ask_at = Standing.OPEN, after, False, None, 0.0
         self.unapproved = None
 

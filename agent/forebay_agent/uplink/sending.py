@@ -20,6 +20,7 @@ from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.turns import Turns
 from forebay_wire import PROTOCOL, limits
 from forebay_wire.errors import WireError
+from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2, upload_pb2
@@ -111,12 +112,18 @@ class Sending:
 
     def _batch(self, lane: Lane) -> Iterator[upload_pb2.UploadRequest]:
         with self.changed:
-            after = lane.sent
+            after, chain = lane.sent, lane.chain
             lane.idle = True  # whatever arrives from here on unsets it again
         batch = self._reader.next_batch(lane.id, after)
         if batch is None:
+            self._check_end(lane, after, chain)
             return
-        fields = _readable(lane, batch)
+        fields = batch.fields
+        if fields.previous_chain != chain:
+            self._check_turn(
+                lane, after, f"epoch {fields.epoch} seq {fields.seq} does not follow what was sent before it"
+            )
+            return
         if self._refuse_unapproved(lane, after, fields):
             return
         if not self._enter(lane, after, batch, fields):
@@ -132,6 +139,21 @@ class Sending:
                 return
             yield upload_pb2.UploadRequest(batch_part=upload_pb2.BatchPart(data=part))
             self.sent_bytes += len(part)
+
+    def _check_end(self, lane: Lane, after: tuple[int, int], chain: bytes) -> None:
+        """Nothing waits after what was sent: then the stream must end there. Raises OutboxDamaged."""
+        record, last = self._reader.end(lane.id)
+        end = chain if last is None or (last.epoch, last.seq) <= after else last.chain
+        if record.chain != end and record.epoch == lane.epoch and record.hold is None:
+            self._check_turn(
+                lane, after, f"what was sealed up to epoch {record.epoch} seq {record.last[1]} is not all there"
+            )
+
+    def _check_turn(self, lane: Lane, after: tuple[int, int], how: str) -> None:
+        """Raises OutboxDamaged unless the lane was refused, rewound or reset meanwhile."""
+        with self.changed:
+            if lane.standing is Standing.OPEN and lane.sent == after:
+                raise OutboxDamaged(f"{lane.name}: the outbox is damaged: {how}")
 
     def _refuse_unapproved(self, lane: Lane, after: tuple[int, int], fields: batch_pb2.BatchHeader) -> bool:
         """Whether the batch may not leave; then its lane stands still."""
@@ -155,7 +177,7 @@ class Sending:
             while lane.standing is Standing.OPEN and lane.sent == after and not self._closed:
                 held = self.on_the_wire
                 if not held or held + size <= self.window:
-                    lane.sent = (fields.epoch, fields.seq)
+                    lane.sent, lane.chain = (fields.epoch, fields.seq), fields.chain
                     lane.in_flight.append(Sent(lane.sent, fields.chain, size))
                     self._turns.spent(lane.id, batch.size, lane.priority)
                     return True
@@ -164,8 +186,15 @@ class Sending:
 
     def _schema(self, lane: Lane, fields: batch_pb2.BatchHeader) -> batch_pb2.Schema:
         serialized = self._reader.schema(fields.schema_fingerprint)
-        if serialized is None:
-            raise OutboxDamaged(f"{lane.name}: the outbox lacks the schema of epoch {fields.epoch} seq {fields.seq}")
+        try:
+            if serialized is None:
+                raise OutboxDamaged(
+                    f"{lane.name}: the outbox lacks the schema of epoch {fields.epoch} seq {fields.seq}"
+                )
+            TableSchema.parse(serialized, fields.schema_fingerprint)
+        except WireError as error:
+            how = f"the schema of epoch {fields.epoch} seq {fields.seq} was altered ({error.code})"
+            raise OutboxDamaged(f"{lane.name}: the outbox is damaged: {how}") from error
         return batch_pb2.Schema(
             stream=lane.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
         )
@@ -182,13 +211,6 @@ class Sending:
                     return True
                 self.changed.wait(min(owed, _LOOK_SECONDS))
         return False
-
-
-def _readable(lane: Lane, batch: SealedBatch) -> batch_pb2.BatchHeader:
-    try:
-        return batch.fields
-    except WireError as error:
-        raise OutboxDamaged(f"{lane.name}: the outbox holds a batch with a damaged header ({error.code})") from error
 
 
 def _hello(names: list[StreamName]) -> upload_pb2.UploadHello:

@@ -51,7 +51,7 @@ class Verdicts:
             self._hold(lane, error, held)
             lane.standing, lane.ask_at = Standing.PAUSING, 0.0
             return None
-        lane.opened(held.at)
+        lane.opened(held.at, held.chain)
         lane.hold_kept = record.hold is not None
         nothing_waits = first is None or held.chain == record.chain
         if record.hold is None or record.hold.code not in _UNTIL_DURABLE or nothing_waits:

@@ -1,14 +1,13 @@
 """Repair: keys that differ are read anew, and sent beside the changes that go on. A job on the source's thread.
 
-A stream in mode log: `log/rereading.py`. In the other modes the stream is polled to its end first, so that nothing older
-follows what is sent now; a change that its mode tells of later is captured after it, and the last one wins.
+A stream in mode log: `log/rereading.py`. In the other modes whoever asks has had the stream polled to its end, so that
+nothing older follows what is sent now; a change that its mode tells of later is captured after it, and the last one wins.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from forebay_agent.capture.keys import KEYS_AT_ONCE, KeysReading, Reread, values_of
 from forebay_agent.capture.plan import describe
@@ -23,12 +22,10 @@ from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import checkpoint_of
 from forebay_agent.source_worker import SourceWorker
 
-SECONDS: Final = 300.0
 
-
-def repair(worker: SourceWorker, lane: Lane, outbox: Outbox, keys: Sequence[bytes], cause: str) -> Reread:
-    """keys: canonical bytes. Raises CommandUnfit while the table is being copied, KeyMissing, and what reading raises."""
-    until = time.monotonic() + SECONDS
+def repair(worker: SourceWorker, lane: Lane, outbox: Outbox, keys: Sequence[bytes], cause: str, until: float) -> Reread:
+    """keys: canonical bytes. until: on the monotonic clock. Raises CommandUnfit while the table is being copied, KeyMissing,
+    and what reading raises."""
 
     def going_on() -> bool:
         worker.tick()
@@ -37,7 +34,6 @@ def repair(worker: SourceWorker, lane: Lane, outbox: Outbox, keys: Sequence[byte
     if lane.table.mode == LOG:
         assert worker.log is not None
         return reread(worker.log, lane.name, keys, cause, going_on)
-    worker.poll_through(lane, until)
     if checkpoint_of(outbox.stream(lane.name)).phase in (START, SNAPSHOT):
         raise CommandUnfit(f"{lane.name}: its snapshot is under way", remedy="Repair it when its snapshot is complete.")
     return _polled(worker, lane, keys, cause, going_on)

@@ -32,6 +32,7 @@ _PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "command": ("The command's id.", _TEXT),
     "rollout": ("The roll-out's number.", _NUMBER),
     "verification": ("The verification's number.", _NUMBER),
+    "certificate": ("The certificate's number.", _NUMBER),
     "repair": ("The repair's number.", _NUMBER),
     "alert": ("The alert's number.", _NUMBER),
     "window": ("The maintenance window's number.", _NUMBER),

@@ -34,5 +34,8 @@ class Archive(Protocol):
     def batches(self, stream: StreamName) -> Iterator[tuple[int, int]]:
         """(epoch, seq) of every batch of the stream, in order."""
 
+    def streams(self) -> Iterator[StreamName]:
+        """Every stream that a batch is held of, in no order."""
+
     def close(self) -> None:
         """Ends what it holds open; what was not synced is given up."""

@@ -18,7 +18,7 @@ from typing import Final
 from forebay_collector.errors import ArchiveDamaged
 from forebay_wire import limits
 from forebay_wire.errors import WireError
-from forebay_wire.seal import SealedBatch, check_digests
+from forebay_wire.seal import SealedBatch, check_digests, parse_header
 from forebay_wire.stream import StreamName
 
 MAGIC: Final = b"FBBATCH1"
@@ -28,6 +28,18 @@ _PREAMBLE: Final = struct.Struct(">8sI")
 def preamble(batch: SealedBatch) -> bytes:
     """What stands before header and payload."""
     return _PREAMBLE.pack(MAGIC, len(batch.header))
+
+
+def stream_in(path: Path) -> StreamName | None:
+    """Whose batch a file says that it holds; None: it does not say. Its digests are not checked. Raises OSError."""
+    with path.open("rb") as content:
+        magic, header_bytes = _PREAMBLE.unpack(content.read(_PREAMBLE.size).ljust(_PREAMBLE.size, b"\0"))
+        if magic != MAGIC or header_bytes > limits.MAX_HEADER_BYTES:
+            return None
+        try:
+            return StreamName.from_proto(parse_header(content.read(header_bytes)).stream)
+        except WireError:
+            return None
 
 
 def parse(path: Path, content: bytes, stream: StreamName, epoch: int, seq: int) -> SealedBatch:
@@ -44,5 +56,6 @@ def parse(path: Path, content: bytes, stream: StreamName, epoch: int, seq: int) 
     except WireError as error:
         raise ArchiveDamaged(f"archive file {path}: {error}") from error
     if (batch.stream, batch.epoch, batch.seq) != (stream, epoch, seq):
-        raise ArchiveDamaged(f"archive file {path}: holds {batch.stream} {batch.epoch}/{batch.seq}")
+        holds = f"{batch.stream} {batch.epoch}/{batch.seq}"
+        raise ArchiveDamaged(f"archive file {path}: holds {holds}", holds=holds)
     return batch

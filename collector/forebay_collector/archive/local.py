@@ -94,11 +94,23 @@ class LocalArchive:
     def batches(self, stream: StreamName) -> Iterator[tuple[int, int]]:
         folder = self.root / names.stream_folder(stream)
         with _named(folder):
-            epochs = sorted(int(entry.name) for entry in folder.iterdir()) if folder.is_dir() else []
-            for epoch in epochs:
-                found = (folder / str(epoch)).iterdir()
-                for seq in sorted(int(entry.stem) for entry in found if entry.suffix == names.SUFFIX):
+            for epoch in names.epochs(folder):
+                for seq in names.seqs(folder / str(epoch)):
                     yield epoch, seq
+
+    def streams(self) -> Iterator[StreamName]:
+        with _named(self.root):
+            for folder in self.root.glob("[!.]*/*/*"):
+                paths = (
+                    folder / str(epoch) / names.file_name(seq)
+                    for epoch in names.epochs(folder)
+                    for seq in names.seqs(folder / str(epoch))
+                )
+                # names may be cut on disk: the batches say whose they are
+                said = (file.stream_in(path) for path in paths)
+                found = next((stream for stream in said if stream is not None), None)
+                if found is not None and names.stream_folder(found) == folder.relative_to(self.root).as_posix():
+                    yield found
 
     def close(self) -> None:
         self.abort()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -36,4 +37,21 @@ def stream_folder(stream: StreamName) -> str:
 
 
 def batch_file(stream: StreamName, epoch: int, seq: int) -> str:
-    return f"{stream_folder(stream)}/{epoch}/{seq:012d}{SUFFIX}"
+    return f"{stream_folder(stream)}/{epoch}/{file_name(seq)}"
+
+
+def file_name(seq: int) -> str:
+    return f"{seq:012d}{SUFFIX}"
+
+
+def epochs(folder: Path) -> list[int]:
+    """Of the batches in a stream's folder, which need not be there; in order. Raises OSError."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal() and entry.is_dir())
+
+
+def seqs(folder: Path) -> list[int]:
+    """Of the batches in an epoch's folder, in order. Raises OSError."""
+    found = (entry for entry in folder.iterdir() if entry.suffix == SUFFIX and entry.stem.isdecimal())
+    return sorted(int(entry.stem) for entry in found)

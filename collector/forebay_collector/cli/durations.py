@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from forebay_collector import settings
+from forebay_collector import setting_texts
 
 
 def duration(text: str) -> timedelta:
     """Raises ArgumentTypeError."""
     try:
-        return settings.duration(text)
+        return setting_texts.duration(text)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration: a number and s, m, h or d, as in 24h") from None
 

@@ -14,11 +14,11 @@ from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from forebay_collector.errors import DataFolderUnusable, IdentityRefused
-from forebay_collector.identity.names import SERVER_NAME, subject
+from forebay_collector.identity.names import COMPLETENESS_NAME, SERVER_NAME, subject
 
 CERTIFICATE_FILE: Final = "authority.pem"
 KEY_FILE: Final = "authority.key"
@@ -135,6 +135,11 @@ class Authority:
         key = new_key()
         return self._client(subject(agent, department, enrolment=True), key.public_key(), expires), key
 
+    def completeness_certificate(self, key: ed25519.Ed25519PublicKey) -> x509.Certificate:
+        """Vouches for the key that signs certificates of completeness, for as long as the authority itself lasts."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMPLETENESS_NAME)])
+        return self._builder(name, key, datetime.now(UTC) + AUTHORITY_LIFE).sign(self._key, hashes.SHA256())
+
     def _client(
         self, name: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, expires: datetime
     ) -> x509.Certificate:
@@ -143,7 +148,10 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
     def _builder(
-        self, name: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, expires: datetime
+        self,
+        name: x509.Name,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey,
+        expires: datetime,
     ) -> x509.CertificateBuilder:
         ours = self.certificate
         return (

@@ -16,6 +16,8 @@ from forebay_collector.errors import IdentityRefused, NotPossible
 SERVER_NAME: Final = "forebay-collector"
 """What every collector's certificate is valid for; agents ask for this name whatever address they dial."""
 ENROLMENT: Final = "enrolment"
+COMPLETENESS_NAME: Final = "forebay completeness"
+"""Who signs certificates of completeness, and nothing else."""
 LONGEST: Final = 64
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    and_,
     bindparam,
-    insert,
     literal_column,
     or_,
     select,
@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from forebay_collector.ledger import tables
+from forebay_collector.ledger import batch_rows, tables
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import Arrival, BatchRecord, BatchState, StreamRecord
 from forebay_collector.ledger.streams import advance_loaded, find, need, need_id
@@ -30,8 +30,14 @@ from forebay_wire.stream import StreamName
 # written into the statement, not bound: a partial index is used only for a literal
 DURABLE: ColumnElement[str] = literal_column("'durable'")
 LOADED: ColumnElement[str] = literal_column("'loaded'")
-_COLUMNS = [column for column in tables.batch.c if column.name != "header"]
-_OF_STREAM = [tables.stream.c.department, tables.stream.c.source, tables.stream.c.table_name, tables.stream.c.agent]
+_COLUMNS = [column for column in tables.batch.c if column.name not in ("header", "digest", "brought_by")]
+_AT_ONCE = 100
+_OF_STREAM = [
+    tables.stream.c.department,
+    tables.stream.c.source,
+    tables.stream.c.table_name,
+    tables.batch.c.brought_by.label("agent"),
+]
 _SELECT = select(*_COLUMNS, *_OF_STREAM).join(tables.stream, tables.stream.c.id == tables.batch.c.stream_id)
 Place = tuple[int, int, int, int]
 """Where a batch stands in a listing: received_at, stream_id, epoch, seq."""
@@ -73,7 +79,7 @@ class Batches:
                 move = {"epoch": last.batch.epoch, "durable_seq": last.batch.seq, "durable_chain": last.batch.chain}
                 moves.append({"stream_id": stream_id, "agent": last.agent, **move})
             if rows:
-                connection.execute(insert(tables.batch), rows)
+                batch_rows.add(connection, rows)
                 connection.execute(_MOVE_DURABLE, moves)
         return left
 
@@ -107,6 +113,17 @@ class Batches:
             None if earlier is None else (earlier[0], earlier[1]), None if later is None else (later[0], later[1])
         )
 
+    def snapshot_ended(self, name: StreamName, epoch: int, seq: int) -> bool:
+        """Whether a snapshot ended, or another epoch began, after this batch."""
+        batch = tables.batch.c
+        query = select(batch.seq).where(tuple_(batch.epoch, batch.seq) > tuple_(epoch, seq)).limit(1)
+        with self._database.read() as connection:
+            stream = find(connection, name)
+            if stream is None:
+                return False
+            query = query.where(batch.stream_id == stream.id, or_(batch.last_of_snapshot == 1, batch.epoch > epoch))
+            return connection.execute(query).first() is not None
+
     def mark_loaded(self, name: StreamName, epoch: int, seq: int) -> bool:
         """Everything up to (epoch, seq) is visible in the platform: settles the durable batches up to there.
 
@@ -117,25 +134,22 @@ class Batches:
             stream = need(connection, name)
             if not advance_loaded(connection, stream.id, epoch, seq):
                 return False
-            connection.execute(
-                update(tables.batch)
-                .where(batch.stream_id == stream.id, batch.state == DURABLE)
-                .where(or_(batch.epoch < epoch, (batch.epoch == epoch) & (batch.seq <= seq)))
-                .values(state=BatchState.LOADED, loaded_at=self._database.clock(), code="", reason="")
-            )
+            up_to_there = or_(batch.epoch < epoch, (batch.epoch == epoch) & (batch.seq <= seq))
+            loaded = {"state": BatchState.LOADED.value, "loaded_at": self._database.clock(), "code": "", "reason": ""}
+            which = and_(batch.stream_id == stream.id, batch.state == DURABLE, up_to_there)
+            batch_rows.change(connection, which, lambda _: loaded)
             return True
 
     def note_failure(self, name: StreamName, epoch: int, seq: int, code: str, reason: str) -> int:
         """A load of the batch failed and will be tried again; -> how often it failed so far."""
         with self._database.write() as connection:
             stream = need(connection, name)
-            attempts: int | None = connection.execute(
-                update(tables.batch)
-                .where(of(stream.id, epoch, seq))
-                .values(attempts=tables.batch.c.attempts + 1, code=code, reason=reason)
-                .returning(tables.batch.c.attempts)
-            ).scalar_one_or_none()
-            return attempts or 0
+            changed = batch_rows.change(
+                connection,
+                of(stream.id, epoch, seq),
+                lambda row: {"attempts": row["attempts"] + 1, "code": code, "reason": reason},
+            )
+            return changed[0]["attempts"] if changed else 0
 
     def listing(
         self,
@@ -191,14 +205,18 @@ class Batches:
         """These batches left the archive; their records stay."""
         if not records:
             return
-        keys = [{"of_stream": one.stream_id, "of_epoch": one.epoch, "of_seq": one.seq} for one in records]
+        expired = {"expired_at": self._database.clock()}
+        batch = tables.batch.c
+        keys = [(one.stream_id, one.epoch, one.seq) for one in records]
         with self._database.write() as connection:
-            connection.execute(_EXPIRE.values(expired_at=self._database.clock()), keys)
+            for first in range(0, len(keys), _AT_ONCE):
+                some = tuple_(batch.stream_id, batch.epoch, batch.seq).in_(keys[first : first + _AT_ONCE])
+                batch_rows.change(connection, some, lambda _: expired)
 
 
-def of(stream_id: int, epoch: int, seq: int) -> Any:
+def of(stream_id: int, epoch: int, seq: int) -> ColumnElement[bool]:
     batch = tables.batch.c
-    return (batch.stream_id == stream_id) & (batch.epoch == epoch) & (batch.seq == seq)
+    return and_(batch.stream_id == stream_id, batch.epoch == epoch, batch.seq == seq)
 
 
 def get(connection: Connection, stream_id: int, epoch: int, seq: int) -> BatchRecord | None:
@@ -264,6 +282,7 @@ def _to_row(stream_id: int, arrival: Arrival, received_at: int) -> dict[str, Any
         "code": "",
         "reason": "",
         "attempts": 0,
+        "brought_by": arrival.agent,
     }
 
 
@@ -276,9 +295,4 @@ _MOVE_DURABLE = (
         durable_seq=bindparam("durable_seq"),
         durable_chain=bindparam("durable_chain"),
     )
-)
-_EXPIRE = update(tables.batch).where(
-    tables.batch.c.stream_id == bindparam("of_stream"),
-    tables.batch.c.epoch == bindparam("of_epoch"),
-    tables.batch.c.seq == bindparam("of_seq"),
 )

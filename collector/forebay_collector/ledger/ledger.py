@@ -18,6 +18,7 @@ from forebay_collector.ledger.batches import Batches
 from forebay_collector.ledger.canaries import Canaries
 from forebay_collector.ledger.certificates import Certificates
 from forebay_collector.ledger.commands import Commands
+from forebay_collector.ledger.completeness import Completeness
 from forebay_collector.ledger.coverage import Coverage
 from forebay_collector.ledger.database import Database, now_us
 from forebay_collector.ledger.digests import Digests
@@ -64,6 +65,7 @@ class Ledger:
         self.digests = Digests(database)
         self.repairs = Repairs(database)
         self.coverage = Coverage(database)
+        self.completeness = Completeness(database)
         self.alerts = Alerts(database)
         self.notifications = Notifications(database)
         self.maintenance = Maintenance(database)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from forebay_collector.errors import NotKnown, NotPossible
-from forebay_collector.ledger import audit, batches, tables
+from forebay_collector.ledger import audit, batch_rows, batches, tables
 from forebay_collector.ledger.database import Database
 from forebay_collector.ledger.records import BatchRecord, BatchState, StreamRecord
 from forebay_collector.ledger.streams import NO_HOLD, advance_loaded, need
@@ -95,4 +95,4 @@ def _change(
     if batch.state is not before:
         raise NotPossible(f"batch {stream.name} {epoch}/{seq} is {batch.state}, not {before}")
     values = {"state": after.value, "code": code, "reason": reason, **more}
-    connection.execute(update(tables.batch).where(batches.of(stream.id, epoch, seq)).values(**values))
+    batch_rows.change(connection, batches.of(stream.id, epoch, seq), lambda _: values)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, literal_column, sel
 
 from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
+from forebay_collector.ledger.verifications import OWN
 from forebay_collector.ledger.verify_tables import repair
 from forebay_wire.stream import StreamName
 
@@ -99,7 +100,8 @@ def _state(*, taken: bool) -> RepairState:
 
 def end(connection: Connection, number: int, state: RepairState, at: int, **told: Any) -> None:
     """It came to this, within the caller's transaction. told: further columns."""
-    values = {"state": state, "touched_at": at, "ended_at": at, "progress": "", **told}
+    trouble = dict.fromkeys(("code", "reason", "remedy"), "")
+    values = {"state": state, "touched_at": at, "ended_at": at, "progress": "", **trouble, **told}
     if "keys" in values:
         values["keys"] = json.dumps(values["keys"], ensure_ascii=False)
     connection.execute(update(repair).where(repair.c.id == number).values(**values))
@@ -134,11 +136,20 @@ class Repairs:
             )
 
     def give_up(self, before: int, code: str, reason: str) -> int:
-        """Fails those that run and were not touched since `before`, microseconds; -> how many."""
+        """As `Verifications.give_up`."""
+        lost = (repair.c.state == literal_column("'running'")) & (repair.c.touched_at < before)
+        with self._database.read() as connection:
+            if connection.execute(select(repair.c.id).where(lost).limit(1)).first() is None:
+                return 0
         with self._database.write() as connection:
+            connection.execute(
+                update(repair)
+                .where(lost, repair.c.code == "", repair.c.via != OWN)
+                .values(state=RepairState.WAITING, code=code, reason=reason)
+            )
             return connection.execute(
                 update(repair)
-                .where(repair.c.state == literal_column("'running'"), repair.c.touched_at < before)
+                .where(lost)
                 .values(state=RepairState.FAILED, code=code, reason=reason, ended_at=self._database.clock())
             ).rowcount
 

@@ -104,6 +104,8 @@ batch: Final = _table(
     _text("code"),
     _text("reason"),
     _number("attempts"),
+    _text("brought_by"),
+    _bytes("digest"),
 )
 
 audit: Final = _table(
@@ -272,6 +274,18 @@ rollout: Final = _table(
     _text("reason"),
     _number("healthy_since"),
     _number("ended_at"),
+)
+
+completeness: Final = _table(
+    "completeness",
+    _serial("id"),
+    _text("department"),
+    _text("day"),
+    _number("issued_at"),
+    _text("issued_by"),
+    _number("tables"),
+    _text("statement"),
+    _bytes("content"),
 )
 
 offer: Final = _table(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from forebay_collector.ledger import chain
+from forebay_collector.ledger.reading import any_text
 from forebay_wire.digest import GENESIS
 
 EXPIRED: Final = "audit expired"
@@ -43,7 +43,7 @@ class _Broken(Exception):
 def judge(connection: Connection, noted: tuple[int, bytes] | None = None) -> AuditVerdict:
     """noted: the number and digest of a head that was noted elsewhere. The connection's queries see one state."""
     walk = _Walk(chain.head(connection), noted)
-    with _any_text(connection):
+    with any_text(connection):
         try:
             walk.all(chain.entries(connection))
         except _Broken as broken:
@@ -138,17 +138,3 @@ def _fits(entry: Mapping[str, Any], number: int) -> bool:
 
 def _entries(first: int, last: int) -> str:
     return f"entry {first} is" if first == last else f"entries {first} to {last} are"
-
-
-@contextmanager
-def _any_text(connection: Connection) -> Iterator[None]:
-    """Text that is no UTF-8 any more is read all the same, as text that has another digest."""
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name != "sqlite":
-        yield
-        return
-    driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    try:
-        yield
-    finally:
-        driver.text_factory = str

@@ -21,6 +21,9 @@ from forebay_collector.ledger import tables
 from forebay_collector.ledger.database import Database
 from forebay_wire.stream import StreamName
 
+OWN = "cli"
+"""via: whoever asked carries it out"""
+
 _OPEN = ("waiting", "running")
 _COLUMNS = [column for column in tables.verification.c if column.name != "stream_id"]
 _OF_STREAM = [tables.stream.c.department, tables.stream.c.source, tables.stream.c.table_name]
@@ -116,7 +119,8 @@ class Verifications:
         self._change(number, touched_at=self._database.clock(), progress=progress)
 
     def give_up(self, before: int, code: str, reason: str) -> int:
-        """Fails those that run and were not touched since `before`, microseconds; -> how many."""
+        """Of those that run and were not touched since `before`, microseconds: has each carried out once more, and fails it
+        when that was lost too, or when whoever asked carried it out; -> how many failed."""
         verification = tables.verification.c
         lost = (verification.state == literal_column("'running'")) & (verification.touched_at < before)
         with self._database.read() as connection:
@@ -124,6 +128,11 @@ class Verifications:
             if connection.execute(select(verification.id).where(lost).limit(1)).first() is None:
                 return 0
         with self._database.write() as connection:
+            connection.execute(
+                update(tables.verification)
+                .where(lost, verification.code == "", verification.via != OWN)
+                .values(state=VerificationState.WAITING, code=code, reason=reason, started_at=0)
+            )
             changed = connection.execute(
                 update(tables.verification)
                 .where(lost)

@@ -13,10 +13,12 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, literal_column, select, tuple_
 
-from forebay_collector.ledger import BatchState, Ledger, tables
+from forebay_collector.ledger import Ledger, tables
 from forebay_collector.ledger.records import StreamRecord
+from forebay_collector.load import succession
 from forebay_collector.platform.contract import PlatformMark
-from forebay_wire.seal import parse_header
+from forebay_wire.errors import WireError
+from forebay_wire.seal import check_header
 from forebay_wire.v1 import batch_pb2
 
 MOST_BATCHES: Final = 1_000
@@ -24,15 +26,12 @@ MOST_BATCHES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A durable batch that is not loaded yet, as its header tells it."""
+    """A durable batch that is not loaded yet, as its header in the ledger tells it. at: the (epoch, seq) of its row."""
 
+    at: tuple[int, int]
     header: batch_pb2.BatchHeader
     received_at: int
     attempts: int
-
-    @property
-    def at(self) -> tuple[int, int]:
-        return self.header.epoch, self.header.seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class GroupSize:
 def waiting(ledger: Ledger, stream: StreamRecord, size: GroupSize) -> tuple[list[Waiting], bool]:
     """-> the durable batches in order up to the size (at least one where there is one), and whether there are more.
 
-    Raises LedgerUnavailable, LedgerDamaged; Malformed, LimitExceeded for a header that cannot be read.
+    Raises LedgerUnavailable, LedgerDamaged; LedgerRowDamaged where the first one's header was altered.
     """
     # a literal: the partial index on durable batches is used for nothing else
     return _taken(ledger, stream, tables.batch.c.state == literal_column("'durable'"), size)
@@ -62,37 +61,12 @@ def lost(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, size: GroupSi
     return _taken(ledger, stream, (batch.state == literal_column("'loaded'")) & beyond, size)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
-    """A batch that a person discarded: its header, and the code of what it was refused for."""
-
-    header: batch_pb2.BatchHeader
-    code: str
-
-
-def given_up(ledger: Ledger, stream: StreamRecord, mark: PlatformMark, until: tuple[int, int]) -> list[GivenUp]:
-    """The discarded batches that end a snapshot, between the platform's mark and a batch that is to be loaded.
-
-    Raises as `waiting`.
-    """
-    batch = tables.batch.c
-    query = (
-        select(batch.header, batch.code)
-        .where(batch.stream_id == stream.id, batch.state == BatchState.DISCARDED.value, batch.last_of_snapshot == 1)
-        .where(tuple_(batch.epoch, batch.seq) > tuple_(mark.epoch, mark.seq))
-        .where(tuple_(batch.epoch, batch.seq) < tuple_(*until))
-        .order_by(batch.epoch, batch.seq)
-    )
-    with ledger.database.read() as connection:
-        return [GivenUp(parse_header(row.header), row.code) for row in connection.execute(query)]
-
-
 def _taken(
     ledger: Ledger, stream: StreamRecord, which: ColumnElement[bool], size: GroupSize
 ) -> tuple[list[Waiting], bool]:
     batch = tables.batch.c
     query = (
-        select(batch.header, batch.received_at, batch.attempts)
+        select(batch.epoch, batch.seq, batch.header, batch.received_at, batch.attempts)
         .where(batch.stream_id == stream.id, which)
         .order_by(batch.epoch, batch.seq)
         .limit(MOST_BATCHES + 1)
@@ -102,11 +76,16 @@ def _taken(
     taken: list[Waiting] = []
     raw_bytes = 0
     for row in rows[:MOST_BATCHES]:
-        header = parse_header(row.header)
+        try:
+            header = check_header(row.header)
+        except WireError as error:
+            if taken:
+                return taken, True
+            raise succession.altered(stream.name, (row.epoch, row.seq), f"header: {error}") from error
         raw_bytes += header.raw_bytes
         if taken and raw_bytes > size.raw_bytes:
             return taken, True
-        taken.append(Waiting(header, row.received_at, row.attempts))
+        taken.append(Waiting((row.epoch, row.seq), header, row.received_at, row.attempts))
     return taken, len(rows) > MOST_BATCHES
 
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from forebay_collector.archive import Archive
-from forebay_collector.errors import LedgerDamaged, LedgerUnavailable
+from forebay_collector.errors import LedgerDamaged, LedgerRowDamaged, LedgerUnavailable
 from forebay_collector.ledger import Ledger, StreamRecord
-from forebay_collector.load import group, policy
+from forebay_collector.load import group, policy, succession
 from forebay_collector.load.group import GroupSize, Waiting
 from forebay_collector.load.open import Opener, shell_of
 from forebay_collector.load.policy import Kind, LoadPolicy
@@ -101,16 +101,22 @@ class Loader:
         record = self._ledger.streams.get(stream)
         if record is None or record.hold is not None:
             return Step()
-        taken, more = group.waiting(self._ledger, record, self._size)
+        try:
+            taken, more = group.waiting(self._ledger, record, self._size)
+        except LedgerRowDamaged as error:
+            return self._failed(stream, error.at, error)
         chosen = group.ready(taken, more, self._ledger.database.clock(), self._size)
         if not chosen:
             return Step()
+        if chosen[0].at <= record.loaded:
+            how = "it waits, and the stream's loaded mark is beyond it"
+            return self._failed(stream, chosen[0].at, succession.altered(stream, chosen[0].at, how))
         try:
             self._bring_up(record)
         except (LedgerUnavailable, LedgerDamaged):
             raise
         except Exception as error:
-            return self._failed(stream, chosen[0], error)
+            return self._failed(stream, chosen[0].at, error)
         if len(chosen) == 1 or chosen[0].attempts > 1:
             return self._one_by_one(record, chosen)
         try:
@@ -120,7 +126,7 @@ class Loader:
         except Exception as error:
             failure = policy.classify(error)
             if self._policies[failure.kind].attempts > 1:
-                return self._failed(stream, chosen[0], error)
+                return self._failed(stream, chosen[0].at, error)
             return self._one_by_one(record, chosen)
         return Step(loaded=True)
 
@@ -151,7 +157,7 @@ class Loader:
             except (LedgerUnavailable, LedgerDamaged):
                 raise
             except Exception as error:
-                failed = self._failed(stream.name, waiting, error)
+                failed = self._failed(stream.name, waiting.at, error)
                 return Step(loaded=number > 0, pause_s=failed.pause_s)
         return Step(loaded=True)
 
@@ -172,10 +178,14 @@ class Loader:
 
     def _open(self, stream: StreamRecord, chosen: Sequence[Waiting]) -> list[OpenedBatch]:
         """The batches, and between them the empty shells of discarded ones that end a snapshot."""
-        shells = group.given_up(self._ledger, stream, self._platform.mark(stream.name), chosen[-1].at)
+        mark = self._platform.mark(stream.name)
+        way = succession.follow(self._ledger, stream, mark, {waiting.at for waiting in chosen})
+        shells = way.given_up
         made: list[OpenedBatch] = []
         for waiting in chosen:
-            batch = self._opener.open(stream.name, *waiting.at)
+            if waiting.at <= (mark.epoch, mark.seq):
+                continue  # the platform has it
+            batch = self._opener.open(stream.name, *waiting.at, way.headers[waiting.at])
             while shells and (shells[0].header.epoch, shells[0].header.seq) < waiting.at:
                 shell = shells.pop(0)
                 if shell.header.epoch == batch.epoch:
@@ -189,11 +199,11 @@ class Loader:
             self._told(stream, mark.epoch, mark.seq)
         return moved
 
-    def _failed(self, stream: StreamName, waiting: Waiting, error: Exception) -> Step:
+    def _failed(self, stream: StreamName, at: tuple[int, int], error: Exception) -> Step:
         """Counts the failure at the batch; -> when to try again, unless it went into quarantine."""
         failure = policy.classify(error)
         rule = self._policies[failure.kind]
-        epoch, seq = waiting.at
+        epoch, seq = at
         attempts = self._ledger.batches.note_failure(stream, epoch, seq, failure.code, failure.reason)
         known = failure.kind is not Kind.UNKNOWN
         if attempts < rule.attempts:

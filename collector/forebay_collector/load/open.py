@@ -9,6 +9,7 @@ import pyarrow as pa
 import zstandard
 
 from forebay_collector.archive import Archive
+from forebay_collector.errors import ArchiveDamaged
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import RANGE_REFUSED, OpenedBatch
 from forebay_wire.errors import SchemaMismatch
@@ -51,12 +52,15 @@ class Opener:
         self._schema = lru_cache(maxsize=2_000)(self._read_schema)
         self._dictionary = lru_cache(maxsize=200)(self._read_dictionary)
 
-    def open(self, stream: StreamName, epoch: int, seq: int) -> OpenedBatch:
-        """Reads a batch from the archive (which checks its digests) and opens it.
+    def open(self, stream: StreamName, epoch: int, seq: int, header: bytes | None = None) -> OpenedBatch:
+        """Reads a batch from the archive (which checks its digests) and opens it. header: as the ledger recorded it: a
+        batch with another one is not what was received.
 
         Raises: ArchiveDamaged, ArchiveMissing, ArchiveUnavailable, LedgerUnavailable, kinds of `forebay_wire.errors`.
         """
         batch = self._archive.read(stream, epoch, seq)
+        if header is not None and batch.header != header:
+            raise ArchiveDamaged(f"archive: {stream} {epoch}/{seq} is another batch than the one that was received")
         fields = batch.fields
         schema = self._schema(stream, fields.schema_fingerprint)
         dictionary = self._dictionary(stream, fields.dictionary_id) if fields.dictionary_id else None

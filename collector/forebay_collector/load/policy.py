@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from forebay_collector.errors import ArchiveDamaged, ArchiveMissing, CollectorError
+from forebay_collector.errors import ArchiveDamaged, ArchiveMissing, CollectorError, LedgerRowDamaged
 from forebay_collector.platform.contract import PlatformError
 from forebay_wire.errors import WireError
 
@@ -25,6 +25,7 @@ class Kind(Enum):
     REFUSED = "the platform refuses the batch"
     FAILED = "the platform cannot take it now"
     DAMAGED = "the archive does not hold what was archived"
+    ALTERED = "the ledger does not say what was recorded"
     UNOPENABLE = "the batch does not open"
     MACHINE = "disk, memory or archive of the collector fail"
     UNKNOWN = "a kind of trouble that has no name yet"
@@ -47,6 +48,7 @@ POLICIES: Final[dict[Kind, LoadPolicy]] = {
     Kind.REFUSED: LoadPolicy(),
     Kind.FAILED: LoadPolicy(attempts=20, first_s=0.5, most_s=300),
     Kind.DAMAGED: LoadPolicy(),
+    Kind.ALTERED: LoadPolicy(),
     Kind.UNOPENABLE: LoadPolicy(),
     Kind.MACHINE: LoadPolicy(attempts=20, first_s=0.5, most_s=300),
     Kind.UNKNOWN: LoadPolicy(attempts=3, first_s=1, most_s=10),
@@ -56,6 +58,8 @@ _REPLAY: Final = "then `forebay-collector replay STREAM --reason …`"
 _REMEDIES: Final = {
     Kind.REFUSED: f"Remove what the platform refuses, {_REPLAY}; or give the batch up with `replay STREAM --discard`.",
     Kind.DAMAGED: f"Restore the file named from a copy of the archive, {_REPLAY}.",
+    Kind.ALTERED: "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recover.md): "
+    f"what is newer is rebuilt from the archive; {_REPLAY}.",
     Kind.UNOPENABLE: "Keep the archive's file and report it; give the batch up with `replay STREAM --discard`.",
     Kind.MACHINE: f"Free disk or memory on the collector's machine, {_REPLAY}.",
     Kind.UNKNOWN: f"Report it with the collector's log, {_REPLAY}.",
@@ -76,6 +80,8 @@ def classify(error: Exception) -> Failure:
         return Failure(Kind.REFUSED if error.permanent else Kind.FAILED, error.code, str(error))
     if isinstance(error, ArchiveDamaged | ArchiveMissing):
         return Failure(Kind.DAMAGED, error.code, str(error))
+    if isinstance(error, LedgerRowDamaged):
+        return Failure(Kind.ALTERED, error.code, str(error))
     if isinstance(error, WireError):
         return Failure(Kind.UNOPENABLE, error.code, str(error))
     if isinstance(error, CollectorError):
@@ -96,6 +102,8 @@ def remedy_of_hold(code: str) -> str:
     """What a person does about a stream that is held with this code."""
     if code in (ArchiveDamaged.code, ArchiveMissing.code):
         return _REMEDIES[Kind.DAMAGED]
+    if code == LedgerRowDamaged.code:
+        return _REMEDIES[Kind.ALTERED]
     if code.startswith(WireError.code):
         return _REMEDIES[Kind.UNOPENABLE]
     if code == _UNKNOWN_CODE:

@@ -133,9 +133,11 @@ class Platform(Protocol):
         *,
         part: Part = WHOLE,
         keys: Sequence[pa.Array] | None = None,
+        since: PlatformMark | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The mirror's current rows (the table's columns only, or those named), for verify. part: of these only; keys: those
-        of these keys only, a column for each of the key's."""
+        of these keys only, a column for each of the key's. since: instead the history's rows of batches after this mark, of
+        its epoch and later ones; then neither part nor keys."""
 
     def tables(self) -> list[PlatformTable]:
         """Every table of the platform."""

@@ -118,7 +118,7 @@ class Connection:
         self._answers = Answers(self._send_soon)
         self._assembly = Assembly()
         self._openers = Openers(
-            reception.ledger, reception.lanes, reception.approved, reception.keeper, identity.agent, identity.department
+            reception.lanes, reception.approved, reception.keeper, identity.agent, identity.department
         )
         self._streams: set[StreamName] = set()
         self._checking: list[_Checking] = []

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from forebay_collector.archive.schemas import Kept, SchemaLog
 from forebay_collector.errors import CollectorError
 from forebay_collector.ledger import Ledger
 from forebay_collector.ledger.schemas import NewSchema
@@ -19,6 +20,7 @@ from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.refusal import Refusal
 from forebay_wire.errors import WireError
 from forebay_wire.schema import TableSchema
+from forebay_wire.stream import StreamName
 
 MOST: Final = 500
 """Schemas of one transaction."""
@@ -34,8 +36,10 @@ class _Waiting:
 class SchemaKeeper:
     """Used by the event loop."""
 
-    def __init__(self, ledger: Ledger, approved: Approved) -> None:
+    def __init__(self, ledger: Ledger, approved: Approved, log: SchemaLog) -> None:
+        """log: the archive's, written before the ledger: from it a ledger is rebuilt."""
         self._ledger = ledger
+        self._log = log
         self._approved = approved
         self._waiting: list[_Waiting] = []
         self._keeping: asyncio.Task[None] | None = None
@@ -70,10 +74,16 @@ class SchemaKeeper:
         good = [one for one, outcome in zip(group, outcomes, strict=True) if outcome is None]
         try:
             if good:
+                self._log.append([Kept(one.stream, one.fingerprint, one.content) for one in good])
                 self._ledger.schemas.put_schemas(good)
         except CollectorError as error:
             return [error if outcome is None else outcome for outcome in outcomes]
         return outcomes
+
+    def keep_dictionary(self, stream: StreamName, dictionary_id: str, content: bytes, *, agent: str) -> bool:
+        """As `Schemas.put_dictionary`; in another thread. Raises LedgerUnavailable, LedgerDamaged, ArchiveUnavailable."""
+        self._log.append([Kept(stream, dictionary_id, content)])
+        return self._ledger.schemas.put_dictionary(stream, dictionary_id, content, agent=agent)
 
     def _judge(self, one: NewSchema) -> _Outcome:
         try:

@@ -7,7 +7,6 @@ import asyncio
 import zstandard
 
 from forebay_collector.errors import CollectorError
-from forebay_collector.ledger import Ledger
 from forebay_collector.ledger.schemas import NewSchema
 from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.keeping import SchemaKeeper
@@ -33,12 +32,9 @@ _MOST_REMEMBERED = 1_000
 class Openers:
     """What one connection sent to open payloads with. What was not taken is told when a batch needs it."""
 
-    __slots__ = ("_agent", "_approved", "_department", "_keeper", "_lanes", "_ledger", "_refused")
+    __slots__ = ("_agent", "_approved", "_department", "_keeper", "_lanes", "_refused")
 
-    def __init__(
-        self, ledger: Ledger, lanes: Lanes, approved: Approved, keeper: SchemaKeeper, agent: str, department: str
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, lanes: Lanes, approved: Approved, keeper: SchemaKeeper, agent: str, department: str) -> None:
         self._keeper = keeper
         self._lanes = lanes
         self._approved = approved
@@ -107,6 +103,6 @@ class Openers:
             return Refusal(LIMIT, f"dictionary of {len(content)} bytes; at most {limits.MAX_DICTIONARY_BYTES}")
         if str(zstandard.ZstdCompressionDict(content).dict_id()) != dictionary_id:
             return Refusal(MALFORMED, f"dictionary {dictionary_id}: its content has another id")
-        if not self._ledger.schemas.put_dictionary(stream, dictionary_id, content, agent=self._agent):
+        if not self._keeper.keep_dictionary(stream, dictionary_id, content, agent=self._agent):
             return Refusal(CHAIN, f"dictionary {dictionary_id} differs from the one that is held")
         return None

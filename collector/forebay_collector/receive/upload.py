@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
+from forebay_collector.archive.schemas import SchemaLog
 from forebay_collector.errors import CollectorError
 from forebay_collector.identity import admission
 from forebay_collector.identity.admission import admit, identity_of
@@ -16,6 +18,7 @@ from forebay_collector.receive.approved import Approved
 from forebay_collector.receive.check import DigestChecks
 from forebay_collector.receive.commit import Committer
 from forebay_collector.receive.connection import Connection, Reception
+from forebay_collector.receive.ferries import Ferries
 from forebay_collector.receive.keeping import SchemaKeeper
 from forebay_collector.receive.lanes import Lanes
 from forebay_collector.receive.loaded import LoadedMarks
@@ -37,6 +40,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         loaded: LoadedMarks,
         approved: Approved,
         *,
+        schemas: SchemaLog,
         window: int,
         memory: int,
     ) -> None:
@@ -51,7 +55,7 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
             committer,
             loaded,
             approved,
-            SchemaKeeper(ledger, approved),
+            SchemaKeeper(ledger, approved, schemas),
             Room(memory),
             window,
         )
@@ -73,6 +77,10 @@ class UploadServicer(upload_pb2_grpc.UploadServiceServicer):
         finally:
             self._open.discard(connection)
             _log.info("agent disconnected agent=%s department=%s", agent, department)
+
+    def ferries(self, folder: Path, identity_folder: Path) -> Ferries:
+        """What reads the uploads that come on disks into this folder."""
+        return Ferries(self._reception, folder, identity_folder)
 
     @property
     def connections(self) -> int:

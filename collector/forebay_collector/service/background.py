@@ -22,8 +22,9 @@ from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.service.verification import FOUND
 from forebay_collector.settings import VerifySettings
+from forebay_collector.verify.flow import shown_schema
 from forebay_collector.verify.report import to_json
-from forebay_collector.verify.verify import Patience, Verified, shown_schema, verify
+from forebay_collector.verify.verify import Patience, Verified, verify
 from forebay_wire.canary import is_canary_stream
 from forebay_wire.part import WHOLE, Part
 

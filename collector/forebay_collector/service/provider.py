@@ -25,7 +25,8 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import Key, KeySet, import_key
 
 from forebay_collector.errors import ConfigurationError, OidcRefused, OidcUnreachable
-from forebay_collector.settings import OidcSettings, web_address
+from forebay_collector.setting_texts import web_address
+from forebay_collector.settings import OidcSettings
 
 BACK: Final = "/login/oidc/back"
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")

@@ -12,9 +12,13 @@ from forebay_collector.errors import CollectorError, LedgerUnavailable, Verifica
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform, PlatformError
 from forebay_collector.service import repair, verification
+from forebay_collector.verify.verify import Patience
 from forebay_wire.stream import StreamName
 
 LOST_AFTER: Final = timedelta(minutes=2)
+PATIENCE: Final = Patience(away=timedelta(minutes=5))
+"""nobody sits and waits"""
+
 _LOOK_S: Final = 0.5
 _LEDGER_PAUSE_S: Final = 2.0
 _log = logging.getLogger("forebay.verification")
@@ -63,13 +67,15 @@ class Verifier:
         """Carries out the one that waits for longest; whether there was one. Raises LedgerUnavailable, LedgerDamaged."""
         ledger = self._ledger
         before = ledger.database.clock() - LOST_AFTER // timedelta(microseconds=1)
-        lost = VerificationInterrupted("the process that compared has ended")
+        lost = VerificationInterrupted("the process that carried it out has ended")
         ledger.verifications.give_up(before, lost.code, str(lost))
         ledger.repairs.give_up(before, lost.code, str(lost))
         if (asked := ledger.verifications.take()) is not None:
-            self._do(asked.stream, lambda: verification.carry_out(ledger, self._open_platform(), asked))
+            self._do(
+                asked.stream, lambda: verification.carry_out(ledger, self._open_platform(), asked, patience=PATIENCE)
+            )
         elif (wanted := ledger.repairs.take()) is not None:
-            self._do(wanted.stream, lambda: repair.carry_out(ledger, self._open_platform(), wanted))
+            self._do(wanted.stream, lambda: repair.carry_out(ledger, self._open_platform(), wanted, patience=PATIENCE))
         else:
             return False
         return True

@@ -1,17 +1,19 @@
 """The comparison: which keys differ between a source that goes on changing and a platform that follows it.
 
-A *look* reads the source, waits until everything committed by then is loaded, and reads the platform. So in a look the
-platform may only be **ahead** of the source. First a look at digests per cell; where they are equal, nothing differs.
-For the cells that differ, a look at every key: a key that differs is a *suspect*. Suspects are looked up again, by key:
+A *look* notes the mark of what was received, reads the source, waits until everything committed by then is loaded, and
+reads the platform. First a look at digests per cell; where they are equal, nothing differs. For the cells that differ, a
+look at every key. Of a key that differs in a look
 
-    source and platform equal now             settled: the row was in flight
-    the same two values in `CONFIRM` looks    **confirmed**: a platform that follows would hold the source's value after
-    one after the other, still different      the first of them, or a newer one that the next look's source would show
-    anything else                             still a suspect
+    a batch after the mark tells            in flight: the platform may show it as it was before or after it was read
+    no batch after the mark tells           a **difference**, for both sides were read as of the mark
 
-(A row that flips to and fro between the same two values could fool one such pair of looks; hence more than two.) What is
-still a suspect after the last look changed during nearly every one; it is counted as in flight, not reported. Of rows that
-are confirmed to be different the columns are told that differ. Every difference is counted, the first ones are named.
+Proof of the second. The platform held at the mark what the batches up to it say; as none tells of the key after it, the
+platform should hold that still. A change that was committed before the source was read is in a batch up to the mark, or
+in one that the look waited for; the latter would have told of the key. So what the source showed is what the batches up
+to the mark say, too.
+
+Keys in flight are looked up again, by key, up to `LOOKS` looks in all; what every look found in flight is counted, not
+reported. Of rows that are different the columns are told that differ. Every difference is counted, the first are named.
 Memory is bounded: cells are taken in groups of at most `GROUP_ROWS` rows.
 """
 
@@ -20,13 +22,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from forebay_collector.verify.sides import KeyRows, Side
 from forebay_wire.canonical import TableDigest
 
-RECHECKS: Final = 3
-CONFIRM: Final = 3
+LOOKS: Final = 5
 GROUP_ROWS: Final = 500_000
 LOOKED_UP: Final = 50_000
 """suspects that are looked up by key; of more, their cells are read again"""
@@ -34,6 +35,23 @@ _NOTHING: Final = (0, 0)
 
 Pair = tuple[tuple[int, int], tuple[int, int]]
 """What source and platform hold of one key."""
+
+Mark = tuple[int, int]
+"""(epoch, seq): everything of the stream up to there was received."""
+
+
+class Flow(Protocol):
+    """What goes on between the two sides."""
+
+    def mark(self) -> Mark:
+        """What was received by now."""
+
+    def settle(self) -> None:
+        """Returns once everything that was committed at the source before the call is loaded and shown."""
+
+    def told(self, after: Mark, keys: Collection[bytes]) -> Collection[bytes]:
+        """Those of the keys that a batch after the mark tells of; all of them where a snapshot ended after it, for that
+        may have removed any key without naming it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +109,22 @@ class Comparison:
 def compare(
     source: Side,
     platform: Callable[[], Side],
-    settle: Callable[[], None],
+    flow: Flow,
     *,
     cells: int,
     most_keys: int = 1_000,
     say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """Compares both sides. `settle` returns once everything committed at the source before the call is loaded. `platform`
-    gives its side, once the source has been read.
+    """Compares both sides. `platform` gives its side, once the source has been read.
 
-    most_keys: that are named. `say` is told how far it is. Raises what the sides and `settle` raise.
+    most_keys: that are named. `say` is told how far it is. Raises what the sides and `flow` raise.
     """
     say("reading the source")
     began = time.monotonic()
     left = source.digest(cells)
     source_seconds = time.monotonic() - began
     say("waiting for the platform to load what was read")
-    settle()
+    flow.settle()
     say("reading the platform")
     began = time.monotonic()
     mirror = platform()
@@ -115,14 +132,12 @@ def compare(
     differing = left.differing(right)
     found = Comparison(SideTotals(left.count, left.digest), SideTotals(right.count, right.digest), len(differing))
     found.source_seconds, found.platform_seconds = source_seconds, time.monotonic() - began
-    looks = _Looks(source, mirror, settle, cells)
+    looks = _Looks(source, mirror, flow, cells)
     done = 0
     for group in _groups(differing, left, right):
         say(f"comparing keys: {done} of {len(differing)} that differ")
         done += len(group)
-        confirmed, in_flight = _narrow(looks, group)
-        _sort_in(found, confirmed, most_keys)
-        found.in_flight += in_flight
+        found.in_flight += _narrow(looks, group, lambda differ: _sort_in(found, differ, most_keys))
     for keys in (found.missing, found.extra, found.different):
         keys.named.sort()
     if found.different.named:
@@ -131,45 +146,67 @@ def compare(
     return found
 
 
-def still_differing(source: Side, platform: Side, settle: Callable[[], None], keys: Collection[bytes]) -> int:
-    """How many of these keys differ in each of several looks: rows in flight are not among them."""
-    looks = _Looks(source, platform, settle, 0)
-    left = set(keys)
-    for _ in range(CONFIRM):
-        if left:
-            left &= looks.at_keys(left).keys()
-    return len(left)
+def still_differing(source: Side, platform: Side, flow: Flow, keys: Collection[bytes]) -> int:
+    """How many of these keys differ; rows in flight are not among them."""
+    looks = _Looks(source, platform, flow, 0)
+    differing, left = 0, keys
+    for _ in range(LOOKS):
+        if not left:
+            break
+        seen = looks.at_keys(left)
+        differing, left = differing + len(seen.differ), seen.in_flight
+    return differing
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look found: keys that differ, and keys of which it cannot tell."""
+
+    differ: dict[bytes, Pair]
+    in_flight: Collection[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class _Looks:
     source: Side
     platform: Side
-    settle: Callable[[], None]
+    flow: Flow
     cells: int
 
-    def at_cells(self, cells: Sequence[int]) -> dict[bytes, Pair]:
-        """The keys of the cells that differ now."""
+    def at_cells(self, cells: Sequence[int]) -> _Look:
+        """At all keys of the cells."""
+        mark = self.flow.mark()
         left = self.source.keys(self.cells, cells)
-        self.settle()
-        return _unequal(left, self.platform.keys(self.cells, cells))
+        self.flow.settle()
+        return self._judged(mark, _unequal(left, self.platform.keys(self.cells, cells)))
 
-    def at_keys(self, keys: Collection[bytes]) -> dict[bytes, Pair]:
-        """Those of the keys that differ now."""
+    def at_keys(self, keys: Collection[bytes]) -> _Look:
+        mark = self.flow.mark()
         left = self.source.look_up(keys)
-        self.settle()
-        return _unequal(left, self.platform.look_up(keys))
+        self.flow.settle()
+        return self._judged(mark, _unequal(left, self.platform.look_up(keys)))
 
     def columns(self, keys: Collection[bytes]) -> dict[bytes, tuple[str, ...]]:
-        """Which columns of these keys differ now."""
-        left = self.source.columns(keys)
-        self.settle()
-        right = self.platform.columns(keys)
-        return {
-            key: tuple(name for name, digest in left[key].items() if right[key].get(name) != digest)
-            for key in keys
-            if key in left and key in right
-        }
+        """Of these keys, which columns differ; not of those that are equal meanwhile, gone, or in flight at every look."""
+        found: dict[bytes, tuple[str, ...]] = {}
+        for _ in range(LOOKS):
+            if not keys:
+                break
+            mark = self.flow.mark()
+            left = self.source.columns(keys)
+            self.flow.settle()
+            right = self.platform.columns(keys)
+            in_flight = self.flow.told(mark, keys)
+            for key in (left.keys() & right.keys()).difference(in_flight):
+                found[key] = tuple(name for name, digest in left[key].items() if right[key].get(name) != digest)
+            keys = in_flight
+        return {key: columns for key, columns in found.items() if columns}
+
+    def _judged(self, mark: Mark, unequal: dict[bytes, Pair]) -> _Look:
+        told = tuple(self.flow.told(mark, unequal.keys())) if unequal else ()
+        for key in told:
+            del unequal[key]
+        return _Look(unequal, told)
 
 
 def _unequal(left: KeyRows, right: KeyRows) -> dict[bytes, Pair]:
@@ -180,27 +217,23 @@ def _unequal(left: KeyRows, right: KeyRows) -> dict[bytes, Pair]:
     }
 
 
-def _narrow(looks: _Looks, cells: Sequence[int]) -> tuple[dict[bytes, Pair], int]:
-    """-> confirmed keys, and how many were still in flight after the last look."""
-    suspects = {key: (pair, 1) for key, pair in looks.at_cells(cells).items()}
-    confirmed: dict[bytes, Pair] = {}
-    for _ in range(RECHECKS):
-        if not suspects:
+def _narrow(looks: _Looks, cells: Sequence[int], differ: Callable[[dict[bytes, Pair]], None]) -> int:
+    """Tells `differ` of the cells' keys that differ; -> how many were in flight at every look."""
+    look = looks.at_cells(cells)
+    differ(look.differ)
+    left = set(look.in_flight)
+    for _ in range(LOOKS - 1):
+        if not left:
             break
-        now = looks.at_keys(suspects.keys()) if len(suspects) <= LOOKED_UP else looks.at_cells(cells)
-        suspects = {
-            key: (now[key], times + 1 if now[key] == pair else 1)
-            for key, (pair, times) in suspects.items()
-            if key in now
-        }
-        confirmed |= {key: pair for key, (pair, times) in suspects.items() if times == CONFIRM}
-        suspects = {key: seen for key, seen in suspects.items() if key not in confirmed}
-    return confirmed, len(suspects)
+        look = looks.at_keys(left) if len(left) <= LOOKED_UP else looks.at_cells(cells)
+        differ({key: pair for key, pair in look.differ.items() if key in left})
+        left &= set(look.in_flight)
+    return len(left)
 
 
-def _sort_in(found: Comparison, confirmed: dict[bytes, Pair], most_keys: int) -> None:
+def _sort_in(found: Comparison, differ: dict[bytes, Pair], most_keys: int) -> None:
     room = most_keys - len(found.named)
-    for key, (left, right) in confirmed.items():
+    for key, (left, right) in differ.items():
         keys = found.missing if right == _NOTHING else found.extra if left == _NOTHING else found.different
         keys.count += 1
         if room > 0:

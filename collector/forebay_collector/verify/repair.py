@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from forebay_collector.errors import NotPossible
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
 from forebay_collector.verify import compare
-from forebay_collector.verify.source import Source
-from forebay_collector.verify.verify import Patience, Verified, asking, await_load, drain, mirror_of, need, verify
+from forebay_collector.verify.away import Away
+from forebay_collector.verify.flow import Following, need
+from forebay_collector.verify.source import Ask, Source
+from forebay_collector.verify.verify import Patience, Verified, asking, mirror_of, verify
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 
@@ -58,22 +61,22 @@ def repair(
         )
     if dry_run or found.equal:
         return Repaired(verified)
-    ask = asking(ledger, need(ledger, stream), who, patience)
+    ask, away = asking(ledger, need(ledger, stream), who, patience), Away(patience.away, say)
     sent = deleted = 0
     keys = sorted(found.named)
     for start in range(0, len(keys), KEYS_AT_ONCE):
         say(f"reading keys anew: {start} of {len(keys)}")
-        asked = control_pb2.RepairKeys(
-            stream=stream.to_proto(), keys=keys[start : start + KEYS_AT_ONCE], cause=str(number)
-        )
-        for answer in ask(control_pb2.Command(repair_keys=asked)):
-            sent, deleted = sent + answer.rows, deleted + answer.deleted
-
-    def settle() -> None:
-        drain(ask, stream)
-        await_load(ledger, platform, stream, patience.load)
-
+        some = keys[start : start + KEYS_AT_ONCE]
+        wanted = control_pb2.RepairKeys(stream=stream.to_proto(), keys=some, cause=str(number))
+        answers = away.asked(partial(_answers, ask, control_pb2.Command(repair_keys=wanted)))
+        sent += sum(answer.rows for answer in answers)
+        deleted += sum(answer.deleted for answer in answers)
     say("comparing what was repaired")
-    settle()
-    left = compare.still_differing(Source(ask, stream), mirror_of(ledger, platform, stream), settle, keys)
+    flow = Following(ledger, platform, stream, ask, patience.load, away)
+    flow.settle()
+    left = compare.still_differing(Source(ask, stream, away=away), mirror_of(ledger, platform, stream), flow, keys)
     return Repaired(verified, sent, deleted, left)
+
+
+def _answers(ask: Ask, command: control_pb2.Command) -> list[control_pb2.CommandResult]:
+    return list(ask(command))

@@ -136,7 +136,7 @@ class Mirror:
         """In the schema's columns, order and types: a platform may hold a time in another unit."""
         names = _names(schema)
         for rows in read:
-            columns = (_as_described(rows.column(field.name), field.type) for field in schema.columns)
+            columns = (as_described(rows.column(field.name), field.type) for field in schema.columns)
             yield pa.record_batch(list(columns), names=names)
 
 
@@ -144,7 +144,7 @@ def _names(schema: TableSchema) -> list[str]:
     return [field.name for field in schema.columns]
 
 
-def _as_described(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def as_described(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """The column in the described type; as it is where its values do not fit, for then they differ from the source."""
     try:
         return column if column.type.equals(kind) else column.cast(kind)

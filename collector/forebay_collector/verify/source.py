@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from forebay_collector.errors import CommandFailed
+from forebay_collector.verify.away import Away
 from forebay_collector.verify.sides import KeyColumns, KeyRows, add_keys
 from forebay_wire.canonical import TableDigest
 from forebay_wire.part import WHOLE, Part
@@ -31,8 +33,29 @@ class Source:
     stream: StreamName
     part: Part = WHOLE
     rows_per_second: int = 0
+    away: Away = field(default_factory=Away)
 
     def digest(self, cells: int) -> TableDigest:
+        return self.away.asked(lambda: self._digest(cells))
+
+    def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
+        return self.away.asked(lambda: self._keys(cells, wanted))
+
+    def look_up(self, keys: Collection[bytes]) -> KeyRows:
+        found: KeyRows = {}
+        for some in _few(keys):
+            told = self.away.asked(partial(self._looked_up, some, columns=False))
+            add_keys(found, ((entry.key, entry.digest) for entry in told))
+        return found
+
+    def columns(self, keys: Collection[bytes]) -> KeyColumns:
+        found: KeyColumns = {}
+        for some in _few(keys):
+            for entry in self.away.asked(partial(self._looked_up, some, columns=True)):
+                found[entry.key] = {column.name: column.digest for column in entry.columns}
+        return found
+
+    def _digest(self, cells: int) -> TableDigest:
         table = TableDigest(cells)
         asked = control_pb2.SourceDigest(
             stream=self.stream.to_proto(),
@@ -51,7 +74,7 @@ class Source:
             self.part = replace(self.part, through=through, rows=0)
         return table
 
-    def keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
+    def _keys(self, cells: int, wanted: Collection[int]) -> KeyRows:
         asked = control_pb2.SourceKeys(
             stream=self.stream.to_proto(),
             buckets=sorted(wanted),
@@ -64,21 +87,13 @@ class Source:
             add_keys(found, ((entry.key, entry.digest) for entry in answer.keys))
         return found
 
-    def look_up(self, keys: Collection[bytes]) -> KeyRows:
-        found: KeyRows = {}
-        add_keys(found, ((entry.key, entry.digest) for entry in self._looked_up(keys, columns=False)))
-        return found
+    def _looked_up(self, keys: list[bytes], *, columns: bool) -> list[control_pb2.KeyDigest]:
+        asked = control_pb2.SourceRows(stream=self.stream.to_proto(), keys=keys, columns=columns)
+        return [entry for answer in self.ask(control_pb2.Command(source_rows=asked)) for entry in answer.keys]
 
-    def columns(self, keys: Collection[bytes]) -> KeyColumns:
-        return {
-            entry.key: {column.name: column.digest for column in entry.columns}
-            for entry in self._looked_up(keys, columns=True)
-        }
 
-    def _looked_up(self, keys: Collection[bytes], *, columns: bool) -> Iterator[control_pb2.KeyDigest]:
-        wanted = sorted(keys)
-        for start in range(0, len(wanted), KEYS_AT_ONCE):
-            part = wanted[start : start + KEYS_AT_ONCE]
-            asked = control_pb2.SourceRows(stream=self.stream.to_proto(), keys=part, columns=columns)
-            for answer in self.ask(control_pb2.Command(source_rows=asked)):
-                yield from answer.keys
+def _few(keys: Collection[bytes]) -> Iterator[list[bytes]]:
+    """In order, as many at a time as one command takes."""
+    wanted = sorted(keys)
+    for start in range(0, len(wanted), KEYS_AT_ONCE):
+        yield wanted[start : start + KEYS_AT_ONCE]

@@ -1261,7 +1261,7 @@ class CommandResult(_message.Message):
     """empty when it went well"""
     reason: _builtins.str
     epoch: _builtins.int
-    """the stream's last sealed seq when the source was read"""
+    """the stream's last sealed seq, before the source was read; of RepairKeys: after what was sent"""
     seq: _builtins.int
     rows: _builtins.int
     data: _builtins.bytes

@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_collector.archive.names import batch_file
+from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
-from tests.faults.fault import AGENTS, Fault
+from tests.faults.fault import AGENTS, REMEDY_SECONDS, Fault
 from tests.faults.fleet import COLLECTOR
+from tests.faults.lake import opened
 
 _CAPTURE_LAG_S: Final = 20.0
 _TABLES: Final = ("stream", "batch", "log")
@@ -26,6 +29,7 @@ class ArchiveDamaged(Fault):
 
     name = "object of the archive damaged"
     on = (COLLECTOR,)
+    proof_s = REMEDY_SECONDS
 
     def inject(self) -> None:
         self.wait(self._damaged, "a batch between archive and platform")
@@ -51,6 +55,7 @@ class ArchiveDamaged(Fault):
                 " WHERE b.state = 'durable' AND source || '' IN (?, ?, ?) ORDER BY b.epoch, b.seq",
                 tuple(department.source for department in self.fleet.departments.values()),
             )
+            waiting = [each for each in waiting if not self._is_in_platform(*each)]
             if not waiting:
                 self.member.start()
                 return False
@@ -62,6 +67,11 @@ class ArchiveDamaged(Fault):
             content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
             self._file.write_bytes(content)
         return True
+
+    def _is_in_platform(self, department: str, source: str, name: str, epoch: int, seq: int) -> bool:
+        """It was loaded, and the collector killed before it noted that: nobody reads the file again."""
+        with opened(self.fleet.data) as lake:
+            return lake.mark_of(StreamName(department, source, name)) >= (epoch, seq)
 
     def _asked(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         file = self.fleet.data / "ledger.db"
@@ -76,6 +86,7 @@ class OutboxDamaged(Fault):
     name = "outbox page damaged"
     on = AGENTS
     cuts_history = _CAPTURE_LAG_S
+    by_hand = True
 
     def inject(self) -> None:
         self.member.kill()
@@ -85,6 +96,7 @@ class OutboxDamaged(Fault):
             (size,) = connection.execute("PRAGMA page_size").fetchone()
             query = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"
             (page,) = connection.execute(query, (self.draw.choice(_TABLES),)).fetchone()
+            self.cuts_history = _CAPTURE_LAG_S + _oldest_s(connection)
         with file.open("r+b") as opened:
             opened.seek((page - 1) * size)
             opened.write(self.draw.randbytes(size))
@@ -117,6 +129,13 @@ class OutboxDamaged(Fault):
     @property
     def _state(self) -> Path:
         return self.fleet.state(self.place)
+
+
+def _oldest_s(connection: sqlite3.Connection) -> float:
+    """How long ago the oldest change was committed that waits in this outbox, and in no other place."""
+    headers = connection.execute("SELECT header FROM batch").fetchall()
+    times = [parse_header(header).first_committed_at_us for (header,) in headers]
+    return max((time.time() - at / 1_000_000 for at in times if at), default=0.0)
 
 
 KINDS: Final = (ArchiveDamaged, OutboxDamaged)

@@ -26,6 +26,7 @@ class ExpiredCertificate(Fault):
 
     name = "expired certificate"
     on = AGENTS
+    by_hand = True
 
     def inject(self) -> None:
         self.member.kill()

@@ -12,6 +12,7 @@ _CAPTURE_LAG_S: Final = 20.0
 
 class _Gap(Fault):
     cuts_history = _CAPTURE_LAG_S
+    by_hand = True
 
     def heal(self) -> None:
         self.member.start()

@@ -18,12 +18,12 @@ class DiskFull(Fault):
     name = "disk full"
 
     def inject(self) -> None:
+        self._before = self.member.shim.get("no_room")
         self.member.disk.fill()
-        self._least = self.member.disk.free_bytes
 
     def struck(self) -> str:
-        self._least = min(self._least, self.member.disk.free_bytes)
-        return f"{self._least} bytes left" if self._least < 1 << 16 else ""
+        refused = self.member.shim.get("no_room") - self._before
+        return f"{refused} writes found no room" if refused else ""
 
     def heal(self) -> None:
         self.member.disk.free()

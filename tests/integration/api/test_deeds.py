@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from forebay_collector.completeness import document
+from forebay_collector.completeness.days import Day
 from forebay_collector.ledger import BatchState
 from forebay_collector.ledger.proposals import State
 from forebay_collector.service import approvals
@@ -130,6 +132,7 @@ def _deeds(office: Office) -> list[tuple[str, Any]]:
         (f"/approvals/{at(STREAM)}/withdraw", refusal),
         ("/approvals/approve", {"streams": [str(PROPOSED)]}),
         ("/verifications", {"streams": [str(STREAM)]}),
+        ("/certificates", {"department": DEPARTMENT}),
         ("/audit/verify", {}),
         ("/enrolment-tokens", {"agent": "scjg-09", "department": DEPARTMENT}),
         ("/users", {"name": "li", "roles": ["viewer"], "departments": None}),
@@ -311,3 +314,18 @@ def test_a_token_makes_others_that_may_no_more_and_live_no_longer(office: Office
     mine = staff["seer"].get("/me")["token"]
     ops.refused(403, "FB-PERMISSION", f"/tokens/{mine}/revoke", {})
     assert audited(office, "API token revoked") == ("ops", "done", "ops", "api")
+
+
+def test_a_certificate_is_issued_and_its_file_is_what_was_signed(office: Office, staff: Staff) -> None:
+    ops = staff["ops"]
+    today = Day.at(office.ledger.database.clock(), "+08:00").name
+    answer = ops.http.post("/certificates", json={"department": DEPARTMENT, "day": today})
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    authority = (office.stage.settings.data.identity / "authority.pem").read_bytes()
+    assert document.verify(made["file"].encode(), authority).statement["department"] == DEPARTMENT
+    assert ops.get(f"/certificates/{made['id']}") == made
+    (listed,) = ops.get("/certificates", department=DEPARTMENT)["items"]
+    assert listed == {name: value for name, value in made.items() if name != "file"}
+    staff["mz"].refused(404, "FB-NOT-KNOWN", f"/certificates/{made['id']}")
+    assert staff["mz"].get("/certificates")["items"] == []

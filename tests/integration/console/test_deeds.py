@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 from forebay_collector.console.rendering import batch_path, stream_path
-from forebay_collector.ledger import BatchState
+from forebay_collector.ledger import BatchState, repairs, verifications
 from forebay_collector.ledger.agents import put_certificate
+from forebay_collector.ledger.repairs import RepairState
+from forebay_collector.ledger.verifications import VerificationState
 from forebay_collector.platform.contract import PlatformError
-from forebay_collector.service import verification
+from forebay_collector.service import repair, verification
 from forebay_wire.stream import StreamName
 from tests.consoling.console import Served
 from tests.consoling.people import PASSWORD, ROOT, Person
@@ -20,6 +22,7 @@ from tests.receiving.batches import DEPARTMENT, STREAM, chained
 def pages(stage: Stage) -> list[str]:
     """Every page that is a GET, with something on it."""
     number = verification.start(stage.ledger, ROOT, [STREAM], "to look at")[0]
+    repaired = repair.start(stage.ledger, ROOT, [STREAM], "to look at")[0]
     return [
         *("/", "/?view=list", "/?state=red", "/find?q=1", f"/agents/{AGENT}", "/streams", stream_path(STREAM)),
         *(stream_path(HELD), f"/sample{stream_path(STREAM).removeprefix('/streams')}", "/batches"),
@@ -27,6 +30,9 @@ def pages(stage: Stage) -> list[str]:
         *(
             "/verification",
             f"/verification/{number}",
+            "/repairs",
+            f"/repairs/{repaired}",
+            "/coverage",
             "/audit",
             "/users",
             "/identity",
@@ -96,6 +102,40 @@ def test_a_viewer_has_no_button_and_is_refused_without_one(stage: Stage, served:
         assert stage.states(HELD)[2] is BatchState.QUARANTINED
 
 
+def test_a_repair_is_planned_and_asked_for_from_what_was_found_and_its_outcome_is_shown(
+    stage: Stage, served: Served
+) -> None:
+    (number,) = verification.start(stage.ledger, ROOT, [STREAM], "monthly")
+    stage.ledger.verifications.take(number)
+    keys = {"missing": [{"id": "7"}], "extra": [{"id": "8"}], "different": []}
+    sides = {"rows": 2, "digest": "00"}
+    counts = {"missing": 1, "extra": 1, "different": 0}
+    result = {"equal": False, "source": sides, "platform": sides, "counts": counts, "complete": True, "in_flight": 0}
+    with stage.ledger.database.write() as connection:
+        verifications.end(connection, number, VerificationState.DIFFERENT, 1, result={**result, **keys, "seconds": 1.0})
+    with Person(served.address) as person:
+        person.enter(served.ledger, "ops")
+        assert 'name="action" value="plan"' in person.get(f"/verification/{number}").text
+        asked: dict[str, str | list[str]] = {"stream": str(STREAM), "why": "the archive says so"}
+        assert "nothing is changed" in person.follow(person.post("/repairs", asked | {"action": "plan"})).text
+        (planned,) = stage.ledger.repairs.listing()
+        assert (planned.dry_run, planned.asked_by, planned.why) == (True, "ops", "the archive says so")
+        with stage.ledger.database.write() as connection:
+            repairs.end(connection, planned.id, RepairState.PLANNED, 1, keys=keys, **counts)
+        told = person.get(f"/repairs/{planned.id}").text
+        assert "nothing was changed" in told
+        assert told.index("id=7") < told.index("would be deleted in the platform") < told.index("id=8")
+        person.follow(person.post("/repairs", asked | {"action": "repair"}))
+        made = stage.ledger.repairs.listing()[0]
+        assert (made.dry_run, made.state) == (False, RepairState.WAITING)
+        assert f"/repairs/{made.id}" in person.get("/repairs").text
+        done = {"sent": 1, "deleted": 1, "left_over": 0, **counts}
+        with stage.ledger.database.write() as connection:
+            repairs.end(connection, made.id, RepairState.REPAIRED, 2, keys=keys, **done)
+        assert f"repair:{made.id}" in person.get(f"/repairs/{made.id}").text
+    assert [entry.why for entry in stage.ledger.audit.listing(action="repair")] == ["the archive says so"] * 2
+
+
 def test_what_belongs_to_another_department_does_not_exist(stage: Stage, served: Served) -> None:
     with Person(served.address) as person:
         person.enter(served.ledger, "mz")
@@ -107,6 +147,8 @@ def test_what_belongs_to_another_department_does_not_exist(stage: Stage, served:
             "/quarantine",
             "/alerts",
             "/verification",
+            "/repairs",
+            "/coverage",
             "/approvals",
             "/offers",
         ):
@@ -282,6 +324,7 @@ def _deeds() -> dict[str, dict[str, str | list[str]]]:
         "/approvals": {"action": "approve_many", "stream": str(HELD)},
         "/offers": {"agent": AGENT, "settings": 'bandwidth = "1MiB"', "why": "x"},
         "/verification": {"stream": str(STREAM)},
+        "/repairs": {"stream": str(STREAM), "action": "repair", "why": "x"},
         "/audit/verify": {},
         "/users": {"action": "create", "name": "x", "role": "viewer", "all_departments": "yes"},
         "/identity/tokens": {"agent": "x", "department": DEPARTMENT},

@@ -45,6 +45,7 @@ _ABSENT_FIELD: Final = NestedField(4, ABSENT, ListType(5, StringType(), element_
 _EPOCH_FIELD: Final = NestedField(6, EPOCH, IntegerType(), required=True)
 _SEQ_FIELD: Final = NestedField(7, SEQ, LongType(), required=True)
 _ROW_FIELD: Final = NestedField(8, ROW, IntegerType(), required=True)
+PLACE: Final = (_EPOCH_FIELD, _SEQ_FIELD)
 EPOCH_ID: Final = _EPOCH_FIELD.field_id
 SEQ_ID: Final = _SEQ_FIELD.field_id
 

@@ -15,15 +15,14 @@ from pyiceberg.table import Table
 from pyiceberg.types import NestedField
 
 from forebay_collector.platform.contract import OpenedBatch, PlatformError, PlatformMark, PlatformTable
-from forebay_collector.platform.iceberg import hold, listing, marks, names, reading
+from forebay_collector.platform.iceberg import hold, listing, marks, names, parts, reading
 from forebay_collector.platform.iceberg.catalogue import Catalogue
-from forebay_collector.platform.iceberg.fields import columns_of
+from forebay_collector.platform.iceberg.fields import PLACE, columns_of
 from forebay_collector.platform.iceberg.head import Head, ManifestEntries
 from forebay_collector.platform.iceberg.leases import Leases
 from forebay_collector.platform.iceberg.load import Loading
 from forebay_collector.platform.iceberg.maintain import Maintenance
 from forebay_collector.platform.iceberg.mirror import MirrorSearch
-from forebay_collector.platform.iceberg.parts import Inside
 from forebay_collector.platform.iceberg.query import Queries
 from forebay_collector.platform.iceberg.trouble import told
 from forebay_collector.platform.iceberg.upkeep import Upkeep
@@ -106,7 +105,11 @@ class IcebergPlatform:
         *,
         part: Part = WHOLE,
         keys: Sequence[pa.Array] | None = None,
+        since: PlatformMark | None = None,
     ) -> Iterator[pa.RecordBatch]:
+        if since is not None:
+            yield from self._told(stream, columns, since)
+            return
         with told(str(stream)):
             table = self._catalogue.load(names.mirror_of(stream))
             if table is None:
@@ -117,12 +120,26 @@ class IcebergPlatform:
                 if keys is not None:
                     yield from self._search.rows(table.io, files, self._key_of(stream, table), keys, fields)
                     return
-                inside = Inside.of(part, self._key_of(stream, table)[0]) if part.bounded else None
+                inside = parts.Inside.of(part, self._key_of(stream, table)[0]) if part.bounded else None
                 for file in files:
                     if inside is None or inside.may_be_in(file.data):
                         deleted = self._search.deletes.positions(table.io, file)
                         rows = reading.live_batches(table.io, file, fields, deleted)
                         yield from rows if inside is None else map(inside.of_rows, rows)
+
+    def _told(self, stream: StreamName, columns: Sequence[str] | None, since: PlatformMark) -> Iterator[pa.RecordBatch]:
+        """The history's rows after the mark."""
+        with told(str(stream)):
+            table = self._catalogue.load(names.history_of(stream))
+            if table is None:
+                return
+            fields = _named(stream, columns_of(table.schema()), columns)
+            with self._leases.reading(table.metadata.table_uuid):
+                for file in Head.of(table, self._entries).files:
+                    if parts.may_be_after(file.data, since):
+                        deleted = self._search.deletes.positions(table.io, file)
+                        rows = reading.live_batches(table.io, file, [*fields, *PLACE], deleted)
+                        yield from (parts.after(each, since).select([field.name for field in fields]) for each in rows)
 
     def _key_of(self, stream: StreamName, table: Table) -> list[NestedField]:
         """Raises PlatformError for a mirror that does not tell its key."""

@@ -1,0 +1,184 @@
+"""Export: what waits in the outbox and may leave, into files that the agent's key seals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.clock import Clock
+from forebay_agent.errors import CertificateRefused, FerryUnusable, OutboxDamaged
+from forebay_agent.identity import Identity
+from forebay_agent.outbox import OutboxReader, StreamRecord
+from forebay_agent.uplink.permission import Permission
+from forebay_wire import PROTOCOL, limits
+from forebay_wire.errors import WireError
+from forebay_wire.ferry import SUFFIX, FerryWriter
+from forebay_wire.seal import SealedBatch
+from forebay_wire.stream import StreamName
+from forebay_wire.v1 import batch_pb2, ferry_pb2, upload_pb2
+
+FILE_BYTES: Final = 1 << 30
+"""A file ends after the batch with which it reaches this size: FAT's limit is 4 GiB."""
+
+
+@dataclass(slots=True)
+class Exported:
+    """One file that was written."""
+
+    path: Path
+    batches: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+def export(
+    state: Path,
+    own: Identity,
+    folder: Path,
+    clock: Clock,
+    *,
+    only: Collection[StreamName] = (),
+    file_bytes: int = FILE_BYTES,
+) -> tuple[list[Exported], dict[StreamName, str]]:
+    """Writes all that waits and may leave, of these streams or of all. -> the files, and why streams stay, in words.
+
+    A file is whole when it has its name; what was begun and not sealed is removed. Beside a running agent, too.
+
+    Raises: FerryUnusable when the folder cannot be written; CertificateRefused; OutboxDamaged, StateFolderUnusable.
+    """
+    sign = _signer(own)
+    own.check_dates()
+    permission = Permission(Approvals(state))
+    stay: dict[StreamName, str] = {}
+    files = _Files(folder, own, clock)
+    try:
+        with closing(OutboxReader(state)) as reader:
+            streams = [each for each in reader.streams() if not only or each.name in only]
+            for stream in streams:
+                for batch in _batches(reader, stream.id):
+                    why = permission.why_not(stream.name, _fields(stream, batch).schema_fingerprint, reader)
+                    if why:
+                        stay[stream.name] = why
+                        break
+                    files.add(reader, stream, batch)
+                    if files.size >= file_bytes:
+                        files.seal(sign)
+        files.seal(sign)
+    except OSError as error:
+        raise FerryUnusable(f"{folder}: cannot be written: {error.strerror}") from None
+    finally:
+        files.give_up()
+    return files.sealed, stay
+
+
+class _Files:
+    """The file that is being written, if any, and those that are whole."""
+
+    def __init__(self, folder: Path, own: Identity, clock: Clock) -> None:
+        self.sealed: list[Exported] = []
+        self._folder = folder
+        self._own = own
+        self._clock = clock
+        self._writer: FerryWriter | None = None
+        self._now = Exported(folder)
+        self._told: set[StreamName] = set()
+        self._schemas: set[tuple[StreamName, bytes]] = set()
+
+    @property
+    def size(self) -> int:
+        return self._writer.size if self._writer is not None else 0
+
+    def add(self, reader: OutboxReader, stream: StreamRecord, batch: SealedBatch) -> None:
+        writer = self._writer or self._begin()
+        fields = _fields(stream, batch)
+        if stream.name not in self._told:
+            self._told.add(stream.name)
+            hello = upload_pb2.UploadHello(streams=[stream.name.to_proto()], protocol=PROTOCOL)
+            _up(writer, upload_pb2.UploadRequest(more=hello))
+        if (stream.name, fields.schema_fingerprint) not in self._schemas:
+            self._schemas.add((stream.name, fields.schema_fingerprint))
+            _up(writer, upload_pb2.UploadRequest(schema=_schema(reader, stream, fields)))
+        _up(writer, upload_pb2.UploadRequest(batch_start=upload_pb2.BatchStart(header=batch.header)))
+        for start in range(0, len(batch.payload), limits.PART_BYTES):
+            part = upload_pb2.BatchPart(data=batch.payload[start : start + limits.PART_BYTES])
+            _up(writer, upload_pb2.UploadRequest(batch_part=part))
+        self._now.batches += 1
+        self._now.rows += fields.rows
+
+    def seal(self, sign: Signer) -> None:
+        if self._writer is None:
+            return
+        self._writer.seal(self._own.certificate, sign)
+        self._now.bytes = self._writer.size
+        self.sealed.append(self._now)
+        self._writer = None
+
+    def give_up(self) -> None:
+        if self._writer is not None:
+            self._writer.give_up()
+
+    def _begin(self) -> FerryWriter:
+        made = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
+        name = f"{self._own.agent}-{made:%Y%m%dT%H%M%S}-{len(self.sealed) + 1:04}{SUFFIX}"
+        head = ferry_pb2.FerryHead(
+            agent=self._own.agent, department=self._own.department, made_at_us=self._clock.now_us()
+        )
+        self._now = Exported(self._folder / name)
+        self._told.clear()
+        self._schemas.clear()
+        self._writer = FerryWriter(self._now.path, head)
+        hello = upload_pb2.UploadHello(protocol=PROTOCOL)
+        _up(self._writer, upload_pb2.UploadRequest(hello=hello))
+        return self._writer
+
+
+class Signer:
+    """The agent's key, as `FerryWriter.seal` asks for it."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+
+    def __call__(self, digest: bytes) -> bytes:
+        return self._key.sign(digest, ec.ECDSA(hashes.SHA256()))
+
+
+def _signer(own: Identity) -> Signer:
+    key = serialization.load_pem_private_key(own.key, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CertificateRefused("the agent's key is not one that can seal a file", remedy="Enrol the agent anew.")
+    return Signer(key)
+
+
+def _batches(reader: OutboxReader, stream: int) -> Iterator[SealedBatch]:
+    after = (0, 0)
+    while (batch := reader.next_batch(stream, after)) is not None:
+        after = (batch.epoch, batch.seq)
+        yield batch
+
+
+def _fields(stream: StreamRecord, batch: SealedBatch) -> batch_pb2.BatchHeader:
+    try:
+        return batch.fields
+    except WireError as error:
+        raise OutboxDamaged(f"{stream.name}: the outbox holds a batch with a damaged header ({error.code})") from error
+
+
+def _schema(reader: OutboxReader, stream: StreamRecord, fields: batch_pb2.BatchHeader) -> batch_pb2.Schema:
+    serialized = reader.schema(fields.schema_fingerprint)
+    if serialized is None:
+        raise OutboxDamaged(f"{stream.name}: the outbox lacks the schema of epoch {fields.epoch} seq {fields.seq}")
+    return batch_pb2.Schema(
+        stream=stream.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
+    )
+
+
+def _up(writer: FerryWriter, request: upload_pb2.UploadRequest) -> None:
+    writer.add(ferry_pb2.FerryRecord(up=request))

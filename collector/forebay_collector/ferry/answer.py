@@ -1,0 +1,46 @@
+"""Answer: the ledger's marks of one agent's streams, in a file that the collector's key seals."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from forebay_collector.errors import DataFolderUnusable, FerryRefused
+from forebay_collector.identity.names import Identity
+from forebay_collector.identity.server import load_server_certificate
+from forebay_collector.ledger import Ledger
+from forebay_collector.receive.answers import mark_of
+from forebay_wire.ferry import SUFFIX, FerryWriter
+from forebay_wire.v1 import ferry_pb2, upload_pb2
+
+PREFIX: Final = "answer-"
+
+
+def write_answer(ledger: Ledger, identity_folder: Path, agent: Identity, folder: Path) -> Path:
+    """What is durable of each of the agent's streams now. Raises FerryRefused when the folder cannot be written;
+    DataFolderUnusable; LedgerUnavailable, LedgerDamaged."""
+    own = load_server_certificate(identity_folder)
+    key = serialization.load_pem_private_key(own.key, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise DataFolderUnusable(f"{identity_folder}: the server's key is not one that can seal a file")
+    now_us = ledger.database.clock()
+    made = datetime.fromtimestamp(now_us / 1e6, UTC)
+    path = folder / f"{PREFIX}{agent.agent}-{made:%Y%m%dT%H%M%S%f}{SUFFIX}"
+    marks = [mark_of(record) for record in ledger.streams.listing(agent=agent.agent, department=agent.department)]
+    head = ferry_pb2.FerryHead(agent=agent.agent, department=agent.department, made_at_us=now_us)
+    try:
+        writer = FerryWriter(path, head)
+        try:
+            for mark in marks:
+                answer = upload_pb2.UploadResponse(marks=upload_pb2.Marks(marks=[mark]))
+                writer.add(ferry_pb2.FerryRecord(down=answer))
+            writer.seal(own.chain, lambda digest: key.sign(digest, ec.ECDSA(hashes.SHA256())))
+        finally:
+            writer.give_up()
+    except OSError as error:
+        raise FerryRefused(f"{folder}: the answer cannot be written: {error.strerror}") from None
+    return path

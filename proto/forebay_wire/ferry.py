@@ -1,0 +1,131 @@
+"""Ferry: a file that carries on a disk what an upload carries on a line. Its form is laid down in ferry.proto.
+
+Who made it signs the digest of all its bytes. `check` reads the whole file once and tells the seal's certificate, before
+anything else of it is looked at; `records` then reads it again, one record in memory at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from google.protobuf.message import DecodeError
+
+from forebay_wire import limits
+from forebay_wire.errors import DigestMismatch, LimitExceeded, Malformed
+from forebay_wire.v1 import ferry_pb2
+
+MAGIC: Final = b"FOREBAY FERRY 1\n"
+SUFFIX: Final = ".ferry"
+_LENGTH: Final = struct.Struct(">I")
+_MOST: Final = limits.MAX_MESSAGE_BYTES
+_UNFINISHED: Final = ".part"
+_BLOCK: Final = 1 << 20
+
+Sign = Callable[[bytes], bytes]
+"""The digest -> its signature."""
+
+
+class FerryWriter:
+    """Writes beside the path, and gives the file its name when it is sealed: a file with that name is whole.
+
+    Methods raise OSError. A ferry that is not sealed is removed by `give_up`.
+    """
+
+    def __init__(self, path: Path, head: ferry_pb2.FerryHead) -> None:
+        self.path = path
+        self.size = 0
+        self._unfinished = path.with_name(path.name + _UNFINISHED)
+        descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._out = os.fdopen(descriptor, "wb", buffering=_BLOCK)
+        self._digest = hashlib.sha256()
+        self._write(MAGIC)
+        self.add(ferry_pb2.FerryRecord(head=head))
+
+    def add(self, record: ferry_pb2.FerryRecord) -> None:
+        content = record.SerializeToString()
+        self._write(_LENGTH.pack(len(content)))
+        self._write(content)
+
+    def seal(self, certificate: bytes, sign: Sign) -> None:
+        """Durable, under its name, when it returns. certificate: PEM."""
+        digest = self._digest.digest()
+        seal = ferry_pb2.FerrySeal(digest=digest, certificate=certificate, signature=sign(digest))
+        self.add(ferry_pb2.FerryRecord(seal=seal))
+        self._out.flush()
+        os.fsync(self._out.fileno())
+        self._out.close()
+        self._unfinished.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def give_up(self) -> None:
+        self._out.close()
+        self._unfinished.unlink(missing_ok=True)
+
+    def _write(self, content: bytes) -> None:
+        self._digest.update(content)
+        self.size += len(content)
+        self._out.write(content)
+
+
+def check(path: Path) -> tuple[ferry_pb2.FerryHead, ferry_pb2.FerrySeal]:
+    """The head, and the seal whose digest is that of the file. Whose certificate it is, and whether the signature is that
+    key's, is for the caller to say.
+
+    Raises: Malformed, LimitExceeded, DigestMismatch, and OSError.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.sha256(_magic(file, path))
+        head, last = None, b""
+        while (length := file.read(_LENGTH.size)) != b"":
+            if last:
+                digest.update(_LENGTH.pack(len(last)) + last)
+            last = _content(file, length, path)
+            head = head if head is not None else _parsed(last, path)
+    seal = _parsed(last, path) if last else None
+    if head is None or seal is None or not head.HasField("head") or not seal.HasField("seal"):
+        raise Malformed(f"{path.name}: is not whole: it does not end with a seal")
+    if seal.seal.digest != digest.digest():
+        raise DigestMismatch(f"{path.name}: its bytes are not those that were sealed")
+    return head.head, seal.seal
+
+
+def records(path: Path) -> Iterator[ferry_pb2.FerryRecord]:
+    """What stands between head and seal. Raises as `check`."""
+    with path.open("rb") as file:
+        _magic(file, path)
+        while (length := file.read(_LENGTH.size)) != b"":
+            record = _parsed(_content(file, length, path), path)
+            if record.WhichOneof("kind") not in ("head", "seal"):
+                yield record
+
+
+def _magic(file: IO[bytes], path: Path) -> bytes:
+    if file.read(len(MAGIC)) != MAGIC:
+        raise Malformed(f"{path.name}: is not a ferry of this form")
+    return MAGIC
+
+
+def _content(file: IO[bytes], length: bytes, path: Path) -> bytes:
+    size = _LENGTH.unpack(length)[0] if len(length) == _LENGTH.size else 0
+    if not 0 < size <= _MOST:
+        raise LimitExceeded(f"{path.name}: a record of {size} bytes; it has 1 to {_MOST}")
+    content = file.read(size)
+    if len(content) != size:
+        raise Malformed(f"{path.name}: is cut short")
+    return content
+
+
+def _parsed(content: bytes, path: Path) -> ferry_pb2.FerryRecord:
+    try:
+        return ferry_pb2.FerryRecord.FromString(content)
+    except DecodeError:
+        raise Malformed(f"{path.name}: holds a record that cannot be read") from None

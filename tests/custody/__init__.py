@@ -1,0 +1,1 @@
+"""What custody is tested with: bits flipped where batches are kept."""
