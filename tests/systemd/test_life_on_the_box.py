@@ -101,7 +101,7 @@ def test_from_the_packages_to_the_first_row(site: Site) -> None:
         box.sh("dpkg-query -W -f '' python3 2>/dev/null && exit 1 || exit 0")  # no Python but the package's own
         install(box, package(name))
     site.centre.sh(f"{COLLECTOR} init --address {site.address} --approve auto")
-    site.centre.sh(f"systemctl enable --quiet --now {COLLECTOR}")
+    site.centre.sh(f"systemctl enable --quiet {COLLECTOR}; systemctl start --no-block {COLLECTOR}")
     site.centre.active(COLLECTOR)
     token = site.centre.sh(f"{COLLECTOR} token --department 市监局 --agent scjg-01").stdout
     site.appliance.sh("umask 077; cat > /root/join.token", said=token)
@@ -173,41 +173,67 @@ def test_a_reboot_goes_on_by_itself(site: Site) -> None:
     say(f"reboot: active {took:.1f} s after the boot")
 
 
-def test_an_upgrade_under_load_loses_nothing(site: Site, tmp_path: Path) -> None:
+def test_the_roles_take_over_as_processes_of_their_own_and_hand_back(site: Site) -> None:
+    roles = [f"{COLLECTOR}@{role}" for role in ("receive", "load", "console")]
     with Writer(site.database) as writer:
         until(lambda: writer.written > 20, lambda: "the writer does not write")
-        install(site.appliance, versions.previous(tmp_path))
-        site.appliance.active(AGENT)
-        assert "0.0.9" in site.appliance.sh("dpkg-query -W forebay-agent").stdout
-        began = time.monotonic()
-        install(site.appliance, package(AGENT))
-        site.appliance.active(AGENT)
-        took = time.monotonic() - began
-    site.settled("after an upgrade")
-    say(f"upgrade under load: {took:.1f} s from dpkg to active, 0 lost of {site.database.sums()[0]} rows")
+        site.centre.sh(f"systemctl start --no-block {' '.join(roles)}")
+        for role in roles:
+            site.centre.active(role, 120)
+        assert site.centre.state(COLLECTOR, "ActiveState") == "inactive"
+        site.centre.sh(f"kill -9 {site.centre.state(roles[1], 'MainPID')}")
+        until(lambda: site.centre.state(roles[1], "NRestarts") == "1", lambda: "the loader is not started again")
+    site.settled("with the roles by themselves")
+    site.centre.sh(f"systemctl start --no-block {COLLECTOR}")
+    site.centre.active(COLLECTOR, 120)
+    assert {site.centre.state(role, "ActiveState") for role in roles} == {"inactive"}
+    site.settled("in one process again")
 
 
-def test_a_downgrade_that_cannot_read_the_state_says_so_and_touches_nothing(site: Site, tmp_path: Path) -> None:
-    newer = versions.next_with_another_state(tmp_path)
-    install(site.appliance, newer)
-    site.appliance.active(AGENT)
-    site.settled("with the version to come")
+@pytest.fixture(scope="module")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return versions.previous(tmp_path_factory.mktemp("previous"))
+
+
+LISTING = "cd /var/lib/forebay-agent && sha256sum outbox.db identity/*"
+
+
+def test_an_older_version_that_cannot_read_the_state_says_so_and_touches_nothing(site: Site, previous: Path) -> None:
     site.appliance.sh(f"systemctl stop {AGENT}")
-    listing = "cd /var/lib/forebay-agent && sha256sum outbox.db identity/*"
-    before = site.appliance.sh(listing).stdout
-    install(site.appliance, package(AGENT))
+    before = site.appliance.sh(LISTING).stdout
+    install(site.appliance, previous)
+    assert "0.0.9" in site.appliance.sh("dpkg-query -W forebay-agent").stdout
     site.appliance.sh(f"systemctl start --no-block {AGENT}")
     until(
         lambda: "written by a newer forebay-agent" in site.appliance.sh(f"journalctl -b -u {AGENT}").stdout,
         lambda: site.appliance.sh(f"journalctl -n 40 -u {AGENT}").stdout,
     )
     site.appliance.sh(f"systemctl stop {AGENT}")
-    assert site.appliance.sh(listing).stdout == before
-    install(site.appliance, newer)
-    site.appliance.sh(f"systemctl start {AGENT}")
+    assert site.appliance.sh(LISTING).stdout == before
+    install(site.appliance, package(AGENT))
+
+
+def test_the_previous_version_works_with_this_collector_on_a_state_written_back(site: Site, previous: Path) -> None:
+    site.appliance.sh(f"{AGENT} outbox --write-format {versions.PREVIOUS_FORMAT}")
+    install(site.appliance, previous)
+    with Writer(site.database) as writer:
+        site.appliance.sh(f"systemctl start --no-block {AGENT}")
+        site.appliance.active(AGENT)
+        until(lambda: writer.written > 50, lambda: "the writer does not write")
+    took = site.settled("with the previous version")
+    say(f"previous version against this collector: 0 lost of {site.database.sums()[0]} rows, settled in {took:.1f} s")
+
+
+def test_an_upgrade_under_load_loses_nothing(site: Site) -> None:
     with Writer(site.database) as writer:
         until(lambda: writer.written > 20, lambda: "the writer does not write")
-    site.settled("with the version to come again")
+        began = time.monotonic()
+        install(site.appliance, package(AGENT))
+        site.appliance.active(AGENT)
+        took = time.monotonic() - began
+    site.settled("after an upgrade")
+    assert "0.0.9" not in site.appliance.sh("dpkg-query -W forebay-agent").stdout
+    say(f"upgrade under load: {took:.1f} s from dpkg to active, 0 lost of {site.database.sums()[0]} rows")
 
 
 def test_purging_leaves_nothing(site: Site) -> None:

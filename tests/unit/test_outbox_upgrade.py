@@ -12,8 +12,8 @@ import pytest
 from forebay_agent.config.model import OutboxConfig
 from forebay_agent.errors import OutboxDamaged, StateFolderUnusable
 from forebay_agent.outbox import LogRecord, Outbox, OutboxReader
-from forebay_agent.outbox.file import APPLICATION_ID, FORMAT, PAGE_BYTES
-from forebay_agent.outbox.upgrade import STEPS, upgrade
+from forebay_agent.outbox.file import APPLICATION_ID, FORMAT, PAGE_BYTES, write_format
+from forebay_agent.outbox.upgrade import BACK, STEPS, upgrade
 from forebay_wire.digest import GENESIS
 from tests.receiving.batches import SCHEMA, STREAM, chained
 
@@ -111,3 +111,45 @@ def test_a_file_without_a_format_is_not_taken_for_an_old_one(tmp_path: Path) -> 
         connection.execute("PRAGMA user_version = 0")
     with pytest.raises(OutboxDamaged):
         Outbox.open(tmp_path, CONFIG)
+
+
+def test_every_step_up_has_a_step_back() -> None:
+    assert {version - 1 for version in BACK} == set(STEPS)
+    assert max(BACK) == FORMAT
+
+
+@pytest.mark.parametrize("wanted", range(1, FORMAT))
+def test_the_way_back_and_up_again_keeps_all_that_is_in_the_file(tmp_path: Path, wanted: int) -> None:
+    write_format_1(tmp_path)
+    file = tmp_path / "outbox.db"
+    with closing(sqlite3.connect(file)) as connection:
+        first = layout(connection)
+    batches = chained(3)
+    with closing(Outbox.open(tmp_path, CONFIG)) as outbox:
+        outbox.put(outbox.stream(STREAM), batches[2:], '{"rows":9}', schema=SCHEMA)
+    with closing(sqlite3.connect(file)) as connection:
+        newest = layout(connection)
+    write_format(file, wanted)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (wanted,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        if wanted == 1:
+            assert layout(connection) == first
+        assert connection.execute("SELECT chain FROM batch ORDER BY seq").fetchall() == [(b.chain,) for b in batches]
+    with closing(Outbox.open(tmp_path, CONFIG)) as outbox, closing(outbox.reader()) as reader:
+        record = outbox.stream(STREAM)
+        assert (record.next_seq, record.chain, record.checkpoint) == (4, batches[2].chain, '{"rows":9}')
+        assert [reader.next_batch(record.id, (1, seq)) for seq in (0, 1, 2)] == batches
+    with closing(sqlite3.connect(file)) as connection:
+        assert layout(connection) == newest
+
+
+def test_a_way_back_that_would_lose_something_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    with closing(Outbox.open(tmp_path, CONFIG)) as outbox:
+        outbox.put_log(STREAM.department, STREAM.source, [], LogRecord("0-1-1", frozenset({"public.企业"})), open=False)
+    for wanted in (1, 0, FORMAT + 1):
+        with pytest.raises(StateFolderUnusable, match="has no place"):
+            write_format(tmp_path / "outbox.db", wanted)
+    with closing(Outbox.open(tmp_path, CONFIG)) as outbox:
+        assert outbox.log(STREAM.department, STREAM.source) == LogRecord("0-1-1", frozenset({"public.企业"}))
+    write_format(tmp_path / "outbox.db", 2)

@@ -62,7 +62,7 @@ def everything(folder: Path) -> Iterator[Checked]:
     )
     from forebay_agent.config.kept_offer import load_effective
     from forebay_agent.config.load import load_agent
-    from forebay_agent.errors import AgentError, ConfigurationError
+    from forebay_agent.errors import AgentError, ConfigurationError, StateFolderUnusable
 
     yield from check_service(service.properties(*_PROPERTIES) if service.is_there() else {})
     try:
@@ -80,3 +80,6 @@ def everything(folder: Path) -> Iterator[Checked]:
             yield Checked.of_error("configuration", "settings", problem)
     except AgentError as error:
         yield Checked.of_error("state", "folder", error)
+    except OSError as error:
+        # a folder above that may not be entered, a disk that gives no answer
+        yield Checked.of_error("state", "folder", StateFolderUnusable(f"{error.filename}: {error.strerror}"))

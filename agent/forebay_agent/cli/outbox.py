@@ -27,6 +27,7 @@ examples:
   forebay-agent outbox                   per stream: batches, bytes, the oldest one's age
   forebay-agent outbox --resets          the audit of resets: who, when, why
   forebay-agent outbox --json | jq '.[] | select(.batches > 0)'
+  forebay-agent outbox --write-format 2  before a downgrade, with the service stopped
   forebay-agent outbox export /media/disk        all that waits and may leave
   forebay-agent outbox acknowledge /media/disk   what the centre has is deleted here
 """
@@ -39,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", action="append", default=[], metavar="STREAM", help="export: of this one only (repeatable)"
     )
     parser.add_argument("--resets", action="store_true", help="list the resets instead: who, when, why")
+    parser.add_argument(
+        "--write-format",
+        type=int,
+        metavar="N",
+        help="write the file in an older format, before an older version is installed",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -53,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
         return usage("a folder is missing", f"name it: `forebay-agent outbox {options.action or 'export'} DIR`")
     if not (state / FILE_NAME).exists():
         return problems.never_run(state, sys.stderr)
+    if options.write_format is not None:
+        return _write_format(state, options.write_format)
     if options.action == "export":
         return _export(options, state)
     if options.action == "acknowledge":
@@ -73,6 +82,20 @@ def run(options: argparse.Namespace) -> int:
         row["size"] = listing.size(row["bytes"])
         row["oldest"] = listing.span((now_us - row["oldest_at_us"]) / 1e6) if row["oldest_at_us"] else ""
     print("\n".join(listing.table(rows, ["stream", "epoch", "batches", "rows", "size", "oldest", "held"])))
+    return 0
+
+
+def _write_format(state: Path, wanted: int) -> int:
+    from forebay_agent import owner
+    from forebay_agent.outbox.file import FILE_NAME, write_format
+    from forebay_agent.state_folder import locked
+
+    owner.become(state)
+    with locked(state):
+        write_format(state / FILE_NAME, wanted)
+    print(
+        f"{state / FILE_NAME} has format {wanted} now; install the older forebay-agent before this one is started again"
+    )
     return 0
 
 

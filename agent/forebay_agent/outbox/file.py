@@ -15,7 +15,7 @@ from typing import Final
 from forebay_agent.durable import sync_folder
 from forebay_agent.errors import AgentError, OutboxDamaged, OutboxFull, StateFolderUnusable
 from forebay_agent.outbox.checksums import check_streams
-from forebay_agent.outbox.upgrade import upgrade
+from forebay_agent.outbox.upgrade import downgrade, upgrade
 
 FILE_NAME: Final = "outbox.db"
 FORMAT: Final = 3
@@ -55,6 +55,27 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def write_format(path: Path, wanted: int) -> None:
+    """Writes the file in an older format, for the `forebay-agent` that knows no newer one. No agent may be running.
+
+    Raises: OutboxDamaged, StateFolderUnusable (also when nothing that is in the file may be lost by it), OutboxFull.
+    """
+    if not path.exists():
+        raise StateFolderUnusable(f"{path}: there is no outbox; the agent has not run with this state folder")
+    connection = open_for_writing(path)
+    try:
+        if not downgrade(connection, wanted):
+            raise StateFolderUnusable(
+                f"{path}: format {wanted} is not known, or has no place for what is in the file",
+                remedy="Stay with this version; or hand everything over first, and start the streams anew with the older one.",
+            )
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise of_sqlite_error(error, path) from error
+    finally:
+        connection.close()
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

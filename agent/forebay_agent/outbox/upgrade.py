@@ -1,4 +1,4 @@
-"""Older formats of the outbox's file, brought up to this version's in place: all of it in one transaction."""
+"""Older formats of the outbox's file, brought up to this version's in place, and back: all of it in one transaction."""
 
 from __future__ import annotations
 
@@ -37,6 +37,50 @@ STEPS: Final = {
 }
 """format -> what makes the next one of it. A step never takes anything away that the version before it reads: a
 `forebay-agent` that is still running on the file goes on."""
+
+BACK: Final = {
+    2: (
+        "DROP TABLE request",
+        "DROP TABLE log",
+        "ALTER TABLE stream DROP COLUMN open_checkpoint",
+        "ALTER TABLE stream DROP COLUMN open_chain",
+        "ALTER TABLE stream DROP COLUMN open_seq",
+        "ALTER TABLE stream DROP COLUMN open_epoch",
+    ),
+    3: (
+        "DROP TRIGGER log_unguarded",
+        "DROP TRIGGER stream_unguarded",
+        "ALTER TABLE batch DROP COLUMN checksum",
+        "ALTER TABLE log DROP COLUMN checksum",
+        "ALTER TABLE stream DROP COLUMN checksum",
+    ),
+}
+"""format -> what makes the one before it of it, for an older `forebay-agent`"""
+LOST: Final = {
+    2: "SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM request) + (SELECT count(*) FROM stream WHERE open_epoch)"
+}
+"""format -> how many rows hold what the one before it has no place for"""
+
+
+def downgrade(connection: sqlite3.Connection, wanted: int) -> bool:
+    """Writes the file in an older format. -> False, and nothing is changed, when that format is not known or has no place for
+    what is in the file. Raises sqlite3.Error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        fits = wanted <= version
+        while fits and version > wanted:
+            fits = version in BACK and not (version in LOST and connection.execute(LOST[version]).fetchone()[0])
+            for statement in BACK[version] if fits else ():
+                connection.execute(statement)
+            version -= 1
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT" if fits else "ROLLBACK")
+        return fits
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def upgrade(connection: sqlite3.Connection, newest: int) -> None:
