@@ -142,7 +142,7 @@ def clock_two_hours_ahead(installation: Installation) -> None:
         compile_shim(installation.home.parent), installation.home.parent / "switches", installation.home / "nowhere"
     )
     shim.set("clock_offset", 2 * 3600)
-    installation.environment |= dict(pair.split("=", 1) for pair in shim.environment)  # type: ignore[misc]
+    installation.environment |= dict(pair.split("=", 1) for pair in shim.environment)
     process = subprocess.Popen(
         [PROGRAM, "--config", installation.home, "run"],
         env={**os.environ, **installation.environment},

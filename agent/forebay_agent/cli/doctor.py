@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "explain what is wrong here, with remedies"
 DESCRIPTION: Final = """\
-Looks at the service, the rights on files, the clock, the kept state (the whole outbox is read), the configuration, and at everything
-that `check` looks at. Shows only what is in the way or worth a word, the cause before its effects where that can be told.
-Changes nothing. As root it looks with the agent's own rights."""
+Looks at the service, the rights on files, the clock, the kept state (the whole outbox is read), the configuration, and at
+everything that `check` looks at. Shows only what is in the way or worth a word, the cause before its effects where that can
+be told. Changes nothing. As root it looks with the agent's own rights."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent doctor

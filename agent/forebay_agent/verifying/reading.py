@@ -49,6 +49,7 @@ class Readings:
     def table(self, worker: SourceWorker, lane: Lane, rows_per_second: int = 0) -> Iterator[TableReading]:
         """A table to be read, by one thread. Raises NotApproved (digests tell of rows, too), KeyMissing, and what opening
         and describing raise."""
+        worker.ask(worker.heed_restraints).result()  # what the centre said a moment ago holds for this, too
         if lane.unapproved:
             raise NotApproved(f"{lane.name} is not read: {lane.unapproved}")
         with self._lock:

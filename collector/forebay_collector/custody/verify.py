@@ -12,7 +12,7 @@ from forebay_collector.archive import Archive
 from forebay_collector.custody import marks
 from forebay_collector.custody.finding import Finding, Kind, Place
 from forebay_collector.custody.walk import StreamWalk, Told
-from forebay_collector.errors import ConfigurationError
+from forebay_collector.errors import ConfigurationError, LedgerDamaged
 from forebay_collector.ledger import Ledger, StreamRecord
 from forebay_collector.platform.contract import Platform
 from forebay_wire.stream import StreamName
@@ -111,6 +111,12 @@ def verify(
         progress.note(stream.name, walk.told.at)
         told[stream.name] = walk.told
         say(f"{stream.name}: {walk.told.batches} batches, all ({number} of {len(streams)} streams)")
+    if not found.count:
+        say("the ledger's file")
+        try:
+            ledger.database.check()
+        except LedgerDamaged as error:
+            found.take([Finding(Kind.ALTERED, Place.LEDGER, str(error))])
     return Verdict(told, found.findings, found.count, str(audit.head))
 
 

@@ -46,7 +46,7 @@ class Database:
         try:
             with self.engine.connect() as plain:
                 yield plain.execution_options(**_READING.get(plain.dialect.name, {}))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeDecodeError) as error:
             raise self._named(error) from error
 
     @contextmanager
@@ -60,14 +60,28 @@ class Database:
                 connection = plain.execution_options(forebay_writes=True)
                 with connection.begin():
                     yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeDecodeError) as error:
             raise self._named(error) from error
+
+    def check(self) -> None:
+        """Looks at the whole file: an index that does not say what its table says, too. A server looks after its own.
+
+        Raises LedgerUnavailable, LedgerDamaged.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return
+        with self.read() as connection:
+            said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+        if said != "ok":
+            raise LedgerDamaged(f"ledger {self.url.database}: damaged: {said}")
 
     def close(self) -> None:
         self.engine.dispose()
 
-    def _named(self, error: SQLAlchemyError) -> CollectorError:
+    def _named(self, error: SQLAlchemyError | UnicodeDecodeError) -> CollectorError:
         place = self.url.database or self.url.render_as_string(hide_password=True)
+        if isinstance(error, UnicodeDecodeError):  # what SQLite says repeats a damaged name of the schema
+            return LedgerDamaged(f"ledger {place}: damaged (a text is not UTF-8)")
         if isinstance(error, DatabaseError) and isinstance(error.orig, sqlite3.Error):
             number = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
             name = getattr(error.orig, "sqlite_errorname", type(error.orig).__name__)

@@ -39,6 +39,7 @@ BY_THE_API = {
     "/offers": ["offer"],
     "/offers/cancel": ["cancelRollout"],
     "/verification": ["verify"],
+    "/repairs": ["repairStreams"],
     "/audit/verify": ["verifyAudit"],
     "/users": ["createUser", "setRoles", "setPassword", "disableUser", "enableUser", "endSessions", "makeLink"],
 }
