@@ -27,7 +27,7 @@ from tests.consoling.console import Served
 LANGUAGES: Final = ("zh-CN", "en")
 THEMES: Final = ("light", "dark")
 MOST_BYTES: Final = 6_000_000
-QUALITY: Final = 56
+QUALITY: Final = 46
 HEIGHT: Final = 860
 _SAMPLE = f"/sample{stream_path(LOW_INCOME).removeprefix('/streams')}"
 # name of the picture -> who looks, and at what
