@@ -85,6 +85,10 @@ bench: setup ## speed and memory next to the databases' own clients, ROWS= rows;
 bench-fleet: setup ## AGENTS= simulated agents on one collector for MINUTES=, figures and bounds; writes build/fleet.json; SEED=
 	$(BIN)/python -m bench.fleet.run --agents $(AGENTS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+.PHONY: bench-appliance
+bench-appliance: setup ## the agent in a memory cgroup of 256 MiB: ROWS= copied, the log followed, then MINUTES= idle (root); writes build/appliance.json
+	$(BIN)/python -m bench.appliance --rows $(ROWS) --minutes $(MINUTES)
+
 .PHONY: test-spark
 test-spark: setup ## a real Spark reads history and mirror, before and after compaction (needs Java 17; not in CI)
 	packaging/setup.sh spark

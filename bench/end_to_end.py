@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,10 @@ def end_to_end(
     rows: int,
     seconds: float = 900,
     *,
+    within: Sequence[str] = (),
     then: Callable[[list[str], Daemon], None] = lambda command, agent: None,
 ) -> EndToEnd:
-    """then: called when all is loaded, with the collector's command and the agent. Raises TimeoutError when
+    """within: what to put before the agent's command. then: called when all is loaded, with the collector's command and the agent. Raises TimeoutError when
     not everything is loaded in time."""
     port = free_port()
     data = folder / "collector"
@@ -42,7 +43,9 @@ def end_to_end(
     log = folder / "setup.log"
     run([*command, "init", "--address", f"127.0.0.1:{port}", "--approve", "auto", "--console", "127.0.0.1:0"], log)
     collector = Daemon("collector", [*command, "serve"], folder / "collector.log")
-    agent = Daemon("agent", [program("forebay-agent"), "--config", str(agent_config), "run"], folder / "agent.log")
+    agent = Daemon(
+        "agent", [*within, program("forebay-agent"), "--config", str(agent_config), "run"], folder / "agent.log"
+    )
     try:
         collector.start()
         collector.wait_for_port(port)
