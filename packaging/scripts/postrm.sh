@@ -9,6 +9,8 @@ if [ -d /run/systemd/system ]; then
 fi
 if [ "$1" = purge ]; then
   rm -rf "/etc/$name" "/var/lib/$name" "/etc/systemd/system/$name.service.d"
+  # when systemd ran the timers last
+  rm -f "/var/lib/systemd/timers/stamp-$name-"*.timer
   if getent passwd "$name" >/dev/null; then
     userdel "$name" || true
   fi

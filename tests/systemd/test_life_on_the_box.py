@@ -24,7 +24,7 @@ OUT = ROOT / "build" / "packages" / "out"
 AGENT = "forebay-agent"
 COLLECTOR = "forebay-collector"
 STREAM = "市监局/civil/person"
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @dataclass
