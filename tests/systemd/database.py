@@ -74,7 +74,7 @@ class Writer:
             while not self._stopping.wait(0.02):
                 cursor.execute("INSERT INTO civil.person (name, amount) VALUES ('李雷', 1), ('韩梅梅', 2)")
                 cursor.execute(
-                    "UPDATE civil.person SET amount = amount + 1 WHERE id %% 7 = %s LIMIT 3", self.written % 7
+                    "UPDATE civil.person SET amount = amount + 1 WHERE id %% 7 = %s LIMIT 3", (self.written % 7,)
                 )
                 if self.written % 5 == 0:
                     cursor.execute("DELETE FROM civil.person WHERE amount = 1 LIMIT 1")
