@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 TURN_S: Final = 0.0005
@@ -28,8 +29,10 @@ def share_turns() -> None:
 
 
 def let_others_go_first() -> None:
-    """Once, in a process that only loads: agents and people wait for an answer, the platform does not."""
-    os.nice(_LATER)
+    """Once, in a process that only loads: agents and people wait for an answer, the platform does not. The units forbid it,
+    and forebay-collector@load sets it itself."""
+    with suppress(PermissionError):
+        os.nice(_LATER)
 
 
 def keep_what_is_there() -> None:

@@ -30,6 +30,8 @@ def lay_system_files(product: Product, root: Path) -> None:
     units.mkdir(parents=True)
     for file in _units(product):
         shutil.copyfile(file, units / file.name)
+    for folder in sorted((ROOT / "systemd").glob(f"{product.name}*.service.d")):
+        shutil.copytree(folder, units / folder.name)
     for kind in ("sysusers", "tmpfiles"):
         folder = root / "usr/lib" / f"{kind}.d"
         folder.mkdir(parents=True)

@@ -181,6 +181,7 @@ def test_the_roles_take_over_as_processes_of_their_own_and_hand_back(site: Site)
         for role in roles:
             site.centre.active(role, 120)
         assert site.centre.state(COLLECTOR, "ActiveState") == "inactive"
+        assert [site.centre.state(role, "Nice") for role in roles] == ["0", "5", "0"]
         site.centre.sh(f"kill -9 {site.centre.state(roles[1], 'MainPID')}")
         until(lambda: site.centre.state(roles[1], "NRestarts") == "1", lambda: "the loader is not started again")
     site.settled("with the roles by themselves")
