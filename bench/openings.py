@@ -41,3 +41,15 @@ class Openings(FileSystemEventHandler):
     def data(self) -> int:
         """Of these, files that hold rows."""
         return sum(path.suffix == ".parquet" for path in self.files)
+
+
+def rest(folder: Path, seconds: float, at_most: float) -> None:
+    """Returns when no file of rows was opened for so long. Raises TimeoutError."""
+    until = time.monotonic() + at_most
+    while True:
+        with Openings(folder) as seen:
+            time.sleep(seconds)
+        if not seen.data:
+            return
+        if time.monotonic() > until:
+            raise TimeoutError(f"{folder}: files of rows are still being opened after {at_most:.0f} s")

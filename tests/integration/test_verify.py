@@ -147,9 +147,12 @@ def test_a_second_run_over_an_unchanged_table_opens_no_file_of_rows(town: Town) 
     platform = town.folder / "data" / "platform"
     with Openings(platform) as first:
         _, result = town.verify()
-    with Openings(platform) as second:
-        _, again = town.verify()
     assert first.data > 0
+    for _ in range(5):  # the loader may compact meanwhile: then that was no unchanged table
+        with Openings(platform) as second:
+            _, again = town.verify()
+        if not second.data:
+            break
     assert (second.data, again["platform"]) == (0, result["platform"])
     assert again["equal"]
     town.change("UPDATE enterprise SET capital = 6, changed = 900001 WHERE id = 5")
