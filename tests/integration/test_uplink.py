@@ -2,94 +2,34 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from forebay_agent.clock import SystemClock
-from forebay_agent.config.model import CollectorConfig, DailyWindow, OutboxConfig
+from forebay_agent.config.model import CollectorConfig
 from forebay_agent.errors import OutboxDamaged
-from forebay_agent.outbox import Outbox
 from forebay_agent.policy import Reaction, policy_of
-from forebay_agent.pulse import Pulses
-from forebay_agent.stream_state import Board
-from forebay_agent.uplink import Uplink, lane
-from forebay_agent.uplink.hours import Hours
+from forebay_agent.uplink import lane
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import upload_pb2
 from tests.custody.flips import flip_column
 from tests.daemon.scripted import Refusal, Script, ScriptedCollector
-from tests.receiving.batches import DEPARTMENT, SCHEMA, STREAM, chained
+from tests.daemon.uplink_site import Site, site, until
+from tests.receiving.batches import DEPARTMENT, SCHEMA, STREAM
 
 OTHER = StreamName(DEPARTMENT, "登记库", "public.个体户")
-
-
-class Site:
-    """An agent's outbox and uplink, without captures: batches are put by hand."""
-
-    def __init__(self, state: Path, collector: ScriptedCollector, **config: object) -> None:
-        self.outbox = Outbox.open(state, OutboxConfig(free_disk=0))
-        self.board = Board()
-        clock = SystemClock()
-        quick = {"backoff_first": timedelta(milliseconds=20), "backoff_most": timedelta(milliseconds=200), **config}
-        settings = CollectorConfig(**quick)  # type: ignore[arg-type]
-        pulses = Pulses(clock.monotonic)
-        self.uplink = Uplink(state, settings, self.outbox, self.board, pulses, clock)
-        self.collector = collector
-        self._thread = threading.Thread(target=self.uplink.run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.uplink.stop()
-        if self._thread.ident is not None:
-            self._thread.join(20)
-            assert not self._thread.is_alive()
-        self.outbox.close()
-
-    def put(self, count: int, stream: StreamName = STREAM, text_bytes: int = 8) -> list[SealedBatch]:
-        record = self.outbox.stream(stream)
-        batches = chained(count, stream, record.link, text_bytes=text_bytes)
-        for batch in batches:
-            record = self.outbox.put(record, [batch], f'{{"rows":{batch.seq}}}', schema=SCHEMA)
-        return batches
-
-    def waiting(self) -> int:
-        return self.outbox.state().batches
 
 
 @pytest.fixture(autouse=True)
 def _held_lanes_ask_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forebay_agent.uplink.session.HELD_SECONDS", 0.3)
     assert lane.HELD_SECONDS == 30.0
-
-
-@contextmanager
-def site(folder: Path, script: Script, **config: object) -> Iterator[Site]:
-    state = folder / "state"
-    with ScriptedCollector(folder / "authority", script) as collector:
-        collector.enrol(state)
-        opened = Site(state, collector, **config)
-        try:
-            yield opened
-        finally:
-            opened.stop()
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "did not come to hold"
-        time.sleep(0.02)
 
 
 def test_everything_is_sent_in_order_and_leaves_only_when_it_is_durable(tmp_path: Path) -> None:
@@ -292,70 +232,6 @@ def test_the_next_address_is_tried_when_one_is_dead(tmp_path: Path) -> None:
         agent.start()
         until(lambda: agent.waiting() == 0)
         assert agent.uplink.state.address == agent.collector.address
-
-
-def test_the_bandwidth_limit_holds(tmp_path: Path) -> None:
-    script = Script()
-    with site(tmp_path, script, bandwidth=400_000) as agent:
-        size = sum(len(batch.payload) for batch in agent.put(12, text_bytes=60_000))
-        began = time.monotonic()
-        agent.start()
-        until(lambda: agent.waiting() == 0)
-        assert time.monotonic() - began > (size - 400_000 - 70_000) / 400_000 > 0.5
-
-
-def test_outside_of_its_hours_nothing_is_sent_and_the_connection_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [dt.time(12)]
-    monkeypatch.setattr("forebay_agent.uplink.uplink.Hours", lambda daily: Hours(daily, lambda: now[0]))
-    script = Script()
-    with site(tmp_path, script, windows=(DailyWindow(dt.time(20), dt.time(6)),)) as agent:
-        agent.put(3)
-        agent.start()
-        until(lambda: agent.uplink.state.waits != "")
-        until(lambda: agent.uplink.state.connected)
-        assert "20:00-06:00" in agent.uplink.state.waits
-        time.sleep(1.5)
-        assert (script.came, agent.waiting()) == ([], 3)
-        now[0] = dt.time(21)
-        until(lambda: agent.waiting() == 0)
-        until(lambda: agent.uplink.state.waits == "")
-        assert script.connections == 1
-
-
-def test_a_batch_that_is_cut_by_the_end_of_the_hours_comes_whole_in_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [dt.time(12)]
-    monkeypatch.setattr("forebay_agent.uplink.uplink.Hours", lambda daily: Hours(daily, lambda: now[0]))
-    script = Script()
-    window = DailyWindow(dt.time(11), dt.time(13))
-    with site(tmp_path, script, windows=(window,), bandwidth=1_000_000) as agent:
-        agent.put(1, text_bytes=8_000_000)
-        agent.start()
-        until(lambda: agent.uplink.state.connected)
-        time.sleep(1.5)
-        now[0] = dt.time(14)
-        until(lambda: script.connections == 2)
-        time.sleep(1.0)
-        assert script.came == []
-        now[0] = dt.time(12)
-        agent.uplink.tune(CollectorConfig(windows=(window,)))
-        until(lambda: agent.waiting() == 0)
-        assert script.came == [(STREAM, 1, 1)]
-
-
-def test_another_bandwidth_takes_force_on_the_connection_that_there_is(tmp_path: Path) -> None:
-    script = Script()
-    with site(tmp_path, script, bandwidth=20_000) as agent:
-        agent.put(12, text_bytes=60_000)
-        agent.start()
-        until(lambda: len(script.came) > 0)
-        assert agent.waiting() > 6, "it goes too fast to tell"
-        agent.uplink.tune(CollectorConfig(bandwidth=50_000_000))
-        until(lambda: agent.waiting() == 0, 5)
-        assert script.connections == 1
 
 
 def test_an_expired_certificate_is_named_with_its_remedy_and_a_new_one_is_taken_up(tmp_path: Path) -> None:
