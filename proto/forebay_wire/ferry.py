@@ -21,6 +21,8 @@ from forebay_wire.v1 import ferry_pb2
 
 MAGIC: Final = b"FOREBAY FERRY 1\n"
 SUFFIX: Final = ".ferry"
+ANSWER: Final = "answer-"
+"""what the names of answers begin with"""
 _LENGTH: Final = struct.Struct(">I")
 _MOST: Final = limits.MAX_MESSAGE_BYTES
 _UNFINISHED: Final = ".part"

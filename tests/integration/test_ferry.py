@@ -10,14 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from forebay_agent import identity
 from forebay_agent.approval.approvals import Approvals
+from forebay_agent.cli.main import main as agent_main
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.model import CollectorConfig, OutboxConfig
 from forebay_agent.errors import FerryUnusable
@@ -32,14 +34,16 @@ from forebay_collector.ferry.answer import write_answer
 from forebay_collector.ferry.seal import check_sealed_by_agent
 from forebay_collector.founding import init
 from forebay_collector.identity.authority import Authority
+from forebay_collector.ledger import Ledger
 from forebay_collector.service import identity as identities
 from forebay_collector.service.actor import Actor
+from forebay_collector.settings import Settings
 from forebay_wire import ferry
 from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
 from tests.receiving.batches import DEPARTMENT, SCHEMA, chained
-from tests.receiving.collector import InProcess, enrolled
+from tests.receiving.collector import InProcess, enrolled, process
 
 AGENT = "scjg-01"
 STREAMS = [StreamName(DEPARTMENT, "登记库", f"public.t{number}") for number in range(10)]
@@ -57,10 +61,21 @@ def collector(tmp_path: Path) -> Iterator[InProcess]:
         reading.cancel()
 
 
+class Centre(Protocol):
+    """What an appliance is enrolled at."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def address(self) -> str: ...
+
+
 class Appliance:
     """An enrolled agent's state folder and outbox; batches are put by hand."""
 
-    def __init__(self, state: Path, collector: InProcess, agent: str = AGENT) -> None:
+    def __init__(self, state: Path, collector: Centre, agent: str = AGENT) -> None:
         self.state = state
         self.collector = collector
         credentials = enrolled(collector.settings, collector.ledger, agent)
@@ -184,6 +199,44 @@ def test_a_batch_leaves_the_outbox_by_the_answer_and_not_by_being_exported(
     )
     assert [each.deleted for each in acknowledge(answer, appliance.own, appliance.outbox)] == [0] * len(STREAMS)
     assert held(collector) == {stream: [(1, 1), (1, 2)] for stream in STREAMS}
+
+
+@dataclass
+class Running:
+    """A collector that serves as a process of its own."""
+
+    settings: Settings
+    ledger: Ledger
+    address: str
+
+
+def test_the_commands_carry_batches_to_a_collector_that_serves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk, config = tmp_path / "disk", tmp_path / "agent"
+    disk.mkdir()
+    config.mkdir()
+    (config / "agent.toml").write_text(f'[agent]\nstate = "{tmp_path / "state"}"\n', "utf-8")
+    outbox = ["--config", str(config), "outbox"]
+    with process(tmp_path / "centre") as centre:
+        centre.start()
+        with closing(Ledger.open(centre.settings.data.ledger)) as ledger:
+            appliance = Appliance(tmp_path / "state", Running(centre.settings, ledger, centre.address))
+            appliance.put(2)
+            appliance.outbox.close()
+            assert agent_main([*outbox, "export", str(disk), "--stream", str(STREAMS[0])]) == 0
+            assert ": 2 batches, 2 rows" in capsys.readouterr().out
+            assert agent_main([*outbox, "export", str(disk)]) == 0
+            assert main(["--data", str(centre.settings.folder), "import", str(disk)]) == 0
+            assert "20 of 20 batches are durable" in capsys.readouterr().out
+            assert agent_main([*outbox, "acknowledge", str(disk)]) == 0
+            assert "; 2 batches left" in capsys.readouterr().out
+            assert agent_main([*outbox, "export", str(disk)]) == 0
+            assert "nothing waits that may leave" in capsys.readouterr().out
+            assert agent_main([*outbox, "export"]) == 2
+            (disk / f"answer-{AGENT}-damaged.ferry").write_bytes(b"FOREBAY FERRY 1\n")
+            assert agent_main([*outbox, "acknowledge", str(disk)]) == 1
+            assert "remedy: Nothing was taken from it" in capsys.readouterr().err
 
 
 def test_an_answer_that_is_older_than_what_is_known_changes_nothing(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -24,9 +23,6 @@ from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import ferry_pb2, upload_pb2
 
-ANSWER: Final = "answer-"
-"""what the names of answers begin with"""
-
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
@@ -42,7 +38,9 @@ class Acknowledged:
 def answers(folder: Path) -> list[Path]:
     """The answers in a folder, oldest first by their names. Raises FerryUnusable when it cannot be listed."""
     try:
-        return sorted(path for path in folder.iterdir() if path.name.startswith(ANSWER) and path.suffix == ferry.SUFFIX)
+        return sorted(
+            path for path in folder.iterdir() if path.name.startswith(ferry.ANSWER) and path.suffix == ferry.SUFFIX
+        )
     except OSError as error:
         raise FerryUnusable(f"{folder}: cannot be read: {error.strerror}") from None
 

@@ -14,16 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from forebay_agent.approval.approvals import Approvals
 from forebay_agent.clock import Clock
-from forebay_agent.errors import CertificateRefused, FerryUnusable, OutboxDamaged
+from forebay_agent.errors import CertificateRefused, FerryUnusable
 from forebay_agent.identity import Identity
 from forebay_agent.outbox import OutboxReader, StreamRecord
+from forebay_agent.uplink import requests
 from forebay_agent.uplink.permission import Permission
-from forebay_wire import PROTOCOL, limits
-from forebay_wire.errors import WireError
-from forebay_wire.ferry import SUFFIX, FerryWriter
+from forebay_wire.ferry import SUFFIX, FerryWriter, Sign
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import batch_pb2, ferry_pb2, upload_pb2
+from forebay_wire.v1 import ferry_pb2, upload_pb2
 
 FILE_BYTES: Final = 1 << 30
 """A file ends after the batch with which it reaches this size: FAT's limit is 4 GiB."""
@@ -54,7 +53,7 @@ def export(
 
     Raises: FerryUnusable when the folder cannot be written; CertificateRefused; OutboxDamaged, StateFolderUnusable.
     """
-    sign = _signer(own)
+    sign = _signing(own)
     own.check_dates()
     permission = Permission(Approvals(state))
     stay: dict[StreamName, str] = {}
@@ -64,7 +63,7 @@ def export(
             streams = [each for each in reader.streams() if not only or each.name in only]
             for stream in streams:
                 for batch in _batches(reader, stream.id):
-                    why = permission.why_not(stream.name, _fields(stream, batch).schema_fingerprint, reader)
+                    why = permission.why_not(stream.name, batch.fields.schema_fingerprint, reader)
                     if why:
                         stay[stream.name] = why
                         break
@@ -98,22 +97,20 @@ class _Files:
 
     def add(self, reader: OutboxReader, stream: StreamRecord, batch: SealedBatch) -> None:
         writer = self._writer or self._begin()
-        fields = _fields(stream, batch)
+        fields = batch.fields
         if stream.name not in self._told:
             self._told.add(stream.name)
-            hello = upload_pb2.UploadHello(streams=[stream.name.to_proto()], protocol=PROTOCOL)
-            _up(writer, upload_pb2.UploadRequest(more=hello))
+            _up(writer, upload_pb2.UploadRequest(more=requests.hello([stream.name])))
         if (stream.name, fields.schema_fingerprint) not in self._schemas:
             self._schemas.add((stream.name, fields.schema_fingerprint))
-            _up(writer, upload_pb2.UploadRequest(schema=_schema(reader, stream, fields)))
-        _up(writer, upload_pb2.UploadRequest(batch_start=upload_pb2.BatchStart(header=batch.header)))
-        for start in range(0, len(batch.payload), limits.PART_BYTES):
-            part = upload_pb2.BatchPart(data=batch.payload[start : start + limits.PART_BYTES])
-            _up(writer, upload_pb2.UploadRequest(batch_part=part))
+            _up(writer, requests.schema(reader, stream.name, fields))
+        _up(writer, requests.start(batch))
+        for part in requests.parts(batch):
+            _up(writer, part)
         self._now.batches += 1
         self._now.rows += fields.rows
 
-    def seal(self, sign: Signer) -> None:
+    def seal(self, sign: Sign) -> None:
         if self._writer is None:
             return
         self._writer.seal(self._own.certificate, sign)
@@ -135,26 +132,15 @@ class _Files:
         self._told.clear()
         self._schemas.clear()
         self._writer = FerryWriter(self._now.path, head)
-        hello = upload_pb2.UploadHello(protocol=PROTOCOL)
-        _up(self._writer, upload_pb2.UploadRequest(hello=hello))
+        _up(self._writer, upload_pb2.UploadRequest(hello=requests.hello([])))
         return self._writer
 
 
-class Signer:
-    """The agent's key, as `FerryWriter.seal` asks for it."""
-
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
-        self._key = key
-
-    def __call__(self, digest: bytes) -> bytes:
-        return self._key.sign(digest, ec.ECDSA(hashes.SHA256()))
-
-
-def _signer(own: Identity) -> Signer:
+def _signing(own: Identity) -> Sign:
     key = serialization.load_pem_private_key(own.key, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateRefused("the agent's key is not one that can seal a file", remedy="Enrol the agent anew.")
-    return Signer(key)
+    return lambda digest: key.sign(digest, ec.ECDSA(hashes.SHA256()))
 
 
 def _batches(reader: OutboxReader, stream: int) -> Iterator[SealedBatch]:
@@ -162,22 +148,6 @@ def _batches(reader: OutboxReader, stream: int) -> Iterator[SealedBatch]:
     while (batch := reader.next_batch(stream, after)) is not None:
         after = (batch.epoch, batch.seq)
         yield batch
-
-
-def _fields(stream: StreamRecord, batch: SealedBatch) -> batch_pb2.BatchHeader:
-    try:
-        return batch.fields
-    except WireError as error:
-        raise OutboxDamaged(f"{stream.name}: the outbox holds a batch with a damaged header ({error.code})") from error
-
-
-def _schema(reader: OutboxReader, stream: StreamRecord, fields: batch_pb2.BatchHeader) -> batch_pb2.Schema:
-    serialized = reader.schema(fields.schema_fingerprint)
-    if serialized is None:
-        raise OutboxDamaged(f"{stream.name}: the outbox lacks the schema of epoch {fields.epoch} seq {fields.seq}")
-    return batch_pb2.Schema(
-        stream=stream.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
-    )
 
 
 def _up(writer: FerryWriter, request: upload_pb2.UploadRequest) -> None:

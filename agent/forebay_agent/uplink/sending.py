@@ -13,14 +13,12 @@ from typing import Final
 from forebay_agent import journal
 from forebay_agent.errors import AgentError, OutboxDamaged
 from forebay_agent.outbox import OutboxReader
+from forebay_agent.uplink import requests
 from forebay_agent.uplink.bandwidth import Bandwidth
 from forebay_agent.uplink.hours import Hours
 from forebay_agent.uplink.lane import Lane, Sent, Standing, Unapproved
 from forebay_agent.uplink.permission import Permission
 from forebay_agent.uplink.turns import Turns
-from forebay_wire import PROTOCOL, limits
-from forebay_wire.errors import WireError
-from forebay_wire.schema import TableSchema
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2, upload_pb2
@@ -78,7 +76,7 @@ class Sending:
         try:
             with self.changed:
                 names = list(self.lanes)
-            yield upload_pb2.UploadRequest(hello=_hello(names))
+            yield upload_pb2.UploadRequest(hello=requests.hello(names))
             while not self.left:
                 chosen = self._choose()
                 if chosen is None:
@@ -86,7 +84,7 @@ class Sending:
                 if isinstance(chosen, Lane):
                     yield from self._batch(chosen)
                 else:
-                    yield upload_pb2.UploadRequest(more=_hello(chosen))
+                    yield upload_pb2.UploadRequest(more=requests.hello(chosen))
         except AgentError as error:
             self.failure = error
         except Exception as error:
@@ -129,16 +127,16 @@ class Sending:
         if not self._enter(lane, after, batch, fields):
             return
         if (lane.id, fields.schema_fingerprint) not in self.schemas:
-            yield upload_pb2.UploadRequest(schema=self._schema(lane, fields))
+            yield requests.schema(self._reader, lane.name, fields)
             self.schemas.add((lane.id, fields.schema_fingerprint))
-        yield upload_pb2.UploadRequest(batch_start=upload_pb2.BatchStart(header=batch.header))
-        for start in range(0, len(batch.payload), limits.PART_BYTES):
-            part = batch.payload[start : start + limits.PART_BYTES]
-            self._bandwidth.take(len(part))
+        yield requests.start(batch)
+        for part in requests.parts(batch):
+            size = len(part.batch_part.data)
+            self._bandwidth.take(size)
             if not self._wait_for_turn():
                 return
-            yield upload_pb2.UploadRequest(batch_part=upload_pb2.BatchPart(data=part))
-            self.sent_bytes += len(part)
+            yield part
+            self.sent_bytes += size
 
     def _check_end(self, lane: Lane, after: tuple[int, int], chain: bytes) -> None:
         """Nothing waits after what was sent: then the stream must end there. Raises OutboxDamaged."""
@@ -184,21 +182,6 @@ class Sending:
                 self.changed.wait(_LOOK_SECONDS)
         return False
 
-    def _schema(self, lane: Lane, fields: batch_pb2.BatchHeader) -> batch_pb2.Schema:
-        serialized = self._reader.schema(fields.schema_fingerprint)
-        try:
-            if serialized is None:
-                raise OutboxDamaged(
-                    f"{lane.name}: the outbox lacks the schema of epoch {fields.epoch} seq {fields.seq}"
-                )
-            TableSchema.parse(serialized, fields.schema_fingerprint)
-        except WireError as error:
-            how = f"the schema of epoch {fields.epoch} seq {fields.seq} was altered ({error.code})"
-            raise OutboxDamaged(f"{lane.name}: the outbox is damaged: {how}") from error
-        return batch_pb2.Schema(
-            stream=lane.name.to_proto(), fingerprint=fields.schema_fingerprint, arrow_schema=serialized
-        )
-
     def _wait_for_turn(self) -> bool:
         """Waits until what was taken of the bandwidth may go. False: closed, or its hours ended, meanwhile."""
         with self.changed:
@@ -211,7 +194,3 @@ class Sending:
                     return True
                 self.changed.wait(min(owed, _LOOK_SECONDS))
         return False
-
-
-def _hello(names: list[StreamName]) -> upload_pb2.UploadHello:
-    return upload_pb2.UploadHello(streams=[name.to_proto() for name in names], protocol=PROTOCOL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,10 +13,8 @@ from forebay_collector.identity.names import Identity
 from forebay_collector.identity.server import load_server_certificate
 from forebay_collector.ledger import Ledger
 from forebay_collector.receive.answers import mark_of
-from forebay_wire.ferry import SUFFIX, FerryWriter
+from forebay_wire.ferry import ANSWER, SUFFIX, FerryWriter
 from forebay_wire.v1 import ferry_pb2, upload_pb2
-
-PREFIX: Final = "answer-"
 
 
 def write_answer(ledger: Ledger, identity_folder: Path, agent: Identity, folder: Path) -> Path:
@@ -29,7 +26,7 @@ def write_answer(ledger: Ledger, identity_folder: Path, agent: Identity, folder:
         raise DataFolderUnusable(f"{identity_folder}: the server's key is not one that can seal a file")
     now_us = ledger.database.clock()
     made = datetime.fromtimestamp(now_us / 1e6, UTC)
-    path = folder / f"{PREFIX}{agent.agent}-{made:%Y%m%dT%H%M%S%f}{SUFFIX}"
+    path = folder / f"{ANSWER}{agent.agent}-{made:%Y%m%dT%H%M%S%f}{SUFFIX}"
     marks = [mark_of(record) for record in ledger.streams.listing(agent=agent.agent, department=agent.department)]
     head = ferry_pb2.FerryHead(agent=agent.agent, department=agent.department, made_at_us=now_us)
     try:

@@ -21,13 +21,14 @@ from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE, NOT_SO
 from forebay_collector.errors import CollectorError, FerryRefused
 from forebay_collector.ferry import folder as ferries
-from forebay_collector.ferry.answer import PREFIX, write_answer
+from forebay_collector.ferry.answer import write_answer
 from forebay_collector.ferry.folder import Outcome, State
 from forebay_collector.ferry.seal import check_sealed_by_agent
 from forebay_collector.identity.admission import find_agent
 from forebay_collector.identity.authority import Authority
 from forebay_collector.identity.names import Identity
 from forebay_collector.policy import remedy_of
+from forebay_wire.ferry import ANSWER
 
 _LOOK_S: Final = 0.1
 
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        found = [path for path in ferries.waiting(folder) if not path.name.startswith(PREFIX)]
+        found = [path for path in ferries.waiting(folder) if not path.name.startswith(ANSWER)]
     except OSError as error:
         raise FerryRefused(f"{folder}: cannot be read: {error.strerror}") from None
     if not found:
