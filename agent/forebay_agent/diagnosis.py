@@ -9,7 +9,6 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import Final
 
 import grpc
@@ -86,9 +85,3 @@ def host_and_port(address: str) -> tuple[str, int]:
     if not colon or not port.isdigit():
         raise ValueError("is not written as host:port")
     return host.strip("[]"), int(port)
-
-
-def in_turn(addresses: tuple[str, ...]) -> Iterator[str]:
-    """The addresses over and over."""
-    while True:
-        yield from addresses

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -44,11 +43,3 @@ _TO_PROTO: Final = {
     DigestAlgorithm.SM3: batch_pb2.DIGEST_ALGORITHM_SM3,
     DigestAlgorithm.SHA256: batch_pb2.DIGEST_ALGORITHM_SHA256,
 }
-
-
-def sum_digests(digests: Iterable[bytes]) -> int:
-    """Order-independent sum of 16-byte digests, modulo 2^128 (an additive multiset hash)."""
-    total = 0
-    for digest in digests:
-        total += int.from_bytes(digest, "big")
-    return total & ((1 << 128) - 1)

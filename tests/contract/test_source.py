@@ -253,6 +253,20 @@ def test_columns_come_as_described(source_harness: SourceHarness, source: Source
     assert [row[0] for row in rows_of(source, as_text, RowRange(()))] in (["1", "2"], ["2", "1"])
 
 
+def test_the_tables_that_can_be_shared_are_listed_in_order_and_nothing_else(
+    source_harness: SourceHarness, source: Source, words: Dialect
+) -> None:
+    source_harness.execute(
+        f"CREATE TABLE permits (id {words.integer} PRIMARY KEY)",
+        f"CREATE TABLE {words.quoted('企业')} (id {words.integer} PRIMARY KEY)",
+        "CREATE VIEW licences AS SELECT id FROM permits",
+    )
+    listed = source.tables()
+    assert [table.name for table in listed] == ["licences", "permits", "企业"]
+    for table in listed:
+        assert source.shape(table).columns[0].name == "id"
+
+
 @pytest.mark.parametrize("name", ["select", "表 名", 'a"b', "a`b", "it's", "100%s", "{x}", "?", "MiXed"])
 def test_odd_names_are_only_names(source_harness: SourceHarness, source: Source, words: Dialect, name: str) -> None:
     quoted = words.quoted(name)

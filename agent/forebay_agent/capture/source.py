@@ -141,6 +141,9 @@ class Source(Protocol):
     def clock_us(self) -> int:
         """The database's clock, microseconds since 1970 UTC."""
 
+    def tables(self) -> list[TableName]:
+        """Tables and views that the user may read, in order of name: none of the system's, none of Forebay's own."""
+
     def shape(self, table: TableName, as_text: frozenset[str] = frozenset()) -> TableShape:
         """Describes a table. Columns in `as_text` are carried as text. Raises TableMissing, PrivilegeMissing."""
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from forebay_agent.capture.listing import tables_of
 from forebay_agent.capture.log import offers_log
 from forebay_agent.capture.plan import describe
 from forebay_agent.capture.source import Severity, Source
@@ -48,7 +47,7 @@ def opened(source: SourceConfig, password: str) -> Iterator[Source]:
 def listed(source: SourceConfig, password: str) -> list[str]:
     """The tables that could be shared, as a table's entry names them."""
     with opened(source, password) as session:
-        return [str(table) for table in tables_of(session)]
+        return [str(table) for table in session.tables()]
 
 
 def entry_of(text: str) -> TableConfig:

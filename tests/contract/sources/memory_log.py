@@ -124,6 +124,9 @@ class MemorySource:
     def clock_us(self) -> int:
         return 0
 
+    def tables(self) -> list[TableName]:
+        return [TableName("", name) for name in sorted(self.database.tables)]
+
     def shape(self, table: TableName, as_text: frozenset[str] = frozenset()) -> TableShape:
         try:
             return self.database.tables[table.name].shape

@@ -37,7 +37,7 @@ def shape_of(session: Session, table: TableName, as_text: frozenset[str]) -> Tab
 
 
 def tables(session: Session, database: str) -> list[TableName]:
-    """See `ListsTables.tables`. What a user may not read, information_schema does not show. database: the connection's own,
+    """See `Source.tables`. What a user may not read, information_schema does not show. database: the connection's own,
     empty for all."""
     rows = session.rows(
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'VIEW') "

@@ -69,7 +69,7 @@ class Relation:
 
 
 def tables(session: Session) -> list[TableName]:
-    """See `ListsTables.tables`. The parts of a partitioned table are not listed: the whole is."""
+    """See `Source.tables`. The parts of a partitioned table are not listed: the whole is."""
     return [TableName(schema, name) for schema, name in session.rows(_TABLES)]
 
 

@@ -90,7 +90,7 @@ def quoted(name: str) -> str:
 
 
 def tables(session: Session) -> list[TableName]:
-    """See `ListsTables.tables`."""
+    """See `Source.tables`."""
     rows = session.rows(
         "listing the tables",
         "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "

@@ -147,8 +147,3 @@ def referenced_files(table: Table, entries: ManifestEntries, snapshot_id: int) -
         found.add(manifest.manifest_path)
         found.update(entry.data_file.file_path for entry in entries(table.io, manifest))
     return found
-
-
-def single_spec(metadata: TableMetadata) -> bool:
-    """Whether the table is as Forebay made it: without partitions."""
-    return len(metadata.partition_specs) == 1 and metadata.spec().is_unpartitioned()

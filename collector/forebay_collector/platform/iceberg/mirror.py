@@ -48,10 +48,6 @@ class MirrorSearch:
         self._cache: Recent[tuple[str, ...], pa.Array] = Recent(cache_bytes, lambda held: int(held.nbytes) + 200)
         self.deletes = reading.Deletes(self._cache)
 
-    @property
-    def cached_bytes(self) -> int:
-        return self._cache.weight
-
     def leaving(self, io: DurableFileIO, head: Head, folded: Folded, unnamed: Unnamed | None) -> list[Leaving]:
         """The live rows of the fold's keys, and those that a range's snapshot did not name."""
         found = []

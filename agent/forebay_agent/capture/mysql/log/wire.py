@@ -7,7 +7,6 @@ digits, and, where the server tells them, sign, character set and labels. What t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,9 +55,6 @@ _TARGETS: Final[dict[pa.DataType, int]] = {
     pa.timestamp("us"): kernel.TIMESTAMP,
     pa.timestamp("us", "UTC"): kernel.TIMESTAMP,
 }
-
-Decode = Callable[[pa.BinaryArray], pa.Array]
-"""values' own bytes to what they are carried as. Raises Undecodable."""
 
 
 @dataclass(frozen=True, slots=True)
