@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from forebay_agent import durable
 from forebay_agent.errors import CertificateRefused, StateFolderUnusable
@@ -38,6 +39,8 @@ CERTIFICATE_FILE: Final = "agent.pem"
 AUTHORITY_FILE: Final = "authority.pem"
 NAMES_FILE: Final = "identity.json"
 LOCK_FILE: Final = ".identity.lock"
+UNREADABLE: Final = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+"""What reading a certificate raises of bytes that are none."""
 _UNFINISHED: Final = ".identity.next.new"
 
 _threads = threading.Lock()
@@ -94,7 +97,7 @@ def load(state: Path) -> Identity:
         ) from None
     except OSError as error:
         raise StateFolderUnusable(f"{folder}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError):
         raise CertificateRefused(f"{folder}: the identity cannot be read") from None
 
 
@@ -108,7 +111,7 @@ def load_next(state: Path) -> Identity | None:
         return None
     except OSError as error:
         raise StateFolderUnusable(f"{state / NEXT_FOLDER}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError):
         return None
 
 
@@ -230,7 +233,7 @@ def _write(folder: Path, certificate: bytes, authority: bytes, names: Mapping[st
 
 
 def _read(folder: Path) -> Identity:
-    """Raises FileNotFoundError, OSError; ValueError, KeyError, TypeError when it cannot be used."""
+    """Raises FileNotFoundError, OSError; KeyError or one of UNREADABLE when it cannot be used."""
     names = json.loads((folder / NAMES_FILE).read_text("utf-8"))
     read = Identity(
         str(names["agent"]),

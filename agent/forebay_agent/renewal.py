@@ -30,7 +30,7 @@ from forebay_agent.config.model import CollectorConfig
 from forebay_agent.diagnosis import explain
 from forebay_agent.entrance import Entrance
 from forebay_agent.errors import AgentError, CertificateRefused, CollectorUnreachable, StateFolderUnusable
-from forebay_agent.identity import Identity
+from forebay_agent.identity import UNREADABLE, Identity
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Trouble
 from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc
@@ -196,7 +196,7 @@ def _check(certificate: bytes, own: Identity, key: ec.EllipticCurvePrivateKey) -
     try:
         given = x509.load_pem_x509_certificate(certificate)
         subject = {attribute.oid: attribute.value for attribute in given.subject}
-    except ValueError:
+    except UNREADABLE:
         raise CertificateRefused("the collector answered a renewal with something that is no certificate") from None
     names = (subject.get(x509.NameOID.COMMON_NAME), subject.get(x509.NameOID.ORGANIZATION_NAME))
     if given.public_key() != key.public_key() or names != (own.agent, own.department):

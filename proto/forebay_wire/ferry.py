@@ -29,7 +29,7 @@ _UNFINISHED: Final = ".part"
 _BLOCK: Final = 1 << 20
 
 Sign = Callable[[bytes], bytes]
-"""The digest -> its signature."""
+"""What `to_sign` gives -> its signature."""
 
 
 class FerryWriter:
@@ -56,7 +56,7 @@ class FerryWriter:
     def seal(self, certificate: bytes, sign: Sign) -> None:
         """Durable, under its name, when it returns. certificate: PEM."""
         digest = self._digest.digest()
-        seal = ferry_pb2.FerrySeal(digest=digest, certificate=certificate, signature=sign(digest))
+        seal = ferry_pb2.FerrySeal(digest=digest, certificate=certificate, signature=sign(to_sign(digest, certificate)))
         self.add(ferry_pb2.FerryRecord(seal=seal))
         self._out.flush()
         os.fsync(self._out.fileno())
@@ -76,6 +76,12 @@ class FerryWriter:
         self._digest.update(content)
         self.size += len(content)
         self._out.write(content)
+
+
+def to_sign(digest: bytes, certificate: bytes) -> bytes:
+    """What the signature of a seal is over. The certificate belongs to it: of an X.509 certificate some bits can be changed
+    without its own signature taking notice."""
+    return digest + certificate
 
 
 def check(path: Path) -> tuple[ferry_pb2.FerryHead, ferry_pb2.FerrySeal]:

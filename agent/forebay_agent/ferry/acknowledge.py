@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from forebay_agent.channel import SERVER_NAME
 from forebay_agent.errors import CollectorBehind, FerryUnusable, StateLost
-from forebay_agent.identity import Identity
+from forebay_agent.identity import UNREADABLE, Identity
 from forebay_agent.outbox import Outbox, OutboxReader
 from forebay_agent.uplink.fit import CollectorMark, check_fit
 from forebay_wire import ferry
@@ -98,6 +98,6 @@ def _check_sealed_by_centre(path: Path, seal: ferry_pb2.FerrySeal, own: Identity
         centre = SERVER_NAME in names.get_values_for_type(x509.DNSName)
         if not centre or ExtendedKeyUsageOID.SERVER_AUTH not in usage or not isinstance(key, ec.EllipticCurvePublicKey):
             raise FerryUnusable(f"{path.name}: was not sealed by the collector")
-        key.verify(seal.signature, seal.digest, ec.ECDSA(hashes.SHA256()))
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        key.verify(seal.signature, ferry.to_sign(seal.digest, seal.certificate), ec.ECDSA(hashes.SHA256()))
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
         raise FerryUnusable(f"{path.name}: was not sealed by this agent's centre") from None

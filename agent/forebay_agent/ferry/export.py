@@ -140,7 +140,7 @@ def _signing(own: Identity) -> Sign:
     key = serialization.load_pem_private_key(own.key, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateRefused("the agent's key is not one that can seal a file", remedy="Enrol the agent anew.")
-    return lambda digest: key.sign(digest, ec.ECDSA(hashes.SHA256()))
+    return lambda message: key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
 def _batches(reader: OutboxReader, stream: int) -> Iterator[SealedBatch]:

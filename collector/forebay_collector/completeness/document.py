@@ -23,21 +23,19 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 from cryptography.utils import CryptographyDeprecationWarning
 
 from forebay_collector.errors import CertificateNotValid
-from forebay_collector.identity.names import COMPLETENESS_NAME
+from forebay_collector.identity.names import COMPLETENESS_NAME, UNREADABLE
 
 FORMAT: Final = "forebay completeness 1"
 ALGORITHM: Final = "Ed25519"
 MOST_BYTES: Final = 64 << 20
 _FIELDS: Final = {"algorithm", "certificate", "format", "signature", "signer"}
-_UNREADABLE: Final = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
-"""what reading a certificate raises that is none"""
 _TAG: Final = b"forebay completeness 1\n"
 
 
@@ -78,7 +76,7 @@ def verify(content: bytes, trusted: bytes) -> Verified:
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
             certificate = x509.load_der_x509_certificate(der)
             key = certificate.public_key()
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CertificateNotValid("the certificate of who signed it cannot be read") from error
     if not isinstance(key, Ed25519PublicKey):
         raise CertificateNotValid("the key that signed it is no Ed25519 key")
@@ -133,7 +131,7 @@ def _check_trusted(
         names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     except InvalidSignature:
         raise CertificateNotValid("who signed it was not vouched for by the authority that is trusted") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CertificateNotValid(
             "the authority that is trusted cannot be read, or did not issue the certificate of who signed it"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -24,6 +25,7 @@ def write_answer(ledger: Ledger, identity_folder: Path, agent: Identity, folder:
     key = serialization.load_pem_private_key(own.key, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise DataFolderUnusable(f"{identity_folder}: the server's key is not one that can seal a file")
+    certificate = x509.load_pem_x509_certificate(own.chain).public_bytes(serialization.Encoding.PEM)
     now_us = ledger.database.clock()
     made = datetime.fromtimestamp(now_us / 1e6, UTC)
     path = folder / f"{ANSWER}{agent.agent}-{made:%Y%m%dT%H%M%S%f}{SUFFIX}"
@@ -35,7 +37,7 @@ def write_answer(ledger: Ledger, identity_folder: Path, agent: Identity, folder:
             for mark in marks:
                 answer = upload_pb2.UploadResponse(marks=upload_pb2.Marks(marks=[mark]))
                 writer.add(ferry_pb2.FerryRecord(down=answer))
-            writer.seal(own.chain, lambda digest: key.sign(digest, ec.ECDSA(hashes.SHA256())))
+            writer.seal(certificate, lambda message: key.sign(message, ec.ECDSA(hashes.SHA256())))
         finally:
             writer.give_up()
     except OSError as error:

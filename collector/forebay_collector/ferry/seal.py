@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from forebay_collector.errors import FerryRefused
-from forebay_collector.identity.names import Identity
+from forebay_collector.identity.names import UNREADABLE, Identity
 from forebay_wire import ferry
 from forebay_wire.errors import WireError
 
@@ -31,8 +31,8 @@ def check_sealed_by_agent(path: Path, authority: x509.Certificate) -> tuple[Iden
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
             raise FerryRefused(f"{path.name}: was not sealed by an agent")
-        _verify(certificate, seal.signature, seal.digest)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        _verify(certificate, seal.signature, ferry.to_sign(seal.digest, seal.certificate))
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
         raise FerryRefused(f"{path.name}: was not sealed by an agent of this collector") from None
     identity = Identity.of(certificate)
     if (head.agent, head.department) != (identity.agent, identity.department):
@@ -40,9 +40,9 @@ def check_sealed_by_agent(path: Path, authority: x509.Certificate) -> tuple[Iden
     return identity, seal.certificate
 
 
-def _verify(certificate: x509.Certificate, signature: bytes, digest: bytes) -> None:
+def _verify(certificate: x509.Certificate, signature: bytes, signed: bytes) -> None:
     key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         kind = "RSA" if isinstance(key, rsa.RSAPublicKey) else "another"
         raise FerryRefused(f"a seal by a key of {kind} kind; it is EC")
-    key.verify(signature, digest, ec.ECDSA(hashes.SHA256()))
+    key.verify(signature, signed, ec.ECDSA(hashes.SHA256()))

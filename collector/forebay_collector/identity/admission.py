@@ -17,7 +17,7 @@ from cryptography import x509
 from forebay_collector.errors import CollectorError, IdentityRefused
 from forebay_collector.identity import alarms
 from forebay_collector.identity.handshakes import address_of
-from forebay_collector.identity.names import Identity
+from forebay_collector.identity.names import UNREADABLE, Identity
 from forebay_collector.ledger import AgentRecord, Ledger
 from forebay_collector.ledger.agents import Standing
 from forebay_collector.ledger.certificates import Ended
@@ -37,7 +37,7 @@ def identity_of(context: Context) -> Identity:
         raise IdentityRefused("no client certificate", action=alarms.UNKNOWN)
     try:
         return Identity.of(x509.load_pem_x509_certificate(next(iter(certificates))))
-    except ValueError:
+    except UNREADABLE:
         raise IdentityRefused("client certificate cannot be read", action=alarms.UNKNOWN) from None
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from forebay_collector.errors import DataFolderUnusable, IdentityRefused
-from forebay_collector.identity.names import COMPLETENESS_NAME, SERVER_NAME, subject
+from forebay_collector.identity.names import COMPLETENESS_NAME, SERVER_NAME, UNREADABLE, subject
 
 CERTIFICATE_FILE: Final = "authority.pem"
 KEY_FILE: Final = "authority.key"
@@ -117,11 +117,11 @@ class Authority:
         try:
             request = x509.load_der_x509_csr(signing_request)
             signed = request.is_signature_valid
-        except ValueError:
+            key = request.public_key()
+        except UNREADABLE:
             raise IdentityRefused("certificate signing request cannot be read") from None
         if not signed:
             raise IdentityRefused("certificate signing request is not signed by its own key")
-        key = request.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey) and not (
             isinstance(key, rsa.RSAPublicKey) and key.key_size >= _SMALLEST_RSA
         ):

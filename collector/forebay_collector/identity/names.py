@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from forebay_collector.errors import IdentityRefused, NotPossible
@@ -19,6 +20,8 @@ ENROLMENT: Final = "enrolment"
 COMPLETENESS_NAME: Final = "forebay completeness"
 """Who signs certificates of completeness, and nothing else."""
 LONGEST: Final = 64
+UNREADABLE: Final = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
+"""What reading a certificate, or a request for one, raises of bytes that are none."""
 
 
 @dataclass(frozen=True, slots=True)

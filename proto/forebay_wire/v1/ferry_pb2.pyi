@@ -100,7 +100,7 @@ class FerrySeal(_message.Message):
     certificate: _builtins.bytes
     """PEM: the agent's certificate, or the collector's"""
     signature: _builtins.bytes
-    """of the digest, by the certificate's key: ECDSA with SHA-256"""
+    """of digest and certificate, one after the other, by the certificate's key: ECDSA with SHA-256"""
     def __init__(
         self,
         *,
