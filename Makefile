@@ -107,9 +107,9 @@ test-systemd: setup packages ## the packages in a pristine Debian root booted by
 proto: setup ## generate forebay_wire/v1 anew from the .proto files
 	$(BIN)/python proto/generate.py
 
-.PHONY: metrics
-metrics: setup ## write docs/metrics.md anew from the programs' own lists
-	$(BIN)/python -m tests.monitoring.listing
+.PHONY: reference
+reference: setup ## write docs/reference anew from the programs: settings, commands, error codes, metrics
+	$(BIN)/python -m tests.handbook
 
 .PHONY: format
 format: setup ## format the code

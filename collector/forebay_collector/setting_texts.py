@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -77,12 +77,17 @@ def roles_group(text: str) -> tuple[str, str]:
     return group, role
 
 
-def one_of(*words: str) -> Callable[[str], str]:
-    """Reads one of these words. The reader raises ValueError."""
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Reads one of these words. Called with anything else, it raises ValueError."""
 
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"is not one of {', '.join(words)}")
+    words: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        if text not in self.words:
+            raise ValueError(f"is not one of {', '.join(self.words)}")
         return text
 
-    return read
+
+def one_of(*words: str) -> OneOf:
+    return OneOf(words)

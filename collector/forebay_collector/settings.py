@@ -1,6 +1,7 @@
 """The collector's settings: `collector.toml` in the data folder, as frozen objects with every default in one place.
 
-An unknown key, a value of the wrong type or out of its bounds is refused with file, key, reason and remedy; all at
+What a key means stands beside its type (`Annotated`), where messages and docs/reference/settings.md take it from. An
+unknown key, a value of the wrong type or out of its bounds is refused with file, key, reason and remedy; all at
 once, never half. Everything else that the collector keeps stands in the same folder (`DataFolder`).
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_origin, get_type_hints
 
 from forebay_collector.alerts import settings as alert_settings
 from forebay_collector.alerts.settings import AlertSettings
@@ -41,71 +42,77 @@ APPROVAL_MODES: Final = (APPROVE_ALL, "manual")
 class ReceiveSettings:
     """`[receive]`."""
 
-    window: int = limits.WINDOW_BYTES  # payload that one agent may have unacknowledged
-    memory: int = 512 << 20  # payload of all agents that is not yet on disk; beyond it, agents wait
-    group: int = 64 << 20  # payload that one commit of archive and ledger takes at most
-    grace: timedelta = timedelta(seconds=10)  # what open calls get to end in when the collector stops
+    window: Annotated[int, "payload that one agent may have unacknowledged"] = limits.WINDOW_BYTES
+    memory: Annotated[int, "payload of all agents that is not yet on disk; beyond it, agents wait"] = 512 << 20
+    group: Annotated[int, "payload that one commit of archive and ledger takes at most"] = 64 << 20
+    grace: Annotated[timedelta, "what open calls get to end in when the collector stops"] = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSettings:
     """`[archive]`."""
 
-    retention: timedelta = timedelta(days=30)  # how long a loaded batch is kept
+    retention: Annotated[timedelta, "how long a loaded batch is kept"] = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
     """`[load]`."""
 
-    group: int = 96 << 20  # Arrow bytes that one commit of the platform takes at most
-    linger: timedelta = timedelta(milliseconds=500)  # how long a smaller group waits for more
-    threads: int = 2
+    group: Annotated[int, "Arrow bytes that one commit of the platform takes at most"] = 96 << 20
+    linger: Annotated[timedelta, "how long a smaller group waits for more"] = timedelta(milliseconds=500)
+    threads: Annotated[int, "how many streams are loaded at a time"] = 2
 
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
     """`[control]`."""
 
-    heartbeat: timedelta = timedelta(seconds=15)  # how often an agent tells how it is, unless its own file says oftener
-    history: timedelta = timedelta(days=14)  # how long its health is kept, one sample a minute
-    trial: timedelta = timedelta(minutes=2)  # how long the first agent of a roll-out stays healthy before the others
+    heartbeat: Annotated[timedelta, "how often an agent tells how it is, unless its own file says oftener"] = timedelta(
+        seconds=15
+    )
+    history: Annotated[timedelta, "how long its health is kept, one sample a minute"] = timedelta(days=14)
+    trial: Annotated[timedelta, "how long the first agent of a roll-out stays healthy before the others"] = timedelta(
+        minutes=2
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class VerifySettings:
     """`[verify]`: verification in the background."""
 
-    rows_per_second: int = 2_000  # that are read at the sources, one table at a time; 0: none in the background
-    cover: timedelta = timedelta(days=7)  # how often each table is covered whole, where the budget allows
+    rows_per_second: Annotated[int, "that are read at the sources, one table at a time; 0: none in the background"] = (
+        2_000
+    )
+    cover: Annotated[timedelta, "how often each table is covered whole, where the budget allows"] = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalSettings:
     """`[approval]`."""
 
-    mode: str = "manual"  # who approves what agents propose: auto: nobody, everything is; manual: people
+    mode: Annotated[str, "who approves what agents propose: auto: nobody, everything is; manual: people"] = "manual"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
     """`[audit]`."""
 
-    retention: timedelta = timedelta(days=365)  # how long an entry is kept
+    retention: Annotated[timedelta, "how long an entry is kept"] = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
     """`[accounts]`."""
 
-    session: timedelta = timedelta(hours=12)  # after that one logs in again
-    idle: timedelta = timedelta(minutes=30)  # … and after so long without asking for anything
-    link: timedelta = timedelta(minutes=10)  # how long a one-time link can be used
-    attempts: int = 5  # of one account, before the next wait
-    attempts_of_peer: int = 20  # from one address, whatever the account
-    wait: timedelta = timedelta(seconds=30)  # the first; it doubles with every failure
-    longest_wait: timedelta = timedelta(minutes=15)
-    administrators_may_audit: bool = False  # whether one account may be both
+    session: Annotated[timedelta, "after that one logs in again"] = timedelta(hours=12)
+    idle: Annotated[timedelta, "… and after so long without asking for anything"] = timedelta(minutes=30)
+    link: Annotated[timedelta, "how long a one-time link can be used"] = timedelta(minutes=10)
+    attempts: Annotated[int, "of one account, before the next wait"] = 5
+    attempts_of_peer: Annotated[int, "from one address, whatever the account"] = 20
+    wait: Annotated[timedelta, "the first; it doubles with every failure"] = timedelta(seconds=30)
+    longest_wait: Annotated[timedelta, "… up to this"] = timedelta(minutes=15)
+    administrators_may_audit: Annotated[bool, "whether one account may be both"] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +122,31 @@ class OidcSettings:
     Groups come as they are written, `GROUP=ROLE`: who is in GROUP has ROLE. Files are named from the data folder on.
     """
 
-    issuer: str = ""  # the provider's address, exactly as it names itself
-    client: str = ""  # this console's name at the provider
-    secret: str = ""  # the file with the client's secret; without one it is a public client
-    address: str = ""  # where browsers reach this console; it is sent back to ADDRESS/login/oidc/back
-    authorities: str = ""  # PEM file of the authorities that vouch for the provider; without one the system's
-    scopes: tuple[str, ...] = ("openid", "profile")
-    name: str = "preferred_username"  # the claim with the account's name
-    groups: str = "groups"  # the claim with the groups
-    roles: tuple[tuple[str, str], ...] = ()  # pairs of group and role
-    departments: tuple[tuple[str, str], ...] = ()  # pairs of group and department, `*`: all of them; with none: all
+    issuer: Annotated[str, "the provider's address, exactly as it names itself"] = ""
+    client: Annotated[str, "this console's name at the provider"] = ""
+    secret: Annotated[str, "the file with the client's secret; without one it is a public client"] = ""
+    address: Annotated[str, "where browsers reach this console; it is sent back to ADDRESS/login/oidc/back"] = ""
+    authorities: Annotated[str, "PEM file of the authorities that vouch for the provider; without one the system's"] = (
+        ""
+    )
+    scopes: Annotated[tuple[str, ...], "what is asked of the provider"] = ("openid", "profile")
+    name: Annotated[str, "the claim with the account's name"] = "preferred_username"
+    groups: Annotated[str, "the claim with the groups"] = "groups"
+    roles: Annotated[tuple[tuple[str, str], ...], "pairs of group and role"] = ()
+    departments: Annotated[
+        tuple[tuple[str, str], ...], "pairs of group and department, `*`: all of them; with none: all"
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSettings:
     """`[console]`. The files are PEM, named from the data folder on; with them it speaks TLS."""
 
-    listen: str = "127.0.0.1:7480"
-    certificate: str = ""
-    key: str = ""
+    listen: Annotated[str, "where the page is, `host:port`"] = "127.0.0.1:7480"
+    certificate: Annotated[
+        str, "its certificate with the chain, PEM; without one it speaks HTTP, on the loopback only"
+    ] = ""
+    key: Annotated[str, "the certificate's key, PEM"] = ""
     oidc: OidcSettings = OidcSettings()
 
 
@@ -141,9 +154,9 @@ class ConsoleSettings:
 class MetricsSettings:
     """`[metrics]`: an address of their own. The files are PEM, named from the data folder on; with them it speaks TLS."""
 
-    listen: str = ""  # empty: none; they are at the console's address then, where there is one
-    certificate: str = ""
-    key: str = ""
+    listen: Annotated[str, "empty: none; they are at the console's address then, where there is one"] = ""
+    certificate: Annotated[str, "its certificate with the chain, PEM"] = ""
+    key: Annotated[str, "the certificate's key, PEM"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +164,9 @@ class Settings:
     """`collector.toml`."""
 
     folder: Path
-    addresses: tuple[str, ...]  # where agents reach this collector, `host:port`; the first is the preferred
-    listen: str  # where it listens, `host:port`
-    log_level: str = "info"
+    addresses: Annotated[tuple[str, ...], "where agents reach this collector, `host:port`; the first is the preferred"]
+    listen: Annotated[str, "where it listens, `host:port`"]
+    log_level: Annotated[str, "what is logged"] = "info"
     receive: ReceiveSettings = ReceiveSettings()
     archive: ArchiveSettings = ArchiveSettings()
     load: LoadSettings = LoadSettings()
@@ -222,7 +235,7 @@ def load_settings(folder: Path) -> Settings:
     return Settings(folder=folder, **_Reader(str(path)).section(Settings, values, without=("folder",)))
 
 
-_LEAST: Final[Mapping[str, Any]] = {
+LEAST: Final[Mapping[str, Any]] = {
     "receive.window": 1 << 20,
     "receive.memory": limits.MAX_PAYLOAD_BYTES,
     "receive.group": 1 << 20,
@@ -245,7 +258,7 @@ _LEAST: Final[Mapping[str, Any]] = {
     "accounts.longest_wait": timedelta(minutes=1),
     **alert_settings.LEAST_OF,
 }
-_MOST: Final[Mapping[str, Any]] = {
+MOST: Final[Mapping[str, Any]] = {
     "load.threads": 64,
     "receive.window": 1 << 30,
     "load.group": 4 << 30,
@@ -262,7 +275,7 @@ _MOST: Final[Mapping[str, Any]] = {
     **alert_settings.MOST_OF,
     **certificate_settings.MOST_OF,
 }
-_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "addresses": address,
     "listen": address,
     "console.listen": address,
@@ -282,6 +295,12 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 """How the text of a setting is read; where it is not here, its type says."""
 _PARSERS_OF_KINDS: Final[Mapping[type, Callable[[str], Any]]] = {timedelta: duration, str: str}
+
+
+def meanings(settings: type[Any]) -> dict[str, str]:
+    """What the keys of one of these objects mean; sections, which explain themselves, are left out."""
+    hints = get_type_hints(settings, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
 
 
 class _Reader:
@@ -305,7 +324,7 @@ class _Reader:
             if name in values:
                 read[name] = self._value(types[name], prefix + name, values[name])
             elif field.default is MISSING:
-                raise self._wrong(prefix + name, "is missing")
+                raise self._wrong(prefix + name, "is missing", f"Add it: {meanings(kind)[name]}.")
         return read
 
     def _value(self, kind: Any, key: str, value: Any) -> Any:
@@ -316,8 +335,8 @@ class _Reader:
         if get_origin(kind) is tuple:
             if not isinstance(value, list) or (key == "addresses" and not value):
                 raise self._wrong(key, "expected a list of texts in quotes")
-            return tuple(self._parsed(_PARSERS.get(key, str), key, entry) for entry in value)
-        if parse := _PARSERS.get(key) or _PARSERS_OF_KINDS.get(kind):
+            return tuple(self._parsed(PARSERS.get(key, str), key, entry) for entry in value)
+        if parse := PARSERS.get(key) or _PARSERS_OF_KINDS.get(kind):
             return self._bounded(key, self._parsed(parse, key, value))
         if type(value) is not kind:
             raise self._wrong(key, "expected true or false" if kind is bool else "expected a number")
@@ -332,10 +351,10 @@ class _Reader:
             raise self._wrong(key, f"{value!r}: {error}") from None
 
     def _bounded(self, key: str, value: Any) -> Any:
-        if key in _LEAST and value < _LEAST[key]:
-            raise self._wrong(key, f"is too small: at least {_LEAST[key]}")
-        if key in _MOST and value > _MOST[key]:
-            raise self._wrong(key, f"is too large: at most {_MOST[key]}")
+        if key in LEAST and value < LEAST[key]:
+            raise self._wrong(key, f"is too small: at least {LEAST[key]}")
+        if key in MOST and value > MOST[key]:
+            raise self._wrong(key, f"is too large: at most {MOST[key]}")
         return value
 
     def _wrong(self, key: str, reason: str, remedy: str = "") -> ConfigurationError:

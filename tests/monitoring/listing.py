@@ -1,4 +1,4 @@
-"""docs/metrics.md, made of the two programs' own lists. `python -m tests.monitoring.listing` writes it anew."""
+"""docs/reference/metrics.md, made of the two programs' own lists. `make reference` writes it anew."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 from forebay_agent.metrics import definitions as agent
 from forebay_collector.metrics import definitions as collector
 
-FILE: Final = Path(__file__).parents[2] / "docs" / "metrics.md"
+FILE: Final = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 Entry = tuple[str, str, tuple[str, ...], str]
 """name, kind, labels, help"""
 
 _HEAD: Final = """\
 # Metrics
 
-Everything that forebay-collector and forebay-agent tell a Prometheus. [monitoring.md](monitoring.md) says how to connect one.
-This file is written from the programs (`make metrics`), and tests compare it with what is really served.
+Everything that forebay-collector and forebay-agent tell a Prometheus. [monitoring.md](../monitoring.md) says how to connect one.
+This file is written from the programs (`make reference`), and tests compare it with what is really served.
 
 - Times are seconds since 1970; durations, sizes and counts are in seconds, bytes and plain numbers.
 - What does not exist is left out, not 0: an agent that never came in has no last heartbeat.
@@ -66,7 +66,3 @@ def _table(entries: Iterable[Entry]) -> str:
     for name, kind, labels, help_ in entries:
         lines.append(f"| `{name}` | {kind} | {' '.join(f'`{label}`' for label in labels)} | {help_} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    FILE.write_text(text(), "utf-8")

@@ -14,7 +14,7 @@ ENTRIES: Final = (*listing.of_collector(), *listing.of_agent())
 
 
 def test_the_document_is_what_the_programs_tell() -> None:
-    assert listing.FILE.read_text("utf-8") == listing.text(), "write it anew: make metrics"
+    assert listing.FILE.read_text("utf-8") == listing.text(), "write it anew: make reference"
 
 
 def test_names_say_whose_they_are_and_what_they_count_in() -> None:

@@ -46,7 +46,7 @@ exit codes: 0 fine, 1 the asked-for thing is not so, 2 usage, 3 configuration, 4
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Argument errors end with SystemExit(2)."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     try:
         code: int = options.command(options)
         sys.stdout.flush()
@@ -73,7 +73,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n  remedy: run `{self.prog} --help`\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of every command."""
     everywhere = _Parser(add_help=False)
     parser = _Parser(
         prog="forebay-agent",

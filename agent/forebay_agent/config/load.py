@@ -35,7 +35,7 @@ def load(folder_or_file: Path) -> model.AgentConfig:
     for file in files:
         content = _parse(file, problems)
         if content is not None:
-            source = read_source(Section(content, file, "", problems))
+            source = read_source(Section(content, file, "", problems, model.meanings(model.SourceConfig)))
             if source is not None:
                 sources.append(source)
     _refuse_duplicates(sources, problems)
@@ -102,7 +102,9 @@ def hash_of(files: Sequence[Path], folder: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Agent:
+class Agent:
+    """`agent.toml` by itself."""
+
     state: Path
     collector: model.CollectorConfig
     outbox: model.OutboxConfig
@@ -112,16 +114,24 @@ class _Agent:
     metrics: model.MetricsConfig
 
 
-def _read_agent(main: Path, problems: Problems) -> _Agent:
+def _read_agent(main: Path, problems: Problems) -> Agent:
     content = _parse(main, problems)
     if content is None:
         problems.raise_if_any()
-    top = Section(content or {}, main, "", problems)
-    agent, collector, outbox = top.section("agent"), top.section("collector"), top.section("outbox")
-    log, seal, metrics = top.section("log"), top.section("seal"), top.section("metrics")
+    return read_agent(Section(content or {}, main, "", problems))
+
+
+def read_agent(top: Section) -> Agent:
+    """What `agent.toml` says. Problems go to the section's collection."""
+    own = model.meanings(model.AgentConfig)
+    agent = top.section("agent", own)
+    collector = top.section("collector", model.meanings(model.CollectorConfig))
+    outbox = top.section("outbox", model.meanings(model.OutboxConfig))
+    seal, log = top.section("seal", own), top.section("log", {"level": own["log_level"]})
+    metrics = top.section("metrics", model.meanings(model.MetricsConfig))
     room = model.OutboxConfig()
-    read = _Agent(
-        state=agent.path("state", required=True) or main.parent,
+    read = Agent(
+        state=agent.path("state", required=True) or top.file.parent,
         collector=_read_collector(collector),
         outbox=model.OutboxConfig(
             cap=outbox.size("cap", room.cap, least=1 << 20),

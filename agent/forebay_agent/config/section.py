@@ -1,7 +1,8 @@
 """One table of a TOML file, read key by key: what is wrong is collected, what is not asked for is refused.
 
 A reader takes every key that it knows; `finish` then refuses the rest with the nearest known key. A key with a wrong
-value gives its default and a problem, so that one run reports everything. No message repeats the value of a secret.
+value gives its default and a problem, so that one run reports everything. No message repeats the value of a secret. What was
+asked for stays in `known` and `inner`: docs/reference/settings.md is written from it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -53,15 +54,30 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean `{folded[close[0]]}`?" if close else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that a reader knows: what is written there, what holds without it (None: it has to be there), and its bounds, in
+    words."""
+
+    form: str
+    default: object
+    bounds: str = ""
+
+
 @dataclass
 class Section:
-    """The keys of one TOML table; `place` is its dotted path, empty for the file's top."""
+    """The keys of one TOML table; `place` is its dotted path, empty for the file's top. means: what each key means.
+
+    known, inner: the keys and the tables within it that were asked for.
+    """
 
     content: dict[str, object]
     file: Path
     place: str
     problems: Problems
-    _known: list[str] = field(default_factory=list)
+    means: Mapping[str, str] = field(default_factory=dict)
+    known: dict[str, Key] = field(default_factory=dict)
+    inner: dict[str, Section] = field(default_factory=dict)
 
     def where(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
@@ -73,7 +89,7 @@ class Section:
         return key in self.content
 
     def text(self, key: str, default: str = "", *, choices: Sequence[str] = (), required: bool = False) -> str:
-        value = self._take(key, required=required)
+        value = self._take(key, "text", None if required else default, _listed(choices))
         if value is None:
             return default
         if not isinstance(value, str):
@@ -90,7 +106,7 @@ class Section:
         return default
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
-        value = self._take(key)
+        value = self._take(key, "whole number", default, f"{low} to {high}")
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
@@ -102,7 +118,7 @@ class Section:
         return default
 
     def flag(self, key: str, default: bool) -> bool:
-        value = self._take(key)
+        value = self._take(key, "true or false", default)
         if value is None:
             return default
         if not isinstance(value, bool):
@@ -111,7 +127,7 @@ class Section:
         return value
 
     def texts(self, key: str, *, required: bool = False) -> tuple[str, ...]:
-        value = self._take(key, required=required)
+        value = self._take(key, "list of texts", None if required else ())
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
@@ -125,7 +141,7 @@ class Section:
 
     def pairs(self, key: str) -> dict[str, str]:
         """A table of texts: `{ COLUMN = "kind" }`."""
-        value = self._take(key)
+        value = self._take(key, "table of texts", {})
         if value is None:
             return {}
         if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
@@ -134,21 +150,22 @@ class Section:
         return dict(value)
 
     def duration(self, key: str, default: timedelta, *, least: timedelta = timedelta(0)) -> timedelta:
-        value = self._quantity(key, values.duration, default)
+        bounds = f"at least {least / timedelta(milliseconds=1):g}ms" if least else ""
+        value = self._quantity(key, "duration", values.duration, default, bounds)
         if value < least:
             self.refuse(key, "is too short", f'Use at least "{least / timedelta(milliseconds=1):g}ms".')
             return default
         return value
 
     def size(self, key: str, default: int, *, least: int = 0) -> int:
-        value = self._quantity(key, values.size, default)
+        value = self._quantity(key, "size", values.size, default, f"at least {least // 1024}KiB" if least else "")
         if value < least:
             self.refuse(key, "is too small", f'Use at least "{least // 1024}KiB".')
             return default
         return value
 
     def bandwidth(self, key: str, default: int) -> int:
-        return self._quantity(key, values.bandwidth, default)
+        return self._quantity(key, "bandwidth", values.bandwidth, default)
 
     def windows(self, key: str) -> tuple[DailyWindow, ...]:
         """Daily windows: `["22:00-06:00"]`."""
@@ -158,6 +175,7 @@ class Section:
                 read.append(windows.window(text))
             except ValueError as error:
                 self.refuse(key, f"{text!r} cannot be read", f"{str(error)[0].upper()}{str(error)[1:]}.")
+        self.known[key] = Key("daily times", (), f"at most {windows.MOST}")
         if len(read) > windows.MOST:
             self.refuse(key, f"names {len(read)} windows", f"Name at most {windows.MOST}.")
         return tuple(read)
@@ -165,12 +183,13 @@ class Section:
     def path(self, key: str, *, required: bool = False) -> Path | None:
         """A path, relative to the file's folder when it is not absolute."""
         text = self.text(key, required=required)
+        self.known[key] = Key("path", None if required else "")
         return self.file.parent / text if text else None
 
     def secret(self, key: str) -> Secret | None:
         """`{ file = … }`, `{ env = … }` or `{ credential = … }`; it must exist, and a file must not be readable by every
         user."""
-        value = self._take(key)
+        value = self._take(key, "`{ file = … }`, `{ env = … }` or `{ credential = … }`", "")
         if value is None:
             return None
         remedy = _KEEP_IT_ELSEWHERE.format(key=key)
@@ -197,46 +216,51 @@ class Section:
             return Secret(env=env)
         return Secret(file=file) if _secret_file_is_safe(inner, file) else None
 
-    def section(self, key: str) -> Section:
-        """`[key]`; empty when it is not there."""
-        value = self._take(key)
+    def section(self, key: str, means: Mapping[str, str]) -> Section:
+        """`[key]`; empty when it is not there. means: what each of its keys means."""
+        value = self._take(key, "section", {})
         if value is not None and not isinstance(value, dict):
             self._refuse_type(key, value, f"a table: write `[{key}]` on a line of its own")
             value = None
-        return Section(value if isinstance(value, dict) else {}, self.file, self.where(key), self.problems)
+        content = value if isinstance(value, dict) else {}
+        return self.inner.setdefault(key, Section(content, self.file, self.where(key), self.problems, means))
 
-    def sections(self, key: str) -> list[Section]:
-        """Every `[[key]]`, placed as `key[1]`, `key[2]`, …"""
-        value = self._take(key)
+    def sections(self, key: str, means: Mapping[str, str]) -> list[Section]:
+        """Every `[[key]]`, placed as `key[1]`, `key[2]`, … means: what each of their keys means."""
+        value = self._take(key, "sections", ())
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             self._refuse_type(key, value, f"written as `[[{key}]]`, once for each")
             return []
-        return [
-            Section(each, self.file, f"{self.where(key)}[{number}]", self.problems)
+        made = {
+            f"{key}[{number}]": Section(each, self.file, f"{self.where(key)}[{number}]", self.problems, means)
             for number, each in enumerate(value, 1)
-        ]
+        }
+        self.inner.update(made)
+        return list(made.values())
 
     def finish(self) -> None:
         """Refuses every key that nobody asked for."""
         for key in self.content:
-            if key not in self._known:
-                hint = nearest(key, self._known)
+            if key not in self.known:
+                hint = nearest(key, list(self.known))
                 self.refuse(
                     key,
                     f"unknown key{'; ' + hint if hint else ''}",
-                    "Correct the spelling, or remove the key." if hint else f"Known here: {_listed(self._known)}.",
+                    "Correct the spelling, or remove the key." if hint else f"Known here: {_listed(list(self.known))}.",
                 )
 
-    def _take(self, key: str, *, required: bool = False) -> object | None:
-        self._known.append(key)
-        if required and key not in self.content:
-            self.refuse(key, "is missing", f"Add `{key} = …`{f' under [{self.place}]' if self.place else ''}.")
+    def _take(self, key: str, form: str, default: object, bounds: str = "") -> object | None:
+        """The value, None when there is none. default: None when there has to be one."""
+        self.known[key] = Key(form, default, bounds)
+        if default is None and key not in self.content:
+            under, meaning = f" under [{self.place}]" if self.place else "", self.means.get(key, "")
+            self.refuse(key, "is missing", f"Add `{key} = …`{under}{': ' + meaning if meaning else ''}.")
         return self.content.get(key)
 
-    def _quantity(self, key: str, parse: Callable[[str], T], default: T) -> T:
-        value = self._take(key)
+    def _quantity(self, key: str, form: str, parse: Callable[[str], T], default: T, bounds: str = "") -> T:
+        value = self._take(key, form, default, bounds)
         if value is None:
             return default
         try:

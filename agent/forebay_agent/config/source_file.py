@@ -28,7 +28,7 @@ def read_source(top: Section) -> model.SourceConfig | None:
             "Use a short name such as `civil_affairs`.",
         )
     kind = _read_kind(top)
-    tables = top.sections("table")
+    tables = top.sections("table", model.meanings(model.TableConfig))
     path = top.path("path")
     host, socket = top.text("host", "127.0.0.1"), top.text("socket")
     if set(host) & set("/@ "):
@@ -59,7 +59,7 @@ def read_source(top: Section) -> model.SourceConfig | None:
         max_rows_per_second=top.integer("max_rows_per_second", 0, 0, 1 << 31),
         snapshot_windows=top.windows("snapshot_windows"),
         paused=top.flag("paused", False),
-        canary=_read_canary(top.section("canary")),
+        canary=_read_canary(top.section("canary", model.meanings(model.CanaryConfig))),
         tables=tuple(table for entry in tables if (table := read_table(entry)) is not None),
     )
     top.finish()

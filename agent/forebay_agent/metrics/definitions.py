@@ -1,6 +1,6 @@
 """The one list of the agent's metrics: name, kind, labels, what it means, and where its value comes from.
 
-`docs/metrics.md` is written from it. The process's own figures (`process_…`) are those that every program of Prometheus'
+`docs/reference/metrics.md` is written from it. The process's own figures (`process_…`) are those that every program of Prometheus'
 client tells, under their usual names. A value that does not exist (never, not told, no limit) is left out, not 0.
 """
 

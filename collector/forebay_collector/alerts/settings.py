@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from forebay_collector.identity.authority import host_of
@@ -18,6 +18,9 @@ BOTH: Final = "both"
 LANGUAGES: Final = (BOTH, "zh-CN", "en")
 LEAST: Final = ("warning", "critical")
 SECURITIES: Final = ("starttls", "tls", "none")
+LANGUAGE: Final = "in which languages it is told"
+SEVERITY: Final = "warning: everything is told; critical: only that"
+THEIRS: Final = "only what is of these departments is told; without it everything"
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -25,11 +28,11 @@ _HERE: Final = ("localhost", "127.0.0.1", "::1")
 class WebhookSettings:
     """`[alerts.webhook]`: JSON, signed."""
 
-    url: str = ""  # `https://…`
-    secret: str = ""  # the file with the key of the signature; without one it is not signed
-    language: str = BOTH  # both, zh-CN, en
-    least: str = "warning"  # warning: everything; critical: only that
-    departments: tuple[str, ...] = ()  # only what is theirs; empty: everything
+    url: Annotated[str, "`https://…`"] = ""
+    secret: Annotated[str, "the file with the key of the signature; without one it is not signed"] = ""
+    language: Annotated[str, LANGUAGE] = BOTH
+    least: Annotated[str, SEVERITY] = "warning"
+    departments: Annotated[tuple[str, ...], THEIRS] = ()
 
     @property
     def on(self) -> bool:
@@ -40,11 +43,11 @@ class WebhookSettings:
 class DingtalkSettings:
     """`[alerts.dingtalk]`: a robot of a group."""
 
-    robot: str = ""  # the file with the robot's address: it holds its key
-    secret: str = ""  # the file with the secret that signs; without one it is not signed
-    language: str = BOTH
-    least: str = "warning"
-    departments: tuple[str, ...] = ()
+    robot: Annotated[str, "the file with the robot's address: it holds its key"] = ""
+    secret: Annotated[str, "the file with the secret that signs; without one it is not signed"] = ""
+    language: Annotated[str, LANGUAGE] = BOTH
+    least: Annotated[str, SEVERITY] = "warning"
+    departments: Annotated[tuple[str, ...], THEIRS] = ()
 
     @property
     def on(self) -> bool:
@@ -55,10 +58,10 @@ class DingtalkSettings:
 class WecomSettings:
     """`[alerts.wecom]`: a robot of a group."""
 
-    robot: str = ""  # the file with the robot's address: it holds its key
-    language: str = BOTH
-    least: str = "warning"
-    departments: tuple[str, ...] = ()
+    robot: Annotated[str, "the file with the robot's address: it holds its key"] = ""
+    language: Annotated[str, LANGUAGE] = BOTH
+    least: Annotated[str, SEVERITY] = "warning"
+    departments: Annotated[tuple[str, ...], THEIRS] = ()
 
     @property
     def on(self) -> bool:
@@ -69,15 +72,15 @@ class WecomSettings:
 class MailSettings:
     """`[alerts.mail]`: SMTP."""
 
-    server: str = ""  # `host:port`
-    security: str = "starttls"  # starttls, tls; none: on this machine only
-    user: str = ""  # empty: no log-in
-    password: str = ""  # the file with the user's password
-    sender: str = ""
-    recipients: tuple[str, ...] = ()
-    language: str = BOTH
-    least: str = "warning"
-    departments: tuple[str, ...] = ()
+    server: Annotated[str, "`host:port`"] = ""
+    security: Annotated[str, "starttls, tls; none: on this machine only"] = "starttls"
+    user: Annotated[str, "empty: no log-in"] = ""
+    password: Annotated[str, "the file with the user's password"] = ""
+    sender: Annotated[str, "from whom: `name@host`"] = ""
+    recipients: Annotated[tuple[str, ...], "to whom: `name@host`"] = ()
+    language: Annotated[str, LANGUAGE] = BOTH
+    least: Annotated[str, SEVERITY] = "warning"
+    departments: Annotated[tuple[str, ...], THEIRS] = ()
 
     @property
     def on(self) -> bool:
@@ -92,21 +95,23 @@ CHANNELS: Final = ("webhook", "dingtalk", "wecom", "mail")
 class AlertSettings:
     """`[alerts]`."""
 
-    every: timedelta = timedelta(seconds=10)  # how often it is looked
-    silent: timedelta = timedelta(minutes=1)  # no heartbeat for so long, and for two intervals
-    stalled: timedelta = timedelta(minutes=10)  # a stream does not go on for so long
-    canary: timedelta = timedelta(minutes=5)  # a canary is not back after so long
-    outbox_percent: int = 80  # so much of an outbox is used
-    log_hours: int = 24  # the database keeps its log for less than so long beyond what is captured
-    certificate: timedelta = timedelta(days=14)  # a certificate ends within so long
-    clock: timedelta = timedelta(seconds=5)  # an agent's clock is off by more
-    overdue_percent: int = 150  # nothing came for so much of a table's update cycle
-    identity: timedelta = timedelta(hours=1)  # how long an alarm of identity stays, after it last was so
-    clear: timedelta = timedelta(minutes=2)  # how long something must be well again before its alert is over
-    group: timedelta = timedelta(seconds=30)  # how long a message waits for more of its kind
-    remind: timedelta = timedelta(hours=4)  # how often what nobody acknowledged is told again; 0s: never
-    console: str = ""  # where browsers reach the console, for links in messages
-    authorities: str = ""  # PEM file of the authorities that vouch for the channels' servers; without one the system's
+    every: Annotated[timedelta, "how often it is looked"] = timedelta(seconds=10)
+    silent: Annotated[timedelta, "no heartbeat for so long, and for two intervals"] = timedelta(minutes=1)
+    stalled: Annotated[timedelta, "a stream does not go on for so long"] = timedelta(minutes=10)
+    canary: Annotated[timedelta, "a canary is not back after so long"] = timedelta(minutes=5)
+    outbox_percent: Annotated[int, "so much of an outbox is used"] = 80
+    log_hours: Annotated[int, "the database keeps its log for less than so long beyond what is captured"] = 24
+    certificate: Annotated[timedelta, "a certificate ends within so long"] = timedelta(days=14)
+    clock: Annotated[timedelta, "an agent's clock is off by more"] = timedelta(seconds=5)
+    overdue_percent: Annotated[int, "nothing came for so much of a table's update cycle"] = 150
+    identity: Annotated[timedelta, "how long an alarm of identity stays, after it last was so"] = timedelta(hours=1)
+    clear: Annotated[timedelta, "how long something must be well again before its alert is over"] = timedelta(minutes=2)
+    group: Annotated[timedelta, "how long a message waits for more of its kind"] = timedelta(seconds=30)
+    remind: Annotated[timedelta, "how often what nobody acknowledged is told again; 0s: never"] = timedelta(hours=4)
+    console: Annotated[str, "where browsers reach the console, for links in messages"] = ""
+    authorities: Annotated[
+        str, "PEM file of the authorities that vouch for the channels' servers; without one the system's"
+    ] = ""
     webhook: WebhookSettings = WebhookSettings()
     dingtalk: DingtalkSettings = DingtalkSettings()
     wecom: WecomSettings = WecomSettings()

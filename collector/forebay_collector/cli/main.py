@@ -71,7 +71,7 @@ _EXITS: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; -> the exit code. No traceback unless --debug asks for it."""
     given = sys.argv[1:] if argv is None else list(argv)
-    parser, run = _parser(given)
+    parser, run = command_line(given)
     arguments = parser.parse_args(given)
     if run is None:
         parser.print_help()
@@ -100,7 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             office.close()
 
 
-def _parser(given: Sequence[str]) -> tuple[argparse.ArgumentParser, Callable[[argparse.Namespace, Office], int] | None]:
+def command_line(
+    given: Sequence[str],
+) -> tuple[argparse.ArgumentParser, Callable[[argparse.Namespace, Office], int] | None]:
     """The parser, with the arguments of just the command that was given; and that command."""
     parser = argparse.ArgumentParser(
         prog="forebay-collector",

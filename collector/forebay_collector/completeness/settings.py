@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from forebay_collector.completeness.days import zone_text
 
@@ -14,9 +14,9 @@ from forebay_collector.completeness.days import zone_text
 class CertificateSettings:
     """`[certificates]`: certificates of completeness."""
 
-    daily: bool = True  # whether one of each department is issued when a day is over
-    zone: str = "+08:00"  # whose days these are
-    wait: timedelta = timedelta(hours=1)  # how long after a day's end its certificates are issued
+    daily: Annotated[bool, "whether one of each department is issued when a day is over"] = True
+    zone: Annotated[str, "whose days these are"] = "+08:00"
+    wait: Annotated[timedelta, "how long after a day's end its certificates are issued"] = timedelta(hours=1)
 
 
 MOST_OF: Final[Mapping[str, Any]] = {"certificates.wait": timedelta(hours=23)}

@@ -1,6 +1,6 @@
 """The one list of the collector's metrics: name, kind, labels, what it means, and where its value comes from.
 
-`docs/metrics.md` is written from it. A value that does not exist (never, not told, no limit) is left out, not 0. What is
+`docs/reference/metrics.md` is written from it. A value that does not exist (never, not told, no limit) is left out, not 0. What is
 told of agents and streams is what their heartbeats said and what the ledger knows, so that a Prometheus which reaches the
 centre only sees every appliance; it is the same from every process over one ledger. The rest is of the process that
 answers; `process_…` are what every program of Prometheus' client tells, under their usual names.
