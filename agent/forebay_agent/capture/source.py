@@ -117,6 +117,10 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
+OPEN_TRANSACTIONS = "open transactions"
+"""a finding's subject: whether the user sees what may still commit below the newest row"""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that `check` looked at. `remedy` and `sql` say what to do about it and what a DBA should run."""

@@ -6,11 +6,20 @@ import contextlib
 import ipaddress
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from forebay_agent.capture.log import offers_log
 from forebay_agent.capture.plan import describe, mode_not_offered, open_capture
-from forebay_agent.capture.source import Severity, Source, TableShape
+from forebay_agent.capture.source import (
+    CHANGE_ID,
+    OPEN_TRANSACTIONS,
+    Finding,
+    Severity,
+    Source,
+    TableShape,
+    TriggerSource,
+)
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
 from forebay_agent.check.canaries import check_canary
@@ -82,9 +91,7 @@ def check_table(config: SourceConfig, source: Source, table: TableConfig) -> Ite
         if masks:
             yield Checked.fine(place, "masks", ", ".join(f"{column} as {kind}" for column, kind in masks.items()))
         if table.mode == "trigger" and offers_triggers(source):
-            yield _triggers(
-                place, source.installed(source.change_table(shape)), table, source.change_table(shape).install
-            )
+            yield from _triggers(place, source, shape, table)
     except AgentError as error:
         key = table.entry + _TABLE_KEYS.get(type(error), "")
         yield Checked.of_error(place, "table", error, file=table.file, key=key)
@@ -145,13 +152,31 @@ def _key_at_fault(config: SourceConfig, error: AgentError) -> str:
     return _SOURCE_KEYS.get(type(error), "")
 
 
-def _triggers(place: str, installed: bool, table: TableConfig, install: tuple[str, ...]) -> Checked:
-    if installed:
-        return Checked.fine(place, "triggers", "change table and triggers are installed")
-    if table.install:
-        return Checked(place, Severity.NOTE, "triggers", "change table and triggers are missing; `run` installs them")
-    missing = TriggerMissing("change table and triggers are not installed", sql=";\n".join(install) + ";")
-    return Checked.of_error(place, "triggers", missing, file=table.file, key=f"{table.entry}.install")
+def _triggers(place: str, source: TriggerSource, shape: TableShape, table: TableConfig) -> Iterator[Checked]:
+    """Whether the triggers are there, and whether the change table can be read as the capture reads it: by its growing id."""
+    changes = source.change_table(shape)
+    if source.installed(changes):
+        yield Checked.fine(place, "triggers", "change table and triggers are installed")
+        for finding in source.examine(changes.shape, CHANGE_ID):
+            if finding.subject == OPEN_TRANSACTIONS and finding.severity is Severity.WARNING:
+                finding = _needed(finding)
+            if finding.severity in (Severity.WARNING, Severity.ERROR):
+                yield Checked.of_finding(place, finding, file=table.file, key=table.entry)
+    elif table.install:
+        yield Checked(place, Severity.NOTE, "triggers", "change table and triggers are missing; `run` installs them")
+    else:
+        missing = TriggerMissing("change table and triggers are not installed", sql=";\n".join(changes.install) + ";")
+        yield Checked.of_error(place, "triggers", missing, file=table.file, key=f"{table.entry}.install")
+
+
+def _needed(finding: Finding) -> Finding:
+    """A cursor gets along without with an overlap; triggers' changes have none."""
+    return replace(
+        finding,
+        severity=Severity.ERROR,
+        message="open transactions cannot be seen, and mode trigger needs to: a change that commits late would be passed over",
+        remedy="Ask the DBA to run this." if finding.sql else "Read from the primary, or capture in another mode.",
+    )
 
 
 def _clock(config: SourceConfig, source: Source, now: Callable[[], float]) -> Checked:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from forebay_agent.capture.log import offers_log
 from forebay_agent.capture.plan import describe
-from forebay_agent.capture.source import CHANGE_ID, RowRange, Source, TableName, TableShape
+from forebay_agent.capture.source import CHANGE_ID, OPEN_TRANSACTIONS, RowRange, Source, TableName, TableShape
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
 from forebay_agent.check.databases import guarantee
@@ -24,7 +24,7 @@ from forebay_wire import schema
 NOT_ENROLLED: Final = "DEPARTMENT"
 """stands for the department's name until the appliance has its certificate"""
 
-_ABOUT_PRIVILEGES: Final = ("privileges", "open transactions")
+_ABOUT_PRIVILEGES: Final = ("privileges", OPEN_TRANSACTIONS)
 
 
 @dataclass(frozen=True, slots=True)

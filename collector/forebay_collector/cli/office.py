@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+from forebay_collector.cli.owner import give_back
 from forebay_collector.cli.progress import Progress
 from forebay_collector.ledger import Ledger
 from forebay_collector.platform.contract import Platform
 from forebay_collector.service.actor import Actor
-from forebay_collector.settings import Settings, load_settings
+from forebay_collector.settings import DataFolder, Settings, load_settings
 
 
 class Office:
@@ -65,3 +66,5 @@ class Office:
 
     def close(self) -> None:
         self._open.close()
+        # keys are made when they are first needed, by whichever command that is
+        give_back(DataFolder(self.data).identity)

@@ -25,3 +25,18 @@ def become(folder: Path) -> None:
     os.initgroups(name, found.st_gid)
     os.setgid(found.st_gid)
     os.setuid(found.st_uid)
+
+
+def give_back(folder: Path) -> None:
+    """Gives what root made in a folder to whom the folder belongs to: the service could not read it else. Nothing happens for
+    anybody else, where there is no such folder, and where root owns it. What has a second name elsewhere is left as it is."""
+    if os.geteuid() != 0 or not folder.exists():
+        return
+    owner = folder.stat()
+    if owner.st_uid == 0:
+        return
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            found = path.lstat()
+            if found.st_uid == 0 and (path.is_dir() or found.st_nlink == 1):
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

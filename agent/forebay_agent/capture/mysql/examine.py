@@ -8,7 +8,7 @@ from forebay_agent.capture.mysql import charset, describe, sql
 from forebay_agent.capture.mysql.horizon import TOLD_ENGINES, OpenWork
 from forebay_agent.capture.mysql.session import Session
 from forebay_agent.capture.mysql.types import DATES, ColumnType
-from forebay_agent.capture.source import Column, Finding, Severity, TableName, TableShape
+from forebay_agent.capture.source import OPEN_TRANSACTIONS, Column, Finding, Severity, TableName, TableShape
 from forebay_agent.errors import AgentError, PrivilegeMissing, StatementTimeout
 
 PROBE_SECONDS: Final = 2
@@ -151,22 +151,22 @@ def _horizon(session: Session, table: TableName, work: OpenWork) -> Finding:
     if engine not in TOLD_ENGINES:
         return Finding(
             Severity.WARNING,
-            "open transactions",
+            OPEN_TRANSACTIONS,
             f"transactions of engine {engine} cannot be listed: rows that commit late are read only within `overlap`",
             "Set `overlap` to longer than the longest transaction.",
         )
     if work.ids() is not None:
-        return Finding(Severity.OK, "open transactions", "open transactions can be told")
+        return Finding(Severity.OK, OPEN_TRANSACTIONS, "open transactions can be told")
     if work.on_replica:
         return Finding(
             Severity.WARNING,
-            "open transactions",
+            OPEN_TRANSACTIONS,
             "this server is a replica or a cluster node: what is still open on the others cannot be told",
             "Read from the primary, or set `overlap` to longer than the longest transaction and the replica's lag.",
         )
     return Finding(
         Severity.WARNING,
-        "open transactions",
+        OPEN_TRANSACTIONS,
         f"{session.user} may not see other sessions' transactions: rows that commit late are read only within `overlap`",
         "Ask the DBA to run this, or set `overlap` to longer than the longest transaction.",
         f"GRANT PROCESS ON *.* TO {describe.grantee(session.user)};",

@@ -11,7 +11,7 @@ from forebay_agent.capture.postgresql.carrying import TEXT, bare
 from forebay_agent.capture.postgresql.horizon import OpenTransactions
 from forebay_agent.capture.postgresql.session import UNCHECKED, Session
 from forebay_agent.capture.postgresql.sql import identifier, qualified
-from forebay_agent.capture.source import Column, Finding, Severity, TableShape
+from forebay_agent.capture.source import OPEN_TRANSACTIONS, Column, Finding, Severity, TableShape
 from forebay_agent.errors import StatementTimeout
 
 _PROBE_SECONDS: Final = 2
@@ -184,7 +184,7 @@ def _index(session: Session, relation: catalogue.Relation, shape: TableShape, cu
 
 def _horizon(session: Session, transactions: OpenTransactions) -> Finding:
     why_not = transactions.why_not()
-    subject = "open transactions"
+    subject = OPEN_TRANSACTIONS
     longer = "set `overlap` to longer than the longest transaction"
     if not why_not:
         return Finding(Severity.OK, subject, "open transactions can be told")

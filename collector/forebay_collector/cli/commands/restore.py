@@ -15,6 +15,7 @@ from pathlib import Path
 
 from forebay_collector.cli.listing import moment, print_json
 from forebay_collector.cli.office import Office
+from forebay_collector.cli.owner import give_back
 from forebay_collector.cli.problems import FINE, NOT_SO
 from forebay_collector.platform.contract import Platform
 from forebay_collector.recovery.rebuild import Rebuilt
@@ -28,14 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, office: Office) -> int:
-    done = restore(
-        arguments.folder,
-        office.data,
-        _open_platform,
-        who=office.who(),
-        why=arguments.reason,
-        say=office.progress.say,
-    )
+    try:
+        done = restore(
+            arguments.folder,
+            office.data,
+            _open_platform,
+            who=office.who(),
+            why=arguments.reason,
+            say=office.progress.say,
+        )
+    finally:
+        give_back(office.data)
     office.progress.done()
     wanting = [one for one in done.streams if one.stopped or one.lost]
     if arguments.json:
