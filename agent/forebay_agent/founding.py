@@ -31,7 +31,7 @@ class Founded:
 
 def agent_toml(state: Path, addresses: Sequence[str]) -> str:
     return (
-        "# Forebay's agent: docs/install.md says what else can stand here. Unknown keys are refused.\n"
+        "# Forebay's agent: reference/settings.md says what else can stand here. Unknown keys are refused.\n"
         f"[agent]\nstate = {_text(str(state))}\n\n"
         f"[collector]\naddresses = {json.dumps(list(addresses), ensure_ascii=False)}\n"
     )

@@ -28,7 +28,7 @@ POLICIES: Final[dict[type[errors.CollectorError], Policy]] = {
     ),
     errors.LedgerRowDamaged: Policy(
         1,
-        "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recovery.md): what is "
+        "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (guide `recover`): what is "
         "newer is rebuilt from the archive. Then `replay` the batch.",
     ),
     errors.LedgerVersion: Policy(3, "Run the version of the collector that made the ledger, or a newer one."),

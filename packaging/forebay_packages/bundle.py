@@ -22,7 +22,8 @@ def make(packages: Sequence[Path], architecture: Architecture, work: Path, into:
     for file in packages:
         shutil.copyfile(file, folder / file.name)
     shutil.copyfile(ROOT / "packaging" / "install.sh", folder / "install.sh")
-    shutil.copyfile(ROOT / "docs" / "install.md", folder / "install.md")
+    for guide in sorted((ROOT / "docs" / "guides").glob("*/install.md")):
+        shutil.copyfile(guide, folder / f"install.{guide.parent.name}.md")
     listed = sorted(folder.iterdir())
     sums = folder / "SHA256SUMS"
     sums.write_text("".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in listed), "utf-8")

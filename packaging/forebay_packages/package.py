@@ -17,6 +17,8 @@ _FOLDERS: Final = {
     "forebay-agent": "/etc/forebay-agent /etc/forebay-agent/sources.d /etc/forebay-agent/secrets /var/lib/forebay-agent",
     "forebay-collector": "/etc/forebay-collector /etc/forebay-collector/secrets /var/lib/forebay-collector",
 }
+_NOT_SHIPPED: Final = shutil.ignore_patterns("images", "decisions", "NEXT.md", "openapi.json")
+"""of docs: what nobody reads on a machine that it is installed on"""
 _GLIBC: Final = ".".join(map(str, GLIBC))
 _DEPENDS: Final[dict[str, list[str]]] = {
     "deb": [f"libc6 (>= {_GLIBC})", "libstdc++6 (>= 8)", "libgcc-s1 | libgcc1", "zlib1g", "systemd"],
@@ -25,7 +27,7 @@ _DEPENDS: Final[dict[str, list[str]]] = {
 
 
 def lay_system_files(product: Product, root: Path) -> None:
-    """Units, users, folders and the guide, beside the tree."""
+    """Units, users, folders and the guides, beside the tree."""
     units = root / "usr/lib/systemd/system"
     units.mkdir(parents=True)
     for file in _units(product):
@@ -36,7 +38,7 @@ def lay_system_files(product: Product, root: Path) -> None:
         folder = root / "usr/lib" / f"{kind}.d"
         folder.mkdir(parents=True)
         shutil.copyfile(ROOT / "systemd" / f"{product.name}.{kind}", folder / f"{product.name}.conf")
-    shutil.copyfile(ROOT / "docs" / "install.md", root / "usr/share/doc" / product.name / "install.md")
+    shutil.copytree(ROOT / "docs", root / "usr/share/doc" / product.name, ignore=_NOT_SHIPPED, dirs_exist_ok=True)
     settle(root)
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # After the files are gone. Removal keeps configuration, certificates and everything that was not handed over yet; only
-# `apt-get purge` (`dpkg --purge`) takes them away, with the user. An .rpm knows no purge: docs/install.md says what to remove.
+# `apt-get purge` (`dpkg --purge`) takes them away, with the user. An .rpm knows no purge: the guide `upgrade` says what to remove.
 set -e
 name=@NAME@
 

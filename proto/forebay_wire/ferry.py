@@ -38,11 +38,12 @@ class FerryWriter:
     Methods raise OSError. A ferry that is not sealed is removed by `give_up`.
     """
 
-    def __init__(self, path: Path, head: ferry_pb2.FerryHead) -> None:
+    def __init__(self, path: Path, head: ferry_pb2.FerryHead, mode: int = 0o600) -> None:
+        """mode: who may read it, where the disk knows such things; rows are in what agents write."""
         self.path = path
         self.size = 0
         self._unfinished = path.with_name(path.name + _UNFINISHED)
-        descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         self._out = os.fdopen(descriptor, "wb", buffering=_BLOCK)
         self._digest = hashlib.sha256()
         self._write(MAGIC)

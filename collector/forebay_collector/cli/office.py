@@ -67,4 +67,4 @@ class Office:
     def close(self) -> None:
         self._open.close()
         # keys are made when they are first needed, by whichever command that is
-        give_back(DataFolder(self.data).identity)
+        give_back(DataFolder(self.data).identity, self.data)

@@ -27,16 +27,17 @@ def become(folder: Path) -> None:
     os.setuid(found.st_uid)
 
 
-def give_back(folder: Path) -> None:
-    """Gives what root made in a folder to whom the folder belongs to: the service could not read it else. Nothing happens for
-    anybody else, where there is no such folder, and where root owns it. What has a second name elsewhere is left as it is."""
+def give_back(folder: Path, data: Path) -> None:
+    """Gives a folder that root made, and what root made in it, to whom the data folder belongs to: the service could not read
+    it else. Nothing happens for anybody else, where there is no such folder, and where root owns the data folder. What has a
+    second name elsewhere is left as it is."""
     if os.geteuid() != 0 or not folder.exists():
         return
-    owner = folder.stat()
+    owner = data.stat()
     if owner.st_uid == 0:
         return
-    for place, folders, files in os.walk(folder):
-        for path in (Path(place, name) for name in (*folders, *files)):
+    for place, _, files in os.walk(folder):
+        for path in (Path(place), *(Path(place, name) for name in files)):
             found = path.lstat()
-            if found.st_uid == 0 and (path.is_dir() or found.st_nlink == 1):
+            if found.st_uid == 0 and (path == Path(place) or found.st_nlink == 1):
                 os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -38,7 +38,7 @@ _REMEDIES = {
     ): "Put the file back from a copy of the archive if there is one. The platform holds the batch.",
     (Place.ARCHIVE, Kind.FOREIGN): "Keep the file as evidence, and take it out of the archive.",
     Place.ARCHIVE: "Put the file back from a copy of the archive; if it waits to be loaded, `replay` the stream then.",
-    Place.LEDGER: "Keep the ledger's file as evidence; restore its last backup: what is newer is rebuilt (docs/recovery.md).",
+    Place.LEDGER: "Keep the ledger's file as evidence; restore its last backup: what is newer is rebuilt (guide `recover`).",
     Place.PLATFORM: "Restore the platform's folder, or let the loader bring it up from the archive: restart the collector.",
     Place.AUDIT: "Keep the ledger's file as evidence, and compare it with its last copy.",
 }

@@ -32,7 +32,8 @@ def write_answer(ledger: Ledger, identity_folder: Path, agent: Identity, folder:
     marks = [mark_of(record) for record in ledger.streams.listing(agent=agent.agent, department=agent.department)]
     head = ferry_pb2.FerryHead(agent=agent.agent, department=agent.department, made_at_us=now_us)
     try:
-        writer = FerryWriter(path, head)
+        # no rows are in it, and the agent's user reads it
+        writer = FerryWriter(path, head, mode=0o644)
         try:
             for mark in marks:
                 answer = upload_pb2.UploadResponse(marks=upload_pb2.Marks(marks=[mark]))

@@ -58,7 +58,7 @@ _REPLAY: Final = "then `forebay-collector replay STREAM --reason …`"
 _REMEDIES: Final = {
     Kind.REFUSED: f"Remove what the platform refuses, {_REPLAY}; or give the batch up with `replay STREAM --discard`.",
     Kind.DAMAGED: f"Restore the file named from a copy of the archive, {_REPLAY}.",
-    Kind.ALTERED: "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (docs/recover.md): "
+    Kind.ALTERED: "Run `forebay-collector custody verify STREAM`; restore the ledger from its last backup (guide `recover`): "
     f"what is newer is rebuilt from the archive; {_REPLAY}.",
     Kind.UNOPENABLE: "Keep the archive's file and report it; give the batch up with `replay STREAM --discard`.",
     Kind.MACHINE: f"Free disk or memory on the collector's machine, {_REPLAY}.",

@@ -1,7 +1,7 @@
 """Copy ledger, identity, settings and catalogue into a new folder, each as it is at one moment, while all goes on.
 
 The folder is private, and must be kept so: it holds the authority's key. The archive and the platform's files are not in it:
-they are large, and never changed once written; copy them with what copies files. `restore` puts it back (docs/recovery.md).
+they are large, and never changed once written; copy them with what copies files. `restore` puts it back (guide `recover`).
 
 examples:
   forebay-collector backup /backup/forebay/2026-11-28

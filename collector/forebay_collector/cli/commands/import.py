@@ -18,6 +18,7 @@ from typing import Final
 
 from forebay_collector.cli.durations import duration
 from forebay_collector.cli.office import Office
+from forebay_collector.cli.owner import give_back
 from forebay_collector.cli.problems import FINE, NOT_SO
 from forebay_collector.errors import CollectorError, FerryRefused
 from forebay_collector.ferry import folder as ferries
@@ -81,6 +82,8 @@ def _copied(folder: Path, path: Path) -> Path:
         return ferries.put(folder, path)
     except OSError as error:
         raise FerryRefused(f"{path.name}: cannot be copied to {folder}: {error.strerror}") from None
+    finally:
+        give_back(folder, folder.parent)
 
 
 def _outcome(path: Path, deadline: float) -> Outcome | None:

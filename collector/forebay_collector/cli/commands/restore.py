@@ -1,7 +1,7 @@
 """Put a backup back, and rebuild what is newer from the archive and the platform's marks. The collector must be stopped.
 
 The ledger that is there is set aside, whole. Identity and settings that are there stay as they are. Exit 0: everything newer than
-the backup was rebuilt; 1: not everything could be, and what is listed (docs/recovery.md says what to do then).
+the backup was rebuilt; 1: not everything could be, and what is listed (the guide `recover` says what to do then).
 
 examples:
   forebay-collector restore /backup/forebay/2026-11-28 --reason "the ledger's disk failed"
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, office: Office) -> int:
             say=office.progress.say,
         )
     finally:
-        give_back(office.data)
+        give_back(office.data, office.data)
     office.progress.done()
     wanting = [one for one in done.streams if one.stopped or one.lost]
     if arguments.json:
