@@ -57,8 +57,10 @@ def until(done: Callable[[], bool], what: Callable[[], str], seconds: float = 60
 class Box:
     """One machine."""
 
-    def __init__(self, name: str, namespace: str, folder: Path) -> None:
+    def __init__(self, name: str, namespace: str, folder: Path, disk: Path | None = None) -> None:
+        """disk: a folder that is mounted at /mnt/disk inside, as a disk that people carry."""
         self.name = name
+        self._disk = disk
         self.namespace = namespace
         self.upper, self._work, self.root = (folder / part for part in ("upper", "work", "root"))
         for part in (self.upper, self._work, self.root):
@@ -73,7 +75,8 @@ class Box:
         self._nspawn = subprocess.Popen(
             [
                 *("systemd-nspawn", "-q", "-D", str(self.root), "-M", self.name, "--register=no", "--keep-unit"),
-                *(f"--network-namespace-path=/run/netns/{self.namespace}", "--resolv-conf=off", "--timezone=off", "-b"),
+                *(f"--network-namespace-path=/run/netns/{self.namespace}", "--resolv-conf=off", "--timezone=off"),
+                *(("-b",) if self._disk is None else (f"--bind={self._disk}:/mnt/disk", "-b")),
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,

@@ -19,7 +19,7 @@ _SERVER = """
 import json, sys
 from pathlib import Path
 from tests.servers.mariadb import MariaDB
-with MariaDB.start(Path(sys.argv[1]) / "server") as server:
+with MariaDB.start(Path(sys.argv[1]) / "server", options=sys.argv[2:]) as server:
     told = Path(sys.argv[1]) / "told.new"
     told.write_text(json.dumps([server.port, server.socket]))
     told.rename(Path(sys.argv[1]) / "told")
@@ -29,11 +29,29 @@ PASSWORD = "forebay's password"
 
 
 class Database:
-    """Table `person(id, name, amount)` of database `civil`; user `forebay` may read and follow the log."""
+    """Table `person(id, name, amount)` of database `civil`."""
 
     def __init__(self, port: int, socket: str) -> None:
         self.port = port
         self._socket = socket
+
+    def client(self, statements: str) -> subprocess.CompletedProcess[str]:
+        """What the department's DBA types into the database's own client."""
+        command = (
+            "mariadb",
+            "--no-defaults",
+            f"--socket={self._socket}",
+            "--user=owner",
+            "--password=owner's password",
+        )
+        return subprocess.run(
+            [*command, "--default-character-set=utf8mb4", "--table"],
+            input=statements,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def connect(self) -> pymysql.Connection[Any]:
         return pymysql.connect(
@@ -83,9 +101,22 @@ class Writer:
 
 @contextmanager
 def database(namespace: str, folder: Path) -> Iterator[Database]:
+    """With user `forebay`, who may read and follow the log."""
+    with department(namespace, folder) as found:
+        found.run(
+            f"CREATE USER forebay@'%' IDENTIFIED BY '{PASSWORD.replace(chr(39), chr(39) * 2)}'",
+            "GRANT SELECT ON civil.* TO forebay@'%'",
+            "GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO forebay@'%'",
+        )
+        yield found
+
+
+@contextmanager
+def department(namespace: str, folder: Path, *options: str) -> Iterator[Database]:
+    """As it is before anybody thinks of sharing it. options: of the server, over its own."""
     folder.mkdir(parents=True)
     with subprocess.Popen(
-        ["ip", "netns", "exec", namespace, sys.executable, "-c", _SERVER, str(folder)],
+        ["ip", "netns", "exec", namespace, sys.executable, "-c", _SERVER, str(folder), *options],
         stdin=subprocess.PIPE,
         cwd=ROOT,
     ) as process:
@@ -96,9 +127,6 @@ def database(namespace: str, folder: Path) -> Iterator[Database]:
                 "CREATE DATABASE civil CHARACTER SET utf8mb4",
                 "CREATE TABLE civil.person (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(40), amount BIGINT NOT NULL)",
                 "INSERT INTO civil.person (name, amount) VALUES ('王芳', 10), ('张伟', 20)",
-                f"CREATE USER forebay@'%' IDENTIFIED BY '{PASSWORD.replace(chr(39), chr(39) * 2)}'",
-                "GRANT SELECT ON civil.* TO forebay@'%'",
-                "GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO forebay@'%'",
             )
             yield found
         finally:
