@@ -37,6 +37,18 @@ def duration(text: str) -> timedelta:
     return int(match[1]) * _DURATIONS[match[2]]
 
 
+def size_text(count: int) -> str:
+    """As `size` reads it, with the largest unit that is exact."""
+    return next(f"{count // unit}{name}" for name, unit in reversed(_SIZES.items()) if count % unit == 0)
+
+
+def duration_text(value: timedelta) -> str:
+    """As `duration` reads it, with the largest unit that is exact; whole milliseconds."""
+    if not value:
+        return "0s"
+    return next(f"{value // unit}{name}" for name, unit in reversed(_DURATIONS.items()) if not value % unit)
+
+
 def address(text: str) -> str:
     """A `host:port` that was checked. Raises ValueError."""
     host, colon, port = text.rpartition(":")

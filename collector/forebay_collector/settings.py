@@ -81,7 +81,7 @@ class ControlSettings:
 class VerifySettings:
     """`[verify]`: verification in the background."""
 
-    rows_per_second: Annotated[int, "that are read at the sources, one table at a time; 0: none in the background"] = (
+    rows_per_second: Annotated[int, "rows that are read at the sources in a second, one table at a time; 0: none in the background"] = (
         2_000
     )
     cover: Annotated[timedelta, "how often each table is covered whole, where the budget allows"] = timedelta(days=7)
@@ -91,28 +91,30 @@ class VerifySettings:
 class ApprovalSettings:
     """`[approval]`."""
 
-    mode: Annotated[str, "who approves what agents propose: auto: nobody, everything is; manual: people"] = "manual"
+    mode: Annotated[
+        str, "manual: what agents propose leaves when someone approved it here; auto: everything is approved"
+    ] = "manual"
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
     """`[audit]`."""
 
-    retention: Annotated[timedelta, "how long an entry is kept"] = timedelta(days=365)
+    retention: Annotated[timedelta, "how long an entry is kept, and an alert that is over"] = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
     """`[accounts]`."""
 
-    session: Annotated[timedelta, "after that one logs in again"] = timedelta(hours=12)
+    session: Annotated[timedelta, "how long after the log-in one logs in again"] = timedelta(hours=12)
     idle: Annotated[timedelta, "… and after so long without asking for anything"] = timedelta(minutes=30)
     link: Annotated[timedelta, "how long a one-time link can be used"] = timedelta(minutes=10)
-    attempts: Annotated[int, "of one account, before the next wait"] = 5
-    attempts_of_peer: Annotated[int, "from one address, whatever the account"] = 20
-    wait: Annotated[timedelta, "the first; it doubles with every failure"] = timedelta(seconds=30)
+    attempts: Annotated[int, "failed log-ins of one account before the next waits"] = 5
+    attempts_of_peer: Annotated[int, "failed log-ins from one address before the next waits"] = 20
+    wait: Annotated[timedelta, "the first wait; it doubles with every failure"] = timedelta(seconds=30)
     longest_wait: Annotated[timedelta, "… up to this"] = timedelta(minutes=15)
-    administrators_may_audit: Annotated[bool, "whether one account may be both"] = False
+    administrators_may_audit: Annotated[bool, "whether one account may be administrator and auditor"] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +124,21 @@ class OidcSettings:
     Groups come as they are written, `GROUP=ROLE`: who is in GROUP has ROLE. Files are named from the data folder on.
     """
 
-    issuer: Annotated[str, "the provider's address, exactly as it names itself"] = ""
+    issuer: Annotated[str, "the provider's address, exactly as it names itself; without one there is none"] = ""
     client: Annotated[str, "this console's name at the provider"] = ""
     secret: Annotated[str, "the file with the client's secret; without one it is a public client"] = ""
-    address: Annotated[str, "where browsers reach this console; it is sent back to ADDRESS/login/oidc/back"] = ""
+    address: Annotated[
+        str, "where browsers reach this console, `https://…`; register ADDRESS/login/oidc/back at the provider"
+    ] = ""
     authorities: Annotated[str, "PEM file of the authorities that vouch for the provider; without one the system's"] = (
         ""
     )
     scopes: Annotated[tuple[str, ...], "what is asked of the provider"] = ("openid", "profile")
     name: Annotated[str, "the claim with the account's name"] = "preferred_username"
     groups: Annotated[str, "the claim with the groups"] = "groups"
-    roles: Annotated[tuple[tuple[str, str], ...], "pairs of group and role"] = ()
+    roles: Annotated[tuple[tuple[str, str], ...], "who has which role; who has none is not let in"] = ()
     departments: Annotated[
-        tuple[tuple[str, str], ...], "pairs of group and department, `*`: all of them; with none: all"
+        tuple[tuple[str, str], ...], "who sees which department, `GROUP=*`: all; without it everybody sees all"
     ] = ()
 
 
@@ -142,7 +146,9 @@ class OidcSettings:
 class ConsoleSettings:
     """`[console]`. The files are PEM, named from the data folder on; with them it speaks TLS."""
 
-    listen: Annotated[str, "where the page is, `host:port`"] = "127.0.0.1:7480"
+    listen: Annotated[str, "where the page is; on other addresses than the loopback it needs a certificate"] = (
+        "127.0.0.1:7480"
+    )
     certificate: Annotated[
         str, "its certificate with the chain, PEM; without one it speaks HTTP, on the loopback only"
     ] = ""
@@ -154,7 +160,10 @@ class ConsoleSettings:
 class MetricsSettings:
     """`[metrics]`: an address of their own. The files are PEM, named from the data folder on; with them it speaks TLS."""
 
-    listen: Annotated[str, "empty: none; they are at the console's address then, where there is one"] = ""
+    listen: Annotated[
+        str,
+        "where Prometheus asks; on the loopback it needs no token, on others a certificate and a token; without it at the console's",
+    ] = ""
     certificate: Annotated[str, "its certificate with the chain, PEM"] = ""
     key: Annotated[str, "the certificate's key, PEM"] = ""
 

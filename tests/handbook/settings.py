@@ -6,10 +6,10 @@ dataclasses with the parsers and bounds that its loader goes by.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING
 from datetime import timedelta
-from inspect import getdoc
 from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
 
@@ -19,7 +19,17 @@ from forebay_agent.config.section import Key, Problems, Section
 from forebay_agent.config.source_file import read_source
 from forebay_agent.transform import masks
 from forebay_collector import settings as collector
-from forebay_collector.setting_texts import OneOf, address, address_or_none, departments_group, roles_group, size
+from forebay_collector.setting_template import about, keys, sections, written
+from forebay_collector.setting_texts import (
+    OneOf,
+    address,
+    address_or_none,
+    departments_group,
+    duration_text,
+    roles_group,
+    size,
+    size_text,
+)
 
 _HEAD: Final = """\
 # Settings
@@ -51,8 +61,6 @@ _COLLECTOR: Final = """
 
 At the centre, `/var/lib/forebay-collector/collector.toml`, made by `forebay-collector init`. A change takes a restart.
 """
-_SIZE_UNITS: Final = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-_TIME_UNITS: Final = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000))
 Row = tuple[str, str, str, str, str]
 """key, what it means, form, default, bounds"""
 
@@ -98,7 +106,7 @@ def _default_of(key: Key) -> str:
     if key.default is None:
         return "must be there"
     if key.form == "size" and isinstance(key.default, int):
-        return f"`{_size(key.default)}`"
+        return f"`{size_text(key.default)}`"
     nothing = key.default in ("", (), {}) or (key.default == 0 and key.form in ("whole number", "bandwidth"))
     return "" if nothing else f"`{_plain(key.default)}`"
 
@@ -107,43 +115,24 @@ def _default_of(key: Key) -> str:
 
 
 def _of_collector() -> Iterator[str]:
-    for prefix, settings in _sections("", collector.Settings):
-        means = collector.meanings(settings)
-        defaults = {field.name: field.default for field in fields(settings)}
-        rows = [_collector_row(prefix + name, means[name], kind, defaults[name]) for name, kind in _own(settings)]
-        about = (getdoc(settings) or "").partition("\n\n")[2].replace("\n", " ") if prefix else ""
-        yield _table(f"[{prefix.rstrip('.')}]" if prefix else "the file's top", rows, about)
-
-
-def _sections(prefix: str, settings: type[Any]) -> Iterator[tuple[str, type[Any]]]:
-    yield prefix, settings
-    for name, kind in get_type_hints(settings).items():
-        if is_dataclass(kind) and isinstance(kind, type):
-            yield from _sections(f"{prefix}{name}.", kind)
-
-
-def _own(settings: type[Any]) -> Iterator[tuple[str, Any]]:
-    """The keys of a section that are none themselves, with their types."""
-    for name, kind in get_type_hints(settings).items():
-        if not is_dataclass(kind) and kind is not Path:
-            yield name, kind
+    for prefix, section in sections():
+        means, kinds = collector.meanings(section), get_type_hints(section)
+        rows = [_collector_row(prefix + name, means[name], kinds[name], default) for name, default in keys(section)]
+        title = f"[{prefix.rstrip('.')}]" if prefix else "the file's top"
+        yield _table(title, rows, about(section) if prefix else "")
 
 
 def _collector_row(key: str, means: str, kind: Any, default: Any) -> Row:
     parse = collector.PARSERS.get(key)
-    is_size = parse is size
-    bounds = ", ".join(f"`{word}`" for word in parse.words) if isinstance(parse, OneOf) else ""
-    if key in collector.LEAST:
-        bounds = f"at least {_measured(collector.LEAST[key], is_size)}"
-    if key in collector.MOST:
-        bounds = ", ".join(part for part in (bounds, f"at most {_measured(collector.MOST[key], is_size)}") if part)
-    if default is MISSING:
-        shown = "must be there"
-    elif default in ("", ()):
-        shown = ""
-    else:
-        shown = f"`{_measured(default, is_size)}`"
-    return key.rpartition(".")[2], means, _form(parse, kind), shown, bounds
+    bounds = [", ".join(f"`{word}`" for word in parse.words)] if isinstance(parse, OneOf) else []
+    bounds += [f"at least {_bare(key, collector.LEAST[key])}"] if key in collector.LEAST else []
+    bounds += [f"at most {_bare(key, collector.MOST[key])}"] if key in collector.MOST else []
+    shown = "must be there" if default is MISSING else "" if default in ("", ()) else f"`{written(key, default)}`"
+    return key.rpartition(".")[2], means, _form(parse, kind), shown, ", ".join(bounds)
+
+
+def _bare(key: str, bound: Any) -> str:
+    return written(key, bound).strip('"')
 
 
 def _form(parse: Any, kind: Any) -> str:
@@ -168,25 +157,6 @@ def _table(title: str, rows: list[Row], about: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _measured(value: Any, is_size: bool) -> str:
-    return _size(value) if is_size else _plain(value)
-
-
-def _size(count: int) -> str:
-    return next((f"{count // unit}{name}" for unit, name in _SIZE_UNITS if count and count % unit == 0), str(count))
-
-
 def _plain(value: Any) -> str:
     """As it would stand in a file, without quotes."""
-    if isinstance(value, timedelta):
-        micros = value // timedelta(microseconds=1)
-        return (
-            next((f"{micros // unit}{name}" for name, unit in _TIME_UNITS if micros % unit == 0), f"{micros}us")
-            if micros
-            else "0s"
-        )
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+    return duration_text(value) if isinstance(value, timedelta) else json.dumps(value, ensure_ascii=False).strip('"')

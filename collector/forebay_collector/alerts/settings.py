@@ -28,7 +28,7 @@ _HERE: Final = ("localhost", "127.0.0.1", "::1")
 class WebhookSettings:
     """`[alerts.webhook]`: JSON, signed."""
 
-    url: Annotated[str, "`https://…`"] = ""
+    url: Annotated[str, "where JSON is posted: `https://…`"] = ""
     secret: Annotated[str, "the file with the key of the signature; without one it is not signed"] = ""
     language: Annotated[str, LANGUAGE] = BOTH
     least: Annotated[str, SEVERITY] = "warning"
@@ -72,9 +72,9 @@ class WecomSettings:
 class MailSettings:
     """`[alerts.mail]`: SMTP."""
 
-    server: Annotated[str, "`host:port`"] = ""
-    security: Annotated[str, "starttls, tls; none: on this machine only"] = "starttls"
-    user: Annotated[str, "empty: no log-in"] = ""
+    server: Annotated[str, "the mail server, `host:port`"] = ""
+    security: Annotated[str, "none: on this machine only"] = "starttls"
+    user: Annotated[str, "who logs in there; without it nobody does"] = ""
     password: Annotated[str, "the file with the user's password"] = ""
     sender: Annotated[str, "from whom: `name@host`"] = ""
     recipients: Annotated[tuple[str, ...], "to whom: `name@host`"] = ()
