@@ -100,7 +100,7 @@ packages: ## self-contained .deb, .rpm and offline bundle in build/packages/out;
 	PYTHONPATH=packaging .venv-packages/bin/python -m forebay_packages --arch $(ARCH)
 
 .PHONY: test-systemd
-test-systemd: setup packages ## the packages in a pristine Debian root booted by systemd, on a network of its own (root; not in CI)
+test-systemd: setup packages ## the packages in pristine Debian roots booted by systemd, and the guides followed there from the top (root; not in CI)
 	$(BIN)/pytest -q -s tests/systemd --boot
 
 .PHONY: proto

@@ -59,7 +59,7 @@ def test_what_root_imports_from_a_disk_is_the_services(data: Path, tmp_path: Pat
 
 def test_the_answer_on_the_disk_can_be_read_by_the_agents_user(data: Path, tmp_path: Path) -> None:
     with closing(Ledger.open(data / "ledger.db")) as ledger:
-        answer = write_answer(ledger, data / "identity", Identity("scjg-01", "市监局"), tmp_path)
+        answer = write_answer(ledger, data / "identity", Identity("scjg-01", "市监局", "0a", False, 0), tmp_path)
     assert answer.stat().st_mode & stat.S_IROTH
 
 
