@@ -37,19 +37,20 @@ class Openings(FileSystemEventHandler):
         if not event.is_directory:
             self.files.append(Path(str(event.src_path)))
 
-    @property
-    def data(self) -> int:
-        """Of these, files that hold rows."""
-        return sum(path.suffix == ".parquet" for path in self.files)
+    def data(self, table: str) -> int:
+        """Of these, files that hold rows of the table's mirror or history. Canaries have tables of their own, whose upkeep
+        may fall into any time."""
+        folders = {table, f"{table}_changes"}
+        return sum(path.suffix == ".parquet" and not folders.isdisjoint(path.parts) for path in self.files)
 
 
-def rest(folder: Path, seconds: float, at_most: float) -> None:
-    """Returns when no file of rows was opened for so long. Raises TimeoutError."""
+def rest(folder: Path, table: str, seconds: float, at_most: float) -> None:
+    """Returns when no file of the table's rows was opened for so long. Raises TimeoutError."""
     until = time.monotonic() + at_most
     while True:
         with Openings(folder) as seen:
             time.sleep(seconds)
-        if not seen.data:
+        if not seen.data(table):
             return
         if time.monotonic() > until:
-            raise TimeoutError(f"{folder}: files of rows are still being opened after {at_most:.0f} s")
+            raise TimeoutError(f"{folder}: files of {table} are still being opened after {at_most:.0f} s")

@@ -12,12 +12,14 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final
 
+from bench import legal_entity
 from bench.databases import Loaded
 from bench.end_to_end import cpu_of, end_to_end
 from bench.figures import Figure
 from bench.measure import peak_rss_mb
 from bench.openings import Openings, rest
 from forebay_collector.demo.processes import Daemon
+from forebay_collector.load.schedule import UPKEEP_S
 
 _TABLE: Final = 'name = "{table}"\nmode = "{mode}"'
 _CURSOR: Final = '\ncursor = "id"\nunique_cursor = true'
@@ -38,14 +40,22 @@ def verify(folder: Path, loaded: Loaded, rows: int, runs: int) -> list[Figure]:
         assert agent.process is not None
         pid = agent.process.pid
         platform = home / "collector" / "platform"
-        rest(platform, 5.0, 120.0)  # what was loaded in many parts is compacted: then the table is unchanged no longer
+        # what was loaded in many parts is compacted, its upkeep comes by then: after that the table is unchanged
+        rest(platform, legal_entity.TABLE, UPKEEP_S + 5.0, 240.0)
         for _ in range(1 + runs):
             before = cpu_of(pid)
             asked = [*command, "verify", "--all", "--json"]
             with Openings(platform) as opened:
                 done = subprocess.run(asked, capture_output=True, text=True, check=True)
             (run,) = json.loads(done.stdout)
-            told.append({**run, "cpu": cpu_of(pid) - before, "peak_mb": peak_rss_mb(pid), "read": opened.data})
+            told.append(
+                {
+                    **run,
+                    "cpu": cpu_of(pid) - before,
+                    "peak_mb": peak_rss_mb(pid),
+                    "read": opened.data(legal_entity.TABLE),
+                }
+            )
 
     end_to_end(home, home / "agent", rows, then=measure)
     shutil.rmtree(home, ignore_errors=True)

@@ -142,23 +142,25 @@ def test_source_and_platform_are_equal_and_both_digests_say_so(town: Town) -> No
     assert result["source"]["digest"] in done.stdout
 
 
+# A folder that comes into being while watchdog begins to look is told of twice, and it warns of that.
+@pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")
 def test_a_second_run_over_an_unchanged_table_opens_no_file_of_rows(town: Town) -> None:
     town.change("UPDATE enterprise SET capital = 5, changed = 900000 WHERE id = 5")
     platform = town.folder / "data" / "platform"
     with Openings(platform) as first:
         _, result = town.verify()
-    assert first.data > 0
+    assert first.data("enterprise") > 0
     for _ in range(5):  # the loader may compact meanwhile: then that was no unchanged table
         with Openings(platform) as second:
             _, again = town.verify()
-        if not second.data:
+        if not second.data("enterprise"):
             break
-    assert (second.data, again["platform"]) == (0, result["platform"])
+    assert (second.data("enterprise"), again["platform"]) == (0, result["platform"])
     assert again["equal"]
     town.change("UPDATE enterprise SET capital = 6, changed = 900001 WHERE id = 5")
     with Openings(platform) as third:
         _, changed = town.verify()
-    assert third.data > 0
+    assert third.data("enterprise") > 0
     assert changed["platform"]["digest"] != again["platform"]["digest"]
 
 
