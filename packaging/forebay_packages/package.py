@@ -17,7 +17,7 @@ _FOLDERS: Final = {
     "forebay-agent": "/etc/forebay-agent /etc/forebay-agent/sources.d /etc/forebay-agent/secrets /var/lib/forebay-agent",
     "forebay-collector": "/etc/forebay-collector /etc/forebay-collector/secrets /var/lib/forebay-collector",
 }
-_NOT_SHIPPED: Final = shutil.ignore_patterns("images", "decisions", "NEXT.md", "openapi.json")
+_NOT_SHIPPED: Final = shutil.ignore_patterns("images", "NEXT.md", "openapi.json")
 """of docs: what nobody reads on a machine that it is installed on"""
 _GLIBC: Final = ".".join(map(str, GLIBC))
 _DEPENDS: Final[dict[str, list[str]]] = {

@@ -79,6 +79,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _copied(folder: Path, path: Path) -> Path:
     try:
+        # the service looks into it as soon as it is there
+        folder.mkdir(mode=0o700, exist_ok=True)
+        give_back(folder, folder.parent)
         return ferries.put(folder, path)
     except OSError as error:
         raise FerryRefused(f"{path.name}: cannot be copied to {folder}: {error.strerror}") from None
