@@ -84,6 +84,7 @@ def department(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Depar
             yield Department(maria, replace(source, kind="mysql", port=maria.port), "person")
     else:
         with PostgreSQL.start(tmp_path / "p") as postgres:
+            _rename_owner(postgres)
             postgres.create_database("civil")
             postgres.execute(
                 "CREATE SCHEMA registry",
@@ -91,6 +92,14 @@ def department(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Depar
                 database="civil",
             )
             yield Department(postgres, replace(source, kind="postgresql", port=postgres.port), "registry.person")
+
+
+def _rename_owner(server: PostgreSQL) -> None:
+    """The private server's superuser has the name that the guide gives to the account."""
+    server.execute("CREATE ROLE renaming SUPERUSER LOGIN PASSWORD 'renaming'")
+    with server.connect(user="renaming", password="renaming") as connection:
+        connection.execute("ALTER ROLE forebay RENAME TO dba")
+    server.user = "dba"
 
 
 def drop_account(department: Department, database: str) -> None:
