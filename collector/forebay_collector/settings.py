@@ -81,9 +81,9 @@ class ControlSettings:
 class VerifySettings:
     """`[verify]`: verification in the background."""
 
-    rows_per_second: Annotated[int, "rows that are read at the sources in a second, one table at a time; 0: none in the background"] = (
-        2_000
-    )
+    rows_per_second: Annotated[
+        int, "rows that are read at the sources in a second, one table at a time; 0: none in the background"
+    ] = 2_000
     cover: Annotated[timedelta, "how often each table is covered whole, where the budget allows"] = timedelta(days=7)
 
 

@@ -53,7 +53,8 @@ class Block:
 def blocks(file: Path) -> list[Block]:
     """Raises AssertionError when a fence is not closed."""
     found: list[Block] = []
-    began, info, lines = 0, "", []
+    began, info = 0, ""
+    lines: list[str] = []
     for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
         fence = _FENCE.match(line)
         if fence and not began:

@@ -88,7 +88,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             stack.callback(box.end)
             box.boot()
         boxes[0].sh(f"echo '{address} {CENTRE}' >> /etc/hosts")
-        yield Site(*boxes, database)
+        yield Site(boxes[0], boxes[1], database)
 
 
 def test_whoever_follows_the_guides_from_the_top_gets_there(site: Site) -> None:
