@@ -71,7 +71,7 @@ class ArchiveDamaged(Fault):
     def _is_in_platform(self, department: str, source: str, name: str, epoch: int, seq: int) -> bool:
         """It was loaded, and the collector killed before it noted that: nobody reads the file again."""
         with opened(self.fleet.data) as lake:
-            return lake.mark_of(StreamName(department, source, name)) >= (epoch, seq)
+            return lake.marks_of(StreamName(department, source, name)).taken >= (epoch, seq)
 
     def _asked(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         file = self.fleet.data / "ledger.db"
