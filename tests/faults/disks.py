@@ -41,7 +41,9 @@ class Disk:
         folder.mkdir(parents=True)
         with image.open("wb") as file:
             file.truncate(mebibytes << 20)
-        run("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "4096", str(image))  # many small files
+        # Many small files; and a block is a page, as on disks of any size: where it is less, SQLite cannot be sure of the
+        # room for its shared memory, and whoever touches that on a full disk ends with SIGBUS.
+        run("mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-i", "4096", str(image))
         self._mount()
 
     def fill(self) -> None:

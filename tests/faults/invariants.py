@@ -27,9 +27,8 @@ from forebay_wire.seal import parse_header
 from tests.faults.departments import Department
 from tests.faults.fleet import COLLECTOR, Fleet
 from tests.faults.intent import Intent
-from tests.faults.lake import opened
+from tests.faults.lake import Mark, Marks, opened
 
-Mark = tuple[int, int]
 _PAUSE_S: Final = 0.5
 _NO_LOOK: Final = (OSError, sqlite3.Error, ValueError)
 
@@ -140,11 +139,12 @@ class Watch(threading.Thread):
         after = self._attempt(COLLECTOR, lambda: self._ledger(department))
         if before is None or read is None or after is None or stream not in before:
             return
-        mark, rows = read
-        if not before[stream][1] <= mark <= after[stream][0]:
+        marks, rows = read
+        mark = marks.shown
+        if not before[stream][1] <= marks.taken <= after[stream][0]:
             raise Broken(
-                f"{stream}: the platform's mark is {mark}; the ledger had loaded {before[stream][1]} before and has"
-                f" {after[stream][0]} durable after it"
+                f"{stream}: the platform has taken {marks.taken}, of which it shows {mark}; the ledger had loaded"
+                f" {before[stream][1]} before and has {after[stream][0]} durable after it"
             )
         self._never_back(stream, "platform", mark)
         self.looks += 1
@@ -166,12 +166,13 @@ class Watch(threading.Thread):
                 if versions.get(key) != versions.get(key + 1):
                     raise Broken(f"{stream}: half of a transaction: keys {key}, {key + 1} at {mark}")
 
-    def _mirror(self, department: Department, intent: Intent) -> tuple[Mark, list[tuple[object, ...]]] | None:
-        """The mark and the rows, as of one state."""
+    def _mirror(self, department: Department, intent: Intent) -> tuple[Marks, list[tuple[object, ...]]] | None:
+        """The marks and the rows, as of one state."""
         with opened(self._fleet.data) as lake:
-            mark = lake.mark(department, intent.table)
+            shown = lake.marks(department, intent.table).shown
             rows = lake.mirror(department, intent.table)
-            return (mark, rows) if lake.mark(department, intent.table) == mark else None
+            marks = lake.marks(department, intent.table)
+            return (marks, rows) if marks.shown == shown else None
 
     def _never_back(self, stream: str, kind: str, mark: Mark) -> None:
         before = self._marks.get((stream, kind), (0, 0))

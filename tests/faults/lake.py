@@ -18,6 +18,18 @@ from tests.faults.departments import Department
 from tests.faults.intent import COLUMNS, Row, Table
 
 _THROUGH: Final = "forebay.through"
+_AHEAD: Final = "forebay.ahead"
+Mark = tuple[int, int]
+"""epoch, seq"""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a mirror's own commits say; (0, 0) where there is none. shown: how far what readers see goes. taken: how far what
+    the platform has goes; further than `shown` while it holds back what is not whole yet."""
+
+    shown: Mark = (0, 0)
+    taken: Mark = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +53,15 @@ class Lake:
     def close(self) -> None:
         self._catalog.engine.dispose()
 
-    def mark(self, department: Department, table: Table) -> tuple[int, int]:
-        """(epoch, seq) that the mirror's own commits say; (0, 0) where there is none."""
-        return self.mark_of(StreamName(department.name, department.source, f"{department.schema}.{table.name}"))
+    def marks(self, department: Department, table: Table) -> Marks:
+        return self.marks_of(StreamName(department.name, department.source, f"{department.schema}.{table.name}"))
 
-    def mark_of(self, stream: StreamName) -> tuple[int, int]:
+    def marks_of(self, stream: StreamName) -> Marks:
         found = self._found(stream.department, stream.source, *stream.table.split("."))
-        told = json.loads(found.properties.get(_THROUGH, "{}")) if found is not None else {}
-        mark = told.get(str(stream))
-        return (int(mark["epoch"]), int(mark["seq"])) if mark else (0, 0)
+        if found is None:
+            return Marks()
+        shown = _mark(found, _THROUGH, stream)
+        return Marks(shown, max(shown, _mark(found, _AHEAD, stream)))
 
     def mirror(self, department: Department, table: Table) -> list[Row]:
         found = self._table(department, table, "")
@@ -78,6 +90,11 @@ class Lake:
         with contextlib.suppress(NoSuchTableError):
             return self._catalog.load_table(name)
         return None
+
+
+def _mark(table: IcebergTable, name: str, stream: StreamName) -> Mark:
+    mark = json.loads(table.properties.get(name, "{}")).get(str(stream))
+    return (int(mark["epoch"]), int(mark["seq"])) if mark else (0, 0)
 
 
 def shaped(row: Sequence[object]) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from forebay_collector.platform.contract import PlatformError, PlatformMark
 from tests.contract.platform_batches import STREAM, ask, batch, mirror, row_of, schema
+from tests.faults.lake import Lake, Marks
 from tests.loading.lake import Clock, files_of, foreign_table, open_platform, snapshots_of
 
 
@@ -118,4 +120,17 @@ def test_another_writers_commit_lets_go_of_what_waited_and_a_new_epoch_of_the_ot
     assert platform.apply(STREAM, [batch(2, [], epoch=2, last=True)]) == PlatformMark(2, 2)
     assert [row["id"] for row in mirror(platform)] == [1]
     table.catalog.close()
+    platform.close()
+
+
+def test_the_fault_harness_tells_what_is_taken_from_what_is_shown(tmp_path: Path) -> None:
+    platform = open_platform(tmp_path, Clock())
+    with contextlib.closing(Lake(tmp_path)) as lake:
+        assert lake.marks_of(STREAM) == Marks()
+        platform.apply(STREAM, [batch(1, [("r", row_of(1))], last=True)])
+        assert lake.marks_of(STREAM) == Marks((1, 1), (1, 1))
+        platform.apply(STREAM, [batch(1, [("r", row_of(1))], epoch=2)])
+        assert lake.marks_of(STREAM) == Marks((1, 1), (2, 1))
+        platform.apply(STREAM, [batch(2, [], epoch=2, last=True)])
+        assert lake.marks_of(STREAM) == Marks((2, 2), (2, 2))
     platform.close()

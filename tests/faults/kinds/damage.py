@@ -71,7 +71,7 @@ class ArchiveDamaged(Fault):
     def _is_in_platform(self, department: str, source: str, name: str, epoch: int, seq: int) -> bool:
         """It was loaded, and the collector killed before it noted that: nobody reads the file again."""
         with opened(self.fleet.data) as lake:
-            return lake.mark_of(StreamName(department, source, name)) >= (epoch, seq)
+            return lake.marks_of(StreamName(department, source, name)).taken >= (epoch, seq)
 
     def _asked(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         file = self.fleet.data / "ledger.db"
@@ -90,16 +90,8 @@ class OutboxDamaged(Fault):
 
     def inject(self) -> None:
         self.member.kill()
-        file = self._state / "outbox.db"
-        with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            (size,) = connection.execute("PRAGMA page_size").fetchone()
-            query = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"
-            (page,) = connection.execute(query, (self.draw.choice(_TABLES),)).fetchone()
-            self.cuts_history = _CAPTURE_LAG_S + _oldest_s(connection)
-        with file.open("r+b") as opened:
-            opened.seek((page - 1) * size)
-            opened.write(self.draw.randbytes(size))
+        with self.member.disk.reading:
+            self._overwrite(self._state / "outbox.db")
         self.member.start()
 
     def struck(self) -> str:
@@ -111,8 +103,9 @@ class OutboxDamaged(Fault):
         self.member.kill()
         kept = self.fleet.folder / self.place / "kept"
         kept.mkdir(exist_ok=True)
-        for piece in self._state.glob("outbox.db*"):
-            shutil.move(piece, kept / piece.name)
+        with self.member.disk.reading:  # a reader of the harness would leave a log beside the file that is gone
+            for piece in sorted(self._state.glob("outbox.db*")):
+                shutil.move(piece, kept / piece.name)
         self.member.start()
         for table in self.department.tables:
             state = self.wait(
@@ -125,6 +118,17 @@ class OutboxDamaged(Fault):
                 lambda table=table: self.state(table).get("state") == "streaming",  # type: ignore[misc]
                 f"{table.name} taken anew",
             )
+
+    def _overwrite(self, file: Path) -> None:
+        with contextlib.closing(sqlite3.connect(file, timeout=10)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+            query = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"
+            (page,) = connection.execute(query, (self.draw.choice(_TABLES),)).fetchone()
+            self.cuts_history = _CAPTURE_LAG_S + _oldest_s(connection)
+        with file.open("r+b") as opened:
+            opened.seek((page - 1) * size)
+            opened.write(self.draw.randbytes(size))
 
     @property
     def _state(self) -> Path:
