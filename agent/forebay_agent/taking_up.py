@@ -1,14 +1,15 @@
-"""A stream whose columns are selected otherwise than its rows were captured with: approved later or no more, configured
-otherwise, masked otherwise.
+"""A stream whose rows are to be captured with other columns than those before them: approved later or no more, configured or
+masked otherwise; or the table itself was altered.
 
-    fewer columns, or another type     the stream's next epoch, with all of the table: within an epoch no column leaves, and none
-                                       changes its type
-    a column more, or another mask     the table is taken anew: rows that are in the platform already would keep NULL for the
-                                       column, or what the other mask left of it
+    fewer columns, another type or key  the stream's next epoch, with all of the table: within an epoch no column leaves, and
+                                        neither a type nor the key changes
+    a column more, or another mask      the table is taken anew: rows that are in the platform already would keep NULL for the
+                                        column, or what the other mask left of it
 
 A checkpoint says which selection its rows were captured with (`selection`) and the schema of the last that were sealed
-(`schema`). Columns that the table itself was given while the selection stayed as it was are not looked at here: the
-modes follow those.
+(`schema`), so that it is noticed too when the agent was not running. Columns that the table itself was given while the
+selection stayed as it was are not looked at here: the modes follow those. In mode log the log tells what became of the
+table; there only the selection is looked at.
 """
 
 from __future__ import annotations
@@ -53,13 +54,12 @@ def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSche
     record = outbox.stream(name)
     before = checkpoint_of(record)
     selection = selection_of(table)
-    if before.selection == selection or (before.phase == START and not before.schema):
-        return
-    gone = left_out(outbox, before, table, now)
-    if gone:
-        why = f"these columns are not captured any more, or as another type: {listed(gone)}"
+    why = _breach(_sealed(outbox, before.schema), now)
+    if why:
         journal.info("table is taken anew", stream=name, reason=why)
         outbox.reset(name, who=AGENT, why=why)
+        return
+    if before.selection == selection or (before.phase == START and not before.schema):
         return
     after = before.advanced(selection=selection)
     added = widened(outbox, before, table, now)
@@ -69,6 +69,19 @@ def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSche
     outbox.put(record, [], after.to_json())
 
 
+def _breach(sealed: TableSchema | None, now: TableSchema) -> str:
+    """Why rows of `now` cannot follow in the epoch of those that were sealed; empty when they can."""
+    if sealed is None:
+        return ""
+    types = {each.name: each.type for each in now.columns}
+    gone = [each.name for each in sealed.columns if types.get(each.name) != each.type]
+    if gone:
+        return f"these columns are not captured any more, or as another type: {listed(gone)}"
+    if sealed.key != now.key:
+        return f"the key was ({', '.join(sealed.key)}), is ({', '.join(now.key)})"
+    return ""
+
+
 def _columns(outbox: Outbox, fingerprint: str) -> dict[str, str]:
     """Names and masks of a schema that the outbox keeps; none when it does not."""
     return {each.name: mask_of(each) for each in _fields(outbox, fingerprint)}
@@ -76,8 +89,14 @@ def _columns(outbox: Outbox, fingerprint: str) -> dict[str, str]:
 
 def _fields(outbox: Outbox, fingerprint: str) -> list[pa.Field]:
     """The table's columns in a schema that the outbox keeps; none when it does not."""
+    sealed = _sealed(outbox, fingerprint)
+    return [] if sealed is None else sealed.columns
+
+
+def _sealed(outbox: Outbox, fingerprint: str) -> TableSchema | None:
+    """A schema that the outbox keeps; None when it does not."""
     if not fingerprint:
-        return []
+        return None
     with closing(outbox.reader()) as reader:
         serialized = reader.schema(bytes.fromhex(fingerprint))
-    return [] if serialized is None else TableSchema.parse(serialized, bytes.fromhex(fingerprint)).columns
+    return None if serialized is None else TableSchema.parse(serialized, bytes.fromhex(fingerprint))

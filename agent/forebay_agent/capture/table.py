@@ -1,8 +1,9 @@
 """One table under capture: its shape now, the pieces its rows are handed on in, and the checkpoint's claim on it.
 
 Shared by all modes. A shape may grow while it is captured: added columns appear in the pieces read after the poll that
-saw them (every piece carries its own schema). Whatever a stream cannot follow (columns gone or of another type, another
-key) raises TableChanged at the beginning of a poll, before anything is read.
+saw them (every piece carries its own schema). Whatever an epoch cannot follow (columns gone or of another type, another
+key) raises TableChanged at the beginning of a poll, before anything is read; when the table is opened again, it is taken
+anew under the next epoch (`taking_up`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ PIECE_BYTES: Final = 16 << 20
 PATIENCE_SECONDS: Final = 20.0
 """a statement is left, and resumed later, when its reader was held up for so long (the outbox is full)"""
 
+_TAKEN_ANEW: Final = (
+    "Undo the change now, if it was not meant. Otherwise nothing: in half a minute the table is taken anew by itself, under "
+    "the next epoch."
+)
 _POSITION_CHARACTERS: Final = 1_000
 _SELECTION_BYTES: Final = 8
 _COMMITTED_AT: Final = CHANGE_FIELDS[2].type
@@ -60,15 +65,17 @@ class CapturedTable:
         columns = {column.name: column for column in now.columns}
         gone = [column.name for column in self.shape.columns if column.name not in columns]
         if gone:
-            raise TableChanged(f"{self.shape.table}: columns are gone: {', '.join(gone)}")
+            raise TableChanged(f"{self.shape.table}: columns are gone: {', '.join(gone)}", remedy=_TAKEN_ANEW)
         for before in self.shape.columns:
             if columns[before.name].arrow != before.arrow:
                 raise TableChanged(
-                    f"{self.shape.table}: column {before.name} was {before.origin}, is {columns[before.name].origin}"
+                    f"{self.shape.table}: column {before.name} was {before.origin}, is {columns[before.name].origin}",
+                    remedy=_TAKEN_ANEW,
                 )
         if now.key != self.shape.key:
             raise TableChanged(
-                f"{self.shape.table}: the key was ({', '.join(self.shape.key)}), is ({', '.join(now.key)})"
+                f"{self.shape.table}: the key was ({', '.join(self.shape.key)}), is ({', '.join(now.key)})",
+                remedy=_TAKEN_ANEW,
             )
         self.shape = now
 
