@@ -101,7 +101,7 @@ class HandAgent:
     def say(self, **kind: Any) -> None:
         self._up.put(control_pb2.ControlRequest(**kind))
 
-    def next(self, timeout: float = 15) -> control_pb2.ControlResponse:
+    def next(self, timeout: float = 60) -> control_pb2.ControlResponse:
         answer = self._down.get(timeout=timeout)
         if isinstance(answer, Exception):
             raise answer
