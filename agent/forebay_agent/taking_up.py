@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from contextlib import closing
 
-import pyarrow as pa
-
 from forebay_agent import journal
 from forebay_agent.approval.approvals import listed, mask_of
 from forebay_agent.capture.captured import Checkpoint
@@ -35,7 +33,8 @@ def widened(outbox: Outbox, before: Checkpoint, table: TableConfig, now: TableSc
     one then."""
     if before.selection in ("", selection_of(table)) or before.phase == START:
         return []
-    known = _columns(outbox, before.schema)
+    sealed = _sealed(outbox, before.schema)
+    known = {} if sealed is None else {each.name: mask_of(each) for each in sealed.columns}
     return [each.name for each in now.columns if known.get(each.name) != mask_of(each)]
 
 
@@ -44,8 +43,8 @@ def left_out(outbox: Outbox, before: Checkpoint, table: TableConfig, now: TableS
     another one then."""
     if before.selection in ("", selection_of(table)):
         return []
-    types = {each.name: each.type for each in now.columns}
-    return [each.name for each in _fields(outbox, before.schema) if types.get(each.name) != each.type]
+    sealed = _sealed(outbox, before.schema)
+    return [] if sealed is None else _missing(sealed, now)
 
 
 def take_up(outbox: Outbox, name: StreamName, table: TableConfig, now: TableSchema) -> None:
@@ -73,24 +72,17 @@ def _breach(sealed: TableSchema | None, now: TableSchema) -> str:
     """Why rows of `now` cannot follow in the epoch of those that were sealed; empty when they can."""
     if sealed is None:
         return ""
-    types = {each.name: each.type for each in now.columns}
-    gone = [each.name for each in sealed.columns if types.get(each.name) != each.type]
-    if gone:
+    if gone := _missing(sealed, now):
         return f"these columns are not captured any more, or as another type: {listed(gone)}"
     if sealed.key != now.key:
         return f"the key was ({', '.join(sealed.key)}), is ({', '.join(now.key)})"
     return ""
 
 
-def _columns(outbox: Outbox, fingerprint: str) -> dict[str, str]:
-    """Names and masks of a schema that the outbox keeps; none when it does not."""
-    return {each.name: mask_of(each) for each in _fields(outbox, fingerprint)}
-
-
-def _fields(outbox: Outbox, fingerprint: str) -> list[pa.Field]:
-    """The table's columns in a schema that the outbox keeps; none when it does not."""
-    sealed = _sealed(outbox, fingerprint)
-    return [] if sealed is None else sealed.columns
+def _missing(sealed: TableSchema, now: TableSchema) -> list[str]:
+    """Columns that `now` lacks, or has with another type."""
+    types = {each.name: each.type for each in now.columns}
+    return [each.name for each in sealed.columns if types.get(each.name) != each.type]
 
 
 def _sealed(outbox: Outbox, fingerprint: str) -> TableSchema | None:

@@ -1,4 +1,4 @@
-"""The platforms under contract, each opened in a folder of its own."""
+"""The platforms under contract, each opened in a folder of its own; the sources, each on its own server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from forebay_agent.capture.source import Source
 from forebay_collector.platform.contract import Platform
 from forebay_collector.platform.iceberg import IcebergPlatform, Upkeep
+from tests.contract.dialects import DIALECTS, Dialect
+from tests.contract.harness import SourceHarness
 
 # compaction as soon as anything can be compacted
 _EAGER = Upkeep(deleted_share=0.0, small_rows=1_000, merge_files=2)
@@ -32,3 +35,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
 @pytest.fixture
 def platform(opened: Callable[[], Platform]) -> Platform:
     return opened()
+
+
+@pytest.fixture
+def words(source_harness: SourceHarness) -> Dialect:
+    return DIALECTS[source_harness.kind]
+
+
+@pytest.fixture
+def source(source_harness: SourceHarness) -> Source:
+    return source_harness.open()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from forebay_agent.approval.approvals import Approvals
 from forebay_agent.clock import SystemClock
 from forebay_agent.config.model import CollectorConfig, OutboxConfig
 from forebay_agent.outbox import Outbox
@@ -24,14 +25,16 @@ from tests.receiving.batches import SCHEMA, STREAM, chained
 class Site:
     """An agent's outbox and uplink, without captures: batches are put by hand."""
 
-    def __init__(self, state: Path, collector: ScriptedCollector, **config: object) -> None:
+    def __init__(
+        self, state: Path, collector: ScriptedCollector, approvals: Approvals | None = None, **config: object
+    ) -> None:
         self.outbox = Outbox.open(state, OutboxConfig(free_disk=0))
         self.board = Board()
         clock = SystemClock()
         quick = {"backoff_first": timedelta(milliseconds=20), "backoff_most": timedelta(milliseconds=200), **config}
         settings = CollectorConfig(**quick)  # type: ignore[arg-type]
         pulses = Pulses(clock.monotonic)
-        self.uplink = Uplink(state, settings, self.outbox, self.board, pulses, clock)
+        self.uplink = Uplink(state, settings, self.outbox, self.board, pulses, clock, approvals=approvals)
         self.collector = collector
         self._thread = threading.Thread(target=self.uplink.run, daemon=True)
 
@@ -61,7 +64,7 @@ def site(folder: Path, script: Script, **config: object) -> Iterator[Site]:
     state = folder / "state"
     with ScriptedCollector(folder / "authority", script) as collector:
         collector.enrol(state)
-        opened = Site(state, collector, **config)
+        opened = Site(state, collector, None, **config)
         try:
             yield opened
         finally:

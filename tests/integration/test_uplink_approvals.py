@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
 from forebay_agent.approval.approvals import Approvals
-from forebay_agent.clock import SystemClock
-from forebay_agent.config.model import CollectorConfig, OutboxConfig
-from forebay_agent.outbox import Outbox
-from forebay_agent.pulse import Pulses
-from forebay_agent.stream_state import Board
-from forebay_agent.uplink import Uplink
 from forebay_wire import canary
 from forebay_wire.columns import CHANGE_FIELDS
 from forebay_wire.seal import SealedBatch, seal
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2, upload_pb2
+from tests.daemon import uplink_site
 from tests.daemon.scripted import Refusal, Script, ScriptedCollector
-from tests.receiving.batches import DEPARTMENT, SCHEMA, STREAM, chained
+from tests.daemon.uplink_site import until
+from tests.receiving.batches import DEPARTMENT, SCHEMA, STREAM
 
 OTHER = StreamName(DEPARTMENT, "登记库", "public.个体户")
 WHOLE = {column.name: "" for column in SCHEMA.columns}
@@ -38,26 +32,13 @@ def approved(*streams: StreamName, less: str = "", automatic: bool = False) -> c
     )
 
 
-class Site:
-    def __init__(self, state: Path, collector: ScriptedCollector) -> None:
-        collector.enrol(state)
-        self.outbox = Outbox.open(state, OutboxConfig(free_disk=0))
-        self.board = Board()
-        self.approvals = Approvals(state)
-        clock = SystemClock()
-        settings = CollectorConfig(backoff_first=timedelta(milliseconds=20), backoff_most=timedelta(milliseconds=200))
-        self.uplink = Uplink(
-            state, settings, self.outbox, self.board, Pulses(clock.monotonic), clock, approvals=self.approvals
-        )
-        self._thread = threading.Thread(target=self.uplink.run, daemon=True)
-        self._thread.start()
+class Site(uplink_site.Site):
+    """One that holds to what the centre approves, and runs from the start."""
 
-    def put(self, count: int, stream: StreamName = STREAM) -> list[SealedBatch]:
-        record = self.outbox.stream(stream)
-        batches = chained(count, stream, record.link)
-        for batch in batches:
-            record = self.outbox.put(record, [batch], f'{{"rows":{batch.seq}}}', schema=SCHEMA)
-        return batches
+    def __init__(self, state: Path, collector: ScriptedCollector) -> None:
+        self.approvals = Approvals(state)
+        super().__init__(state, collector, self.approvals)
+        self.start()
 
     def put_canary(self) -> None:
         record = self.outbox.stream(canary.stream_of(DEPARTMENT, "登记库"))
@@ -70,31 +51,17 @@ class Site:
         batch = seal(record.name, record.link, canary.SCHEMA, rows, captured_at_us=1)
         self.outbox.put(record, [batch], '{"rows":1}', schema=canary.SCHEMA)
 
-    def waiting(self) -> int:
-        return self.outbox.state().batches
-
-    def stop(self) -> None:
-        self.uplink.stop()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-        self.outbox.close()
-
 
 @contextmanager
 def site(folder: Path, script: Script) -> Iterator[Site]:
+    state = folder / "state"
     with ScriptedCollector(folder / "authority", script) as collector:
-        opened = Site(folder / "state", collector)
+        collector.enrol(state)
+        opened = Site(state, collector)
         try:
             yield opened
         finally:
             opened.stop()
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "did not come to hold"
-        time.sleep(0.02)
 
 
 def code_of(agent: Site, stream: StreamName = STREAM) -> str:
