@@ -29,7 +29,7 @@ class PostgreSQLSource:
         self._session = Session(config)
         self._transactions = OpenTransactions(self._session)
         self._triggers = Triggers(config, self._session)
-        self._log = PostgreSQLLog(config, self._session, self.read)
+        self._log = PostgreSQLLog(config, self._session, self._read_rows)
 
     def identity(self) -> str:
         """The cluster's system identifier and the database's oid; empty when the user may not ask for them."""
@@ -49,12 +49,12 @@ class PostgreSQLSource:
         return sql.copy(sql.select(shape, rows))
 
     def read(self, shape: TableShape, rows: RowRange) -> Iterator[pa.RecordBatch]:
-        return self._read(shape, self.query(shape, rows), frozenset((*shape.key, *rows.order)))
+        return self._read_rows(self._session, shape, rows)
 
     def horizon(self, shape: TableShape, column: str) -> Horizon:
         highest = None  # read first: see Horizon
         statement = sql.copy(sql.select_highest(shape, column))
-        for batch in self._read(shape.with_columns((column,)), statement, frozenset((column,))):
+        for batch in self._read(self._session, shape.with_columns((column,)), statement, frozenset((column,))):
             (highest,) = marks.to_texts(batch, (column,), -1)
         return Horizon(highest, self._transactions.ids())
 
@@ -103,21 +103,26 @@ class PostgreSQLSource:
         self._triggers.close()
         self._session.close()
 
-    def _read(self, shape: TableShape, statement: str, compared: frozenset[str]) -> Iterator[pa.RecordBatch]:
+    def _read_rows(self, session: Session, shape: TableShape, rows: RowRange) -> Iterator[pa.RecordBatch]:
+        return self._read(session, shape, self.query(shape, rows), frozenset((*shape.key, *rows.order)))
+
+    def _read(
+        self, session: Session, shape: TableShape, statement: str, compared: frozenset[str]
+    ) -> Iterator[pa.RecordBatch]:
         """compared: columns whose values are compared with later, so that their text must lead back to their bytes."""
         schema = pa.schema([(column.name, column.arrow) for column in shape.columns])
         received = schema
-        if self._session.charset is not None:
+        if session.charset is not None:
             received = pa.schema([(f.name, pa.binary() if pa.types.is_string(f.type) else f.type) for f in schema])
         uuids = [c.origin == carrying.UUID and not carrying.cast_needed(c) for c in shape.columns]
         received = _uuids_as_text(received, uuids)
-        batches = self._session.copy(statement, received, uuids)
+        batches = session.copy(statement, received, uuids)
         try:
             for batch, unfit in batches:
                 if unfit is not None:
                     raise decoding.unrepresentable(shape, batch, *unfit)
                 try:
-                    columns = decoding.decoded(self._session, batch.columns, schema, compared)
+                    columns = decoding.decoded(session, batch.columns, schema, compared)
                 except decoding.UndecodableColumn as error:
                     raise decoding.undecodable(shape, batch, error.row, error.column) from None
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Final
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ _VISIBLE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.02
 _ONE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-Read = Callable[[TableShape, RowRange], Iterator[pa.RecordBatch]]
+Read = Callable[[Session, TableShape, RowRange], Iterator[pa.RecordBatch]]
 
 
 def _spill() -> Spilled:
@@ -35,7 +36,7 @@ def _spill() -> Spilled:
 
 
 class PostgreSQLLog:
-    """session: the source's own; the readers have theirs. read: the source's `read`, on that session."""
+    """session: the source's own; the readers have theirs. read: as the source's `read`, on any session."""
 
     def __init__(self, config: SourceConfig, session: Session, read: Read) -> None:
         self._config = config
@@ -52,13 +53,24 @@ class PostgreSQLLog:
 
     def read_chunk(self, shape: TableShape, rows: RowRange, reader: LogReader) -> Iterator[pa.RecordBatch]:
         assert isinstance(reader, PostgreSQLLogReader)
+        if rows.order:
+            yield from self._read_at_once(self._session, shape, rows, reader)
+            return
+        # all of a table is handed on piece by piece, and the source is asked other things in between
+        with closing(Session(self._config)) as session:
+            yield from self._read_at_once(session, shape, rows, reader)
+
+    def _read_at_once(
+        self, session: Session, shape: TableShape, rows: RowRange, reader: PostgreSQLLogReader
+    ) -> Iterator[pa.RecordBatch]:
+        """From one snapshot."""
         deadline = time.monotonic() + _VISIBLE_SECONDS
         while True:
-            with self._session.transaction():
-                self._session.run(_ONE_SNAPSHOT)
-                if reader.seen_by(snapshot_of(self._session)):
+            with session.transaction():
+                session.run(_ONE_SNAPSHOT)
+                if reader.seen_by(snapshot_of(session)):
                     reader.copied(shape.table)
-                    yield from self._read(shape, rows)
+                    yield from self._read(session, shape, rows)
                     return
             if time.monotonic() > deadline:
                 raise SourceError(
