@@ -8,7 +8,8 @@ import re
 import shlex
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from forebay_collector.demo.processes import DemoFailed
@@ -32,9 +33,9 @@ class Fault(ABC):
     name: ClassVar[str]
     on: ClassVar[tuple[str, ...]] = EVERYWHERE
 
-    cuts_history: float = 0.0
-    """where the remedy is a snapshot: changes since so many seconds before the strike, until it is healed, may lack in the
-    history (never in the mirror)"""
+    captured: Mapping[Table, float] = MappingProxyType({})
+    """where the remedy is a snapshot: changes after that moment of the harness's clock, until it is healed, may lack in the
+    table's history (never in the mirror)"""
 
     proof_s: ClassVar[float] = 8.0
     """how long it waits for its proof beyond its time"""

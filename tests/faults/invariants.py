@@ -13,17 +13,17 @@ A look that meets a disk without power, or a file that is not there, is no look:
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_collector.demo.processes import DemoFailed
 from forebay_wire.digest import GENESIS
 from forebay_wire.seal import parse_header
+from tests.faults.captured import reading
 from tests.faults.departments import Department
 from tests.faults.fleet import COLLECTOR, Fleet
 from tests.faults.intent import Intent
@@ -102,7 +102,7 @@ class Watch(threading.Thread):
     def _ledger(self, department: Department) -> dict[str, tuple[Mark, Mark]]:
         """Stream -> durable and loaded; looks at the chain of what is new."""
         found: dict[str, tuple[Mark, Mark]] = {}
-        with _reading(self._fleet.data / "ledger.db") as connection:
+        with reading(self._fleet.data / "ledger.db") as connection:
             rows = connection.execute(
                 "SELECT id, source, table_name, epoch, durable_seq, durable_chain, loaded_epoch, loaded_seq"
                 " FROM stream WHERE department = ?",
@@ -208,7 +208,7 @@ def _as_lake(row: tuple[object, ...]) -> tuple[object, ...]:
 def _outbox(state: Path) -> dict[str, Mark]:
     """Stream -> the epoch, and the seq of the first batch that waits; of the next one to come where none does. Streams
     that are held against the collector's mark are passed over: their outbox is another one than the one that sent."""
-    with _reading(state / "outbox.db") as connection:
+    with reading(state / "outbox.db") as connection:
         streams = connection.execute(
             "SELECT id, department || '/' || source || '/' || name, epoch, next_seq FROM stream WHERE held_code = ''"
         ).fetchall()
@@ -223,15 +223,3 @@ def _outbox(state: Path) -> dict[str, Mark]:
                 raise Broken(f"{name}: the outbox ends at {waiting[-1]}, the next batch is {epoch}/{next_seq}")
             found[name] = waiting[0] if waiting else (epoch, next_seq)
     return found
-
-
-@contextlib.contextmanager
-def _reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """As of one moment."""
-    if not file.exists():
-        raise FileNotFoundError(file)
-    with contextlib.closing(
-        sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5, isolation_level=None)
-    ) as connection:
-        connection.execute("BEGIN")
-        yield connection

@@ -13,7 +13,7 @@ from typing import Final
 from tests.faults.clock import CLOCK
 from tests.faults.departments import Department
 from tests.faults.fleet import Fleet
-from tests.faults.intent import COLUMNS, Intent
+from tests.faults.intent import COLUMNS, Intent, Table
 from tests.faults.lake import Change, Lake, opened, shaped
 
 QUIET_SECONDS: Final = 240.0
@@ -63,8 +63,8 @@ def settle(fleet: Fleet, check: Callable[[], None], seconds: float = QUIET_SECON
         time.sleep(0.5)
 
 
-def judge(fleet: Fleet, excused: Callable[[str, float], bool]) -> Verdict:
-    """excused: whether a version that a place committed at that moment may lack in the history."""
+def judge(fleet: Fleet, excused: Callable[[Table, float], bool]) -> Verdict:
+    """excused: whether a version that was committed at that moment may lack in the table's history."""
     verdict = Verdict()
     with opened(fleet.data) as lake:
         for department, intent in _intents(fleet):
@@ -92,7 +92,7 @@ def judge_mirror(verdict: Verdict, where: str, intent: Intent, mirror: list[tupl
 
 
 def judge_history(
-    verdict: Verdict, where: str, intent: Intent, history: list[Change], excused: Callable[[str, float], bool]
+    verdict: Verdict, where: str, intent: Intent, history: list[Change], excused: Callable[[Table, float], bool]
 ) -> None:
     """A history holds every place once, every version that was committed (of logs and triggers), once in each epoch but for
     copies, and leads to the mirror."""
@@ -111,7 +111,7 @@ def judge_history(
         lost = [
             (each.key, each.version)
             for each in committed
-            if (each.key, each.version) not in held and not excused(table.place, each.at)
+            if (each.key, each.version) not in held and not excused(table, each.at)
         ]
         verdict.count("lost", list(lost), f"{where} history")
 

@@ -16,6 +16,7 @@ from tests.faults import judge, schedule
 from tests.faults.clock import CLOCK
 from tests.faults.fault import Fault
 from tests.faults.fleet import Fleet
+from tests.faults.intent import Table
 from tests.faults.invariants import Watch
 from tests.faults.kinds import FAULTS
 from tests.faults.schedule import Strike
@@ -63,7 +64,7 @@ class Run:
         self._over = threading.Event()
         self._person = threading.Lock()
         self._tally = tally
-        self._excused: list[tuple[str, float, float]] = []
+        self._excused: list[tuple[Table, float, float]] = []
         self._fleet = Fleet(folder, plan.seed)
         self._watch = Watch(self._fleet, self._fail)
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -149,8 +150,7 @@ class Run:
                 time.sleep(0.1)
         finally:
             fault.heal()
-        if fault.cuts_history:
-            self._excused.append((strike.place, began - fault.cuts_history, CLOCK.now))
+        self._excused += [(table, until, CLOCK.now) for table, until in fault.captured.items()]
         self._tally.note(strike.name, strike.place, proof)
         took = CLOCK.now - began
         self._timeline.say(f"{strike.name} at {strike.place} healed after {took:.1f} s: {proof or 'it met nothing'}")
@@ -170,8 +170,8 @@ class Run:
         except BaseException as error:
             self._fail(error)
 
-    def _is_excused(self, place: str, at: float) -> bool:
-        return any(where == place and began <= at <= ended for where, began, ended in self._excused)
+    def _is_excused(self, table: Table, at: float) -> bool:
+        return any(which == table and until <= at <= ended for which, until, ended in self._excused)
 
     def _check(self) -> None:
         """Raises what broke."""

@@ -18,7 +18,9 @@ SCHEMA = TableSchema.of([column("id", pa.int64(), "bigint"), column("text", pa.s
 FIRST = Link(1, 1, GENESIS)
 
 
-def rows(first: int, count: int, text_bytes: int = 8, *, seed: int = 0) -> pa.RecordBatch:
+def rows(
+    first: int, count: int, text_bytes: int = 8, *, seed: int = 0, committed_at_us: int | None = None
+) -> pa.RecordBatch:
     noise = random.Random(seed + first)
     return pa.record_batch(
         [
@@ -26,7 +28,7 @@ def rows(first: int, count: int, text_bytes: int = 8, *, seed: int = 0) -> pa.Re
             pa.array([noise.randbytes(text_bytes // 2).hex() for _ in range(count)]),
             pa.array(["c"] * count),
             pa.array([f"{number:012d}" for number in range(first, first + count)]),
-            pa.array([None] * count, pa.timestamp("us", "UTC")),
+            pa.array([committed_at_us] * count, pa.timestamp("us", "UTC")),
             pa.array([None] * count, SCHEMA.arrow.field("_absent").type),
         ],
         schema=SCHEMA.arrow,

@@ -70,7 +70,7 @@ def written() -> tuple[Intent, list[Row], list[Change]]:
     return intent, [shaped(TABLE.masked(key, 2)) for key in range(4)], changes
 
 
-def not_excused(place: str, at: float) -> bool:
+def not_excused(table: Table, at: float) -> bool:
     return False
 
 

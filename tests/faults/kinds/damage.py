@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any, Final
 
 from forebay_collector.archive.names import batch_file
-from forebay_wire.seal import parse_header
 from forebay_wire.stream import StreamName
+from tests.faults.captured import captured_until
 from tests.faults.fault import AGENTS, REMEDY_SECONDS, Fault
 from tests.faults.fleet import COLLECTOR
 from tests.faults.lake import opened
 
-_CAPTURE_LAG_S: Final = 20.0
 _TABLES: Final = ("stream", "batch", "log")
 
 
@@ -85,11 +83,11 @@ class OutboxDamaged(Fault):
 
     name = "outbox page damaged"
     on = AGENTS
-    cuts_history = _CAPTURE_LAG_S
     by_hand = True
 
     def inject(self) -> None:
         self.member.kill()
+        self.captured = self.patiently(lambda: captured_until(self.fleet, self.place, outbox=False))
         with self.member.disk.reading:
             self._overwrite(self._state / "outbox.db")
         self.member.start()
@@ -125,7 +123,6 @@ class OutboxDamaged(Fault):
             (size,) = connection.execute("PRAGMA page_size").fetchone()
             query = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"
             (page,) = connection.execute(query, (self.draw.choice(_TABLES),)).fetchone()
-            self.cuts_history = _CAPTURE_LAG_S + _oldest_s(connection)
         with file.open("r+b") as opened:
             opened.seek((page - 1) * size)
             opened.write(self.draw.randbytes(size))
@@ -133,13 +130,6 @@ class OutboxDamaged(Fault):
     @property
     def _state(self) -> Path:
         return self.fleet.state(self.place)
-
-
-def _oldest_s(connection: sqlite3.Connection) -> float:
-    """How long ago the oldest change was committed that waits in this outbox, and in no other place."""
-    headers = connection.execute("SELECT header FROM batch").fetchall()
-    times = [parse_header(header).first_committed_at_us for (header,) in headers]
-    return max((time.time() - at / 1_000_000 for at in times if at), default=0.0)
 
 
 KINDS: Final = (ArchiveDamaged, OutboxDamaged)

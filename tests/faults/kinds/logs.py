@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.faults.captured import captured_until
 from tests.faults.fault import Fault
-
-_CAPTURE_LAG_S: Final = 20.0
-"""what was committed so long before the gap may not have been captured yet: the agent may just have been away"""
 
 
 class _Gap(Fault):
-    cuts_history = _CAPTURE_LAG_S
     by_hand = True
+
+    def _look(self) -> None:
+        """Right before the gap, for then it is too late."""
+        self.captured = self.patiently(lambda: captured_until(self.fleet, self.place, outbox=True))
 
     def heal(self) -> None:
         self.member.start()
@@ -37,6 +38,7 @@ class PurgedBinlog(_Gap):
 
     def inject(self) -> None:
         self.member.kill()
+        self._look()
         self._before = self._files()
         self.wait(lambda: self._written() > 2, "anything written to the log", 60)
         self.department.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
@@ -76,6 +78,7 @@ class DroppedSlot(_Gap):
         return f"slot {', '.join(sorted(set(self._slots)))} dropped"
 
     def _dropped(self) -> bool:
+        self._look()
         slots = self.department.execute("SELECT slot_name FROM pg_replication_slots")
         for (slot,) in slots:
             self._slots.append(str(slot))
