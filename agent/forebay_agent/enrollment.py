@@ -39,7 +39,7 @@ REFUSED_FILE: Final = "enroll.refused"
 """in the state folder: when and why a token was refused; gone once one is taken"""
 _SECONDS: Final = 30.0
 _TEXTS: Final = ("secret", "authority", "certificate", "key", "department", "agent")
-_ASK_ANEW: Final = "Ask the centre for a new token (`forebay-collector token`)."
+ASK_ANEW: Final = "Ask the centre for a new token (`forebay-collector token`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Token:
         except (binascii.Error, ValueError, TypeError, KeyError):
             token = None
         if token is None or not text.startswith(PREFIX) or not token.addresses:
-            raise CertificateRefused("this is not a token, or it is cut short", remedy=_ASK_ANEW)
+            raise CertificateRefused("this is not a token, or it is cut short", remedy=ASK_ANEW)
         return token
 
 
@@ -78,7 +78,7 @@ def usable(text: str, now_us: int | None = None) -> Token:
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000) if now_us is None else now_us
     if token.expires_at <= now_us:
         when = datetime.fromtimestamp(token.expires_at / 1_000_000, UTC)
-        raise CertificateRefused(f"the token expired at {when:%Y-%m-%d %H:%M} UTC", remedy=_ASK_ANEW)
+        raise CertificateRefused(f"the token expired at {when:%Y-%m-%d %H:%M} UTC", remedy=ASK_ANEW)
     return token
 
 
@@ -94,9 +94,9 @@ def enroll(token_text: str, state: Path, *, addresses: tuple[str, ...] = (), now
         token = usable(token_text, now_us)
         own = _enroll(token, state, addresses)
     except CertificateRefused as error:
-        _note_refusal(state, error)
+        note_refusal(state, error)
         raise
-    (state / REFUSED_FILE).unlink(missing_ok=True)
+    forget_refusal(state)
     return own
 
 
@@ -104,12 +104,16 @@ def last_refusal(state: Path) -> CertificateRefused | None:
     """Why the last enrolment was refused; None when it was not, or nobody noted it."""
     try:
         told = json.loads((state / REFUSED_FILE).read_bytes())
-        return CertificateRefused(f"{told['at']}: {told['reason']}", remedy=str(told["remedy"]) or _ASK_ANEW)
+        return CertificateRefused(f"{told['at']}: {told['reason']}", remedy=str(told["remedy"]) or ASK_ANEW)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _note_refusal(state: Path, error: CertificateRefused) -> None:
+def forget_refusal(state: Path) -> None:
+    (state / REFUSED_FILE).unlink(missing_ok=True)
+
+
+def note_refusal(state: Path, error: CertificateRefused) -> None:
     """For `doctor`: an operator comes back the next day, and the terminal is gone."""
     told = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "reason": str(error), "remedy": error.remedy}
     with contextlib.suppress(OSError):
@@ -117,11 +121,8 @@ def _note_refusal(state: Path, error: CertificateRefused) -> None:
 
 
 def _enroll(token: Token, state: Path, addresses: tuple[str, ...]) -> Identity:
-    key = ec.generate_private_key(ec.SECP256R1())
-    identity.prepare(
-        state,
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
+    key = new_key()
+    identity.prepare(state, key_pem(key))
     tried = tuple(dict.fromkeys((*addresses, *token.addresses)))
     response = _ask(token, tried, signing_request(token.agent, token.department, key))
     return identity.finish(
@@ -134,11 +135,16 @@ def _enroll(token: Token, state: Path, addresses: tuple[str, ...]) -> Identity:
     )
 
 
-def _ask(token: Token, addresses: tuple[str, ...], signing_request: bytes) -> enroll_pb2.EnrollResponse:
-    """The answer of the first collector that can be reached."""
-    request = enroll_pb2.EnrollRequest(
+def request_of(token: Token, signing_request: bytes) -> enroll_pb2.EnrollRequest:
+    """What is asked of the centre, over a line as on a disk."""
+    return enroll_pb2.EnrollRequest(
         secret=token.secret, signing_request=signing_request, hostname=socket.gethostname(), version=__version__
     )
+
+
+def _ask(token: Token, addresses: tuple[str, ...], signing_request: bytes) -> enroll_pb2.EnrollResponse:
+    """The answer of the first collector that can be reached."""
+    request = request_of(token, signing_request)
     failure: AgentError = CollectorUnreachable()
     for address in addresses:
         channel = open_channel(
@@ -154,10 +160,20 @@ def _ask(token: Token, addresses: tuple[str, ...], signing_request: bytes) -> en
         except grpc.RpcError as error:
             failure = explain(error, address, token.authority.encode(), None)
             if isinstance(failure, CertificateRefused):
-                raise CertificateRefused(str(failure), remedy=failure.remedy or _ASK_ANEW) from None
+                raise CertificateRefused(str(failure), remedy=failure.remedy or ASK_ANEW) from None
         finally:
             channel.close()
     raise failure
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def signing_request(agent: str, department: str, key: ec.EllipticCurvePrivateKey) -> bytes:

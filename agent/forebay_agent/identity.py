@@ -63,6 +63,11 @@ class Identity:
         return x509.load_pem_x509_certificate(self.certificate).not_valid_after_utc
 
     @property
+    def serial(self) -> str:
+        """The certificate's, in lower-case hexadecimal, as the centre has it."""
+        return f"{x509.load_pem_x509_certificate(self.certificate).serial_number:x}"
+
+    @property
     def life(self) -> timedelta:
         """From the certificate's first moment to its last."""
         certificate = x509.load_pem_x509_certificate(self.certificate)

@@ -35,10 +35,16 @@ def become(state: Path) -> None:
 
 
 def as_owner(state: Path, deed: Callable[[], None], describe: Callable[[AgentError], int]) -> int:
-    """Does a deed in a process of its own, as the state folder's owner, while this one stays root.
+    """Does a deed as the state folder's owner: for root in a process of its own, while this one stays root.
 
     describe: says an AgentError of the deed, in that process. -> 0, or what `describe` gave.
     """
+    if os.geteuid() != 0 or not state.exists() or state.stat().st_uid == 0:
+        try:
+            deed()
+        except AgentError as error:
+            return describe(error)
+        return 0
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()

@@ -4,6 +4,9 @@
     kept beside it as `identity.next`                          Confirm, with the new one
     confirmed: it takes the place of the old one               uplink and control connect with it
 
+Where there is no line, both travel on a disk (`forebay_agent.ferry`): an export asks, the answer brings the new one, the next
+export is sealed with it, which confirms it, and the answer to that puts it in force.
+
 The old one stays until the new one has been seen to work, and whatever ends the process in between, one that works is
 there: until Confirm has reached a collector that is the old one, from then on the new one; which of them it is, is settled
 before anything else comes in (`entrance.py`). A failure is shown and tried again.
@@ -20,7 +23,6 @@ from typing import Final, TypeVar
 
 import grpc
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from forebay_agent import enrollment, identity, journal
@@ -118,8 +120,10 @@ class Renewal:
             own = identity.load(self._folder)
         except CertificateRefused:
             return False  # uplink and control say so
-        self._show(own, self.state.trouble)
-        return own.expires_at - self._now() <= own.life * PART_LEFT
+        # another one than before: it was renewed by disk, or enrolled anew
+        same = _expires_at_us(own) == self.state.expires_at_us
+        self._show(own, self.state.trouble if same else None)
+        return is_due(own, self._now())
 
     def _renew(self, following: Identity | None) -> Identity:
         """following: one that was kept and not confirmed yet."""
@@ -142,16 +146,14 @@ class Renewal:
     def _ask(self, own: Identity) -> Identity:
         """A new identity, kept beside the one in force."""
         own.check_dates(self._now())
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = enrollment.new_key()
         request = enroll_pb2.RenewRequest(signing_request=enrollment.signing_request(own.agent, own.department, key))
         response = self._call(own, lambda stub: stub.Renew(request, timeout=_CALL_SECONDS))
-        _check(response.certificate, own, key)
+        check_given(response.certificate, own, key)
         return identity.keep_next(
             self._folder,
             own,
-            key=key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
+            key=enrollment.key_pem(key),
             certificate=response.certificate,
             authority=response.authority,
         )
@@ -184,14 +186,23 @@ class Renewal:
         raise failure
 
     def _show(self, own: Identity, trouble: Trouble | None) -> None:
-        self.state = RenewalState(int(own.expires_at.timestamp() * 1_000_000), trouble)
+        self.state = RenewalState(_expires_at_us(own), trouble)
 
 
 class _Refused(CertificateRefused):
     """A collector has looked at the certificate and does not let it in; not merely: no collector could be asked."""
 
 
-def _check(certificate: bytes, own: Identity, key: ec.EllipticCurvePrivateKey) -> None:
+def is_due(own: Identity, now: datetime) -> bool:
+    """Whether it is time to renew the certificate."""
+    return own.expires_at - now <= own.life * PART_LEFT
+
+
+def _expires_at_us(own: Identity) -> int:
+    return int(own.expires_at.timestamp() * 1_000_000)
+
+
+def check_given(certificate: bytes, own: Identity, key: ec.EllipticCurvePrivateKey) -> None:
     """Raises CertificateRefused when it is not for this key and this agent."""
     try:
         given = x509.load_pem_x509_certificate(certificate)

@@ -84,7 +84,7 @@ class Supervisor:
         self._clock = SystemClock()
         self._board = Board()
         self._approvals = Approvals(files.state)
-        self._proposals = Proposals()
+        self._proposals = Proposals(files.state)
         self._pulses = Pulses(self._clock.monotonic)
         self.pauses = Pauses(files.state)
         self._config = self._with_offer(files)
@@ -135,10 +135,11 @@ class Supervisor:
                 future.set_result(job())
             except AgentError as error:
                 future.set_exception(error)
+        self._approvals.look()
+        self._proposals.keep()
         self._report.write()
         self._watcher.step(_ROUND_SECONDS)
-        late = self._pulses.late()
-        if late:
+        if late := self._pulses.late():
             journal.error("no progress", loops=", ".join(late))
             notify(f"STATUS=no progress: {', '.join(late)}")
         else:

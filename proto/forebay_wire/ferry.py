@@ -1,4 +1,4 @@
-"""Ferry: a file that carries on a disk what an upload carries on a line. Its form is laid down in ferry.proto.
+"""Ferry: a file that carries on a disk what the services carry on a line. Its form is laid down in ferry.proto.
 
 Who made it signs the digest of all its bytes. `check` reads the whole file once and tells the seal's certificate, before
 anything else of it is looked at; `records` then reads it again, one record in memory at a time.
@@ -7,9 +7,11 @@ anything else of it is looked at; `records` then reads it again, one record in m
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -19,10 +21,14 @@ from forebay_wire import limits
 from forebay_wire.errors import DigestMismatch, LimitExceeded, Malformed
 from forebay_wire.v1 import ferry_pb2
 
-MAGIC: Final = b"FOREBAY FERRY 1\n"
+FORM: Final = 2
+"""what is written; read is that and every one before"""
 SUFFIX: Final = ".ferry"
 ANSWER: Final = "answer-"
 """what the names of answers begin with"""
+HELD_BYTES: Final = 32 << 20
+"""A file that is read into memory: Marks of all streams, and what one message holds beside them."""
+_PREFIX: Final = b"FOREBAY FERRY "
 _LENGTH: Final = struct.Struct(">I")
 _MOST: Final = limits.MAX_MESSAGE_BYTES
 _UNFINISHED: Final = ".part"
@@ -30,6 +36,23 @@ _BLOCK: Final = 1 << 20
 
 Sign = Callable[[bytes], bytes]
 """What `to_sign` gives -> its signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A small ferry in memory: a disk may answer otherwise when it is asked again."""
+
+    name: str
+    content: bytes
+
+
+def hold(path: Path) -> Held:
+    """Raises LimitExceeded, OSError."""
+    with path.open("rb") as file:
+        content = file.read(HELD_BYTES + 1)
+    if len(content) > HELD_BYTES:
+        raise LimitExceeded(f"{path.name}: has more than {HELD_BYTES} bytes")
+    return Held(path.name, content)
 
 
 class FerryWriter:
@@ -46,7 +69,7 @@ class FerryWriter:
         descriptor = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         self._out = os.fdopen(descriptor, "wb", buffering=_BLOCK)
         self._digest = hashlib.sha256()
-        self._write(MAGIC)
+        self._write(b"%b%d\n" % (_PREFIX, FORM))
         self.add(ferry_pb2.FerryRecord(head=head))
 
     def add(self, record: ferry_pb2.FerryRecord) -> None:
@@ -85,56 +108,71 @@ def to_sign(digest: bytes, certificate: bytes) -> bytes:
     return digest + certificate
 
 
-def check(path: Path) -> tuple[ferry_pb2.FerryHead, ferry_pb2.FerrySeal]:
+def check(source: Path | Held) -> tuple[ferry_pb2.FerryHead, ferry_pb2.FerrySeal]:
     """The head, and the seal whose digest is that of the file. Whose certificate it is, and whether the signature is that
     key's, is for the caller to say.
 
     Raises: Malformed, LimitExceeded, DigestMismatch, and OSError.
     """
-    with path.open("rb") as file:
-        digest = hashlib.sha256(_magic(file, path))
+    name = source.name
+    with _opened(source) as file:
+        digest = hashlib.sha256(_form(file, name))
         head, last = None, b""
         while (length := file.read(_LENGTH.size)) != b"":
             if last:
                 digest.update(_LENGTH.pack(len(last)) + last)
-            last = _content(file, length, path)
-            head = head if head is not None else _parsed(last, path)
-    seal = _parsed(last, path) if last else None
+            last = _content(file, length, name)
+            head = head if head is not None else _parsed(last, name)
+    seal = _parsed(last, name) if last else None
     if head is None or seal is None or not head.HasField("head") or not seal.HasField("seal"):
-        raise Malformed(f"{path.name}: is not whole: it does not end with a seal")
+        raise Malformed(f"{name}: is not whole: it does not end with a seal")
     if seal.seal.digest != digest.digest():
-        raise DigestMismatch(f"{path.name}: its bytes are not those that were sealed")
+        raise DigestMismatch(f"{name}: its bytes are not those that were sealed")
     return head.head, seal.seal
 
 
-def records(path: Path) -> Iterator[ferry_pb2.FerryRecord]:
+def records(source: Path | Held) -> Iterator[ferry_pb2.FerryRecord]:
     """What stands between head and seal. Raises as `check`."""
-    with path.open("rb") as file:
-        _magic(file, path)
+    with _opened(source) as file:
+        _form(file, source.name)
         while (length := file.read(_LENGTH.size)) != b"":
-            record = _parsed(_content(file, length, path), path)
-            if record.WhichOneof("kind") not in ("head", "seal"):
+            record = _parsed(_content(file, length, source.name), source.name)
+            kind = record.WhichOneof("kind")
+            if kind is None:
+                raise Malformed(f"{source.name}: holds a record of a kind that this version does not know")
+            if kind not in ("head", "seal"):
                 yield record
 
 
-def _magic(file: IO[bytes], path: Path) -> bytes:
-    if file.read(len(MAGIC)) != MAGIC:
-        raise Malformed(f"{path.name}: is not a ferry of this form")
-    return MAGIC
+def _opened(source: Path | Held) -> IO[bytes]:
+    return io.BytesIO(source.content) if isinstance(source, Held) else source.open("rb")
 
 
-def _content(file: IO[bytes], length: bytes, path: Path) -> bytes:
+def _form(file: IO[bytes], name: str) -> bytes:
+    """The first line, as it stands there."""
+    line = file.read(len(_PREFIX) + 2)
+    number = line[len(_PREFIX) : -1]
+    if not line.startswith(_PREFIX) or not line.endswith(b"\n") or not number.isdigit() or not int(number):
+        raise Malformed(f"{name}: is not a ferry")
+    if int(number) > FORM:
+        raise Malformed(
+            f"{name}: has form {int(number)}, which a newer version wrote; this one reads forms up to {FORM}: upgrade it"
+        )
+    return line
+
+
+def _content(file: IO[bytes], length: bytes, name: str) -> bytes:
     size = _LENGTH.unpack(length)[0] if len(length) == _LENGTH.size else 0
     if not 0 < size <= _MOST:
-        raise LimitExceeded(f"{path.name}: a record of {size} bytes; it has 1 to {_MOST}")
+        raise LimitExceeded(f"{name}: a record of {size} bytes; it has 1 to {_MOST}")
     content = file.read(size)
     if len(content) != size:
-        raise Malformed(f"{path.name}: is cut short")
+        raise Malformed(f"{name}: is cut short")
     return content
 
 
-def _parsed(content: bytes, path: Path) -> ferry_pb2.FerryRecord:
+def _parsed(content: bytes, name: str) -> ferry_pb2.FerryRecord:
     try:
         return ferry_pb2.FerryRecord.FromString(content)
     except DecodeError:
-        raise Malformed(f"{path.name}: holds a record that cannot be read") from None
+        raise Malformed(f"{name}: holds a record that cannot be read") from None

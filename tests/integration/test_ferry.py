@@ -174,7 +174,10 @@ def test_ten_thousand_batches_by_line_by_disk_or_by_both_out_of_order_come_once_
         answer = write_answer(
             collector.ledger, collector.settings.data.identity, _identity(collector, files[0]), tmp_path
         )
-        assert sum(each.deleted for each in acknowledge(answer, appliance.own, appliance.outbox)) == 1_000
+        assert (
+            sum(each.deleted for each in acknowledge(answer, appliance.state, appliance.own, appliance.outbox).streams)
+            == 1_000
+        )
         assert appliance.outbox.state().batches == 0
     assert codes[1] > 0  # files that waited for one that came after them
     assert held(collector) == {stream: [(1, seq) for seq in range(1, 1_001)] for stream in STREAMS}
@@ -193,11 +196,13 @@ def test_a_batch_leaves_the_outbox_by_the_answer_and_not_by_being_exported(
     assert imported(collector, tmp_path / "disk") == 0
     (answer,) = (tmp_path / "disk").glob("answer-*")
     assert imported(collector, tmp_path / "disk") == 0  # twice: nothing is taken again
-    taken = acknowledge(answer, appliance.own, appliance.outbox)
+    taken = acknowledge(answer, appliance.state, appliance.own, appliance.outbox).streams
     assert sorted((each.stream, each.epoch, each.seq, each.deleted, each.trouble) for each in taken) == sorted(
         (stream, 1, 2, 2, None) for stream in STREAMS
     )
-    assert [each.deleted for each in acknowledge(answer, appliance.own, appliance.outbox)] == [0] * len(STREAMS)
+    assert [each.deleted for each in acknowledge(answer, appliance.state, appliance.own, appliance.outbox).streams] == [
+        0
+    ] * len(STREAMS)
     assert held(collector) == {stream: [(1, 1), (1, 2)] for stream in STREAMS}
 
 
@@ -249,7 +254,9 @@ def test_an_answer_that_is_older_than_what_is_known_changes_nothing(
     appliance.put(3)
     appliance.send()
     appliance.put(1)
-    assert {each.deleted for each in acknowledge(answer, appliance.own, appliance.outbox)} == {0}
+    assert {each.deleted for each in acknowledge(answer, appliance.state, appliance.own, appliance.outbox).streams} == {
+        0
+    }
     assert appliance.outbox.state().batches == 10
     appliance.send()
     assert held(collector) == {stream: [(1, seq) for seq in range(1, 6)] for stream in STREAMS}
@@ -295,10 +302,10 @@ def test_what_a_revoked_agent_or_another_centre_sealed_is_refused(
         with closing(Appliance(tmp_path / "other", elsewhere).outbox):
             (foreign,) = [
                 write_answer(elsewhere.ledger, elsewhere.settings.data.identity, _identity(collector, path), tmp_path)
-                for path in (tmp_path / "disk").glob("*.ferry")
+                for path in (tmp_path / "disk").glob(f"{AGENT}-*.ferry")
             ]
         with pytest.raises(FerryUnusable, match="not sealed by this agent's centre"):
-            acknowledge(foreign, appliance.own, appliance.outbox)
+            acknowledge(foreign, appliance.state, appliance.own, appliance.outbox)
         assert imported(elsewhere, tmp_path / "disk") == 1
         assert "was not sealed by an agent of this collector" in capsys.readouterr().out
 
@@ -319,4 +326,4 @@ def test_an_answer_for_another_agent_is_refused(collector: InProcess, appliance:
     with closing(other.outbox):
         answer = write_answer(collector.ledger, collector.settings.data.identity, _identity(collector, file), tmp_path)
         with pytest.raises(FerryUnusable, match="is for agent scjg-01"):
-            acknowledge(answer, other.own, other.outbox)
+            acknowledge(answer, other.state, other.own, other.outbox)

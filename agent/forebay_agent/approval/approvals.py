@@ -2,13 +2,15 @@
 
 Nothing is approved as long as the centre has never said anything. What it said last holds over restarts and while it
 cannot be reached. A column whose mask is another one now than it was approved with is not approved.
+
+What it says on a disk is written down by a command, beside an agent that runs: that one looks at the file (`look`).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,12 +31,14 @@ Columns = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """heard: the centre has said something. automatic: it approves whatever is proposed. streams: what else it approves."""
+    """heard: the centre has said something. automatic: it approves whatever is proposed. streams: what else it approves.
+    made_at_us: when the centre made the answer that brought it on a disk; 0: it came over a line."""
 
     heard: bool = False
     automatic: bool = False
     revision: int = 0
     streams: Mapping[StreamName, Columns] = field(default_factory=dict)
+    made_at_us: int = 0
 
     def of(self, stream: StreamName) -> Columns | None:
         """What is approved of the stream; None: whatever is proposed."""
@@ -67,14 +71,16 @@ class Approved:
             StreamName.parse(name): {column: frozenset(masks) for column, masks in columns.items()}
             for name, columns in content["streams"].items()
         }
-        return cls(True, bool(content["automatic"]), int(content["revision"]), streams)
+        made_at_us = int(content.get("made_at_us", 0))
+        return cls(True, bool(content["automatic"]), int(content["revision"]), streams, made_at_us)
 
     def to_kept(self) -> dict[str, Any]:
         streams = {
             str(name): {column: sorted(masks) for column, masks in columns.items()}
             for name, columns in sorted(self.streams.items())
         }
-        return {"automatic": self.automatic, "revision": self.revision, "streams": streams}
+        kept = {"automatic": self.automatic, "revision": self.revision, "streams": streams}
+        return kept | ({"made_at_us": self.made_at_us} if self.made_at_us else {})
 
 
 class Approvals:
@@ -91,7 +97,9 @@ class Approvals:
         self._path = state / FILE_NAME if state is not None else None
         self._lock = threading.Lock()
         self._unkept = False
+        self._seen: tuple[int, int, int] | None = None  # the file, as it was read last
         if self._path is not None:
+            self._seen = _stamp(self._path)
             self.current = _read(self._path)
 
     @classmethod
@@ -104,13 +112,34 @@ class Approvals:
     def take(self, message: control_pb2.Approvals) -> None:
         """What the centre says holds from here on, in whole. On a disk that is full it holds all the same, and is kept as
         soon as that is possible (`keep`)."""
-        now = Approved.from_proto(message)
+        self._hold(Approved.from_proto(message))
+
+    def bring(self, message: control_pb2.Approvals, made_at_us: int) -> bool:
+        """The same of what came on a disk, in an answer that the centre made then; False: what is known is newer."""
+        now = replace(Approved.from_proto(message), made_at_us=made_at_us)
+        known = self.current
+        if made_at_us < known.made_at_us or (not known.made_at_us and now.revision < known.revision):
+            return False
+        self._hold(now)
+        return True
+
+    def look(self) -> None:
+        """Takes what another process wrote down since this one looked last. Raises StateFolderUnusable."""
+        if self._path is None or self._unkept or (stamp := _stamp(self._path)) in (None, self._seen):
+            return
+        written = _read(self._path)
+        self._seen = stamp
+        if written.heard and written != self.current:
+            self._hold(written, kept=True)
+
+    def _hold(self, now: Approved, *, kept: bool = False) -> None:
+        """kept: it is written down already."""
         with self._lock:
             before, self.current, self.silent = self.current, now, ""
             if (before.heard, before.automatic, before.streams) != (True, now.automatic, now.streams):
                 self.generation += 1
                 journal.info("approvals", revision=now.revision, automatic=now.automatic, streams=len(now.streams))
-            self._unkept = self._unkept or before != now
+            self._unkept = not kept and (self._unkept or before != now)
         self.keep()
 
     def keep(self) -> None:
@@ -152,6 +181,15 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     shown = list(names)
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Another one when the file was replaced; None: there is none, or it cannot be asked."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path) -> Approved:

@@ -10,7 +10,7 @@ from typing import Final
 
 from forebay_agent import journal
 from forebay_agent.approval.approvals import Approvals
-from forebay_agent.approval.proposals import News, Proposals
+from forebay_agent.approval.proposals import Proposals
 from forebay_agent.clock import Clock
 from forebay_wire import limits
 from forebay_wire.v1 import control_pb2
@@ -47,7 +47,7 @@ class Exchange:
         self._told = news.generation
         if news.complete:
             self._complete_at = news.generation
-        return list(_requests(news))
+        return list(requests(news.to_proto()))
 
     def take(self, message: control_pb2.Approvals) -> None:
         self._patient_until = None
@@ -65,9 +65,8 @@ class Exchange:
         journal.warning("no approvals", reason=reason)
 
 
-def _requests(news: News) -> list[control_pb2.ControlRequest]:
+def requests(whole: control_pb2.Proposals) -> list[control_pb2.ControlRequest]:
     """In one message, where it can be; a complete one that is too large is told in parts that are not."""
-    whole = control_pb2.Proposals(proposals=[each.to_proto() for each in news.proposals], complete=news.complete)
     if whole.ByteSize() <= _MESSAGE_BYTES:
         return [control_pb2.ControlRequest(proposals=whole)]
     parts: list[control_pb2.ControlRequest] = []

@@ -1,18 +1,28 @@
-"""What would be shared: one proposal for each configured table, made by its source's thread, sent by control."""
+"""What would be shared: one proposal for each configured table, made by its source's thread, sent by control.
+
+They are kept in `<state>/proposals.json` for whoever carries them on a disk, beside the agent that runs (`kept_proposals`).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+
+from forebay_agent import journal, kept
 from forebay_agent.approval.approvals import mask_of
 from forebay_agent.capture.source import TableShape
 from forebay_agent.config.model import TableConfig
-from forebay_agent.errors import AgentError
+from forebay_agent.errors import AgentError, StateFolderUnusable
 from forebay_wire.schema import TableSchema
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import control_pb2
+
+FILE_NAME: Final = "proposals.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +88,17 @@ class News:
     proposals: tuple[Proposal, ...]
     complete: bool
 
+    def to_proto(self) -> control_pb2.Proposals:
+        return control_pb2.Proposals(proposals=[each.to_proto() for each in self.proposals], complete=self.complete)
+
 
 class Proposals:
-    """All of the agent. Any thread may call."""
+    """All of the agent. Any thread may call. state: the state folder; None: nothing is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Path | None = None) -> None:
+        self._path = state / FILE_NAME if state is not None else None
+        self._kept: tuple[int, dict[str, Any] | None] = (0, None)
+        self._unkept = ""
         self._lock = threading.Lock()
         self._wanted: set[StreamName] = set()
         self._made: dict[StreamName, tuple[int, Proposal]] = {}
@@ -136,7 +152,46 @@ class Proposals:
                 return None
             return News(self._generation, tuple(sorted(chosen, key=lambda each: each.stream)), complete)
 
+    def keep(self) -> None:
+        """Writes all of them down, when there is news. For one thread."""
+        told, before = self._kept
+        with self._lock:
+            generation = self._generation
+        if self._path is None or generation == told or (news := self.since(0, 0)) is None:
+            return
+        content = MessageToDict(news.to_proto(), preserving_proto_field_name=True)
+        try:
+            if content != (before if told else self._kept_before(self._path)):
+                kept.write(self._path, content)
+            self._kept, self._unkept = (generation, content), ""
+        except StateFolderUnusable as error:
+            if str(error) != self._unkept:
+                journal.warning("proposals cannot be kept for now", reason=error)
+            self._unkept = str(error)
+
+    @staticmethod
+    def _kept_before(path: Path) -> dict[str, Any] | None:
+        """What the agent that ran before kept: the same is not written again."""
+        try:
+            return _content(path)
+        except StateFolderUnusable:
+            return None  # it is made anew
+
     def _step(self, *, of_the_set: bool = False) -> None:
         self._generation += 1
         if of_the_set:
             self._set_at = self._generation
+
+
+def kept_proposals(state: Path) -> control_pb2.Proposals | None:
+    """As the agent that ran last kept them; None: none did. Raises StateFolderUnusable."""
+    path = state / FILE_NAME
+    content = _content(path)
+    try:
+        return None if content is None else ParseDict(content, control_pb2.Proposals())
+    except ParseError as error:
+        raise StateFolderUnusable(f"{path} does not hold proposals", remedy="Remove it: it is made anew.") from error
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    return kept.read(path, without="a running agent makes it anew")

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from forebay_agent.cli.reset import known_stream, usage
 
 if TYPE_CHECKING:
     from forebay_agent.config.model import AgentConfig
+    from forebay_agent.errors import AgentError
 
 SUMMARY: Final = "list the batches that wait to be sent; carry them on a disk"
 DESCRIPTION: Final = """\
@@ -21,7 +23,9 @@ Lists, per stream, the sealed batches that the collector has not called durable 
 
 Where no line leads to the centre: `export DIR` writes what waits into files that only this agent can have made, for
 `forebay-collector import DIR`; `acknowledge DIR` takes the answer that the import left there, and only then do batches
-leave the outbox. A batch may go both ways, or twice: the collector takes it once."""
+leave the outbox. A batch may go both ways, or twice: the collector takes it once. The files also carry which tables the
+agent would share, and the request for a new certificate in the last third of the old one's life; the answers carry what
+the centre approves, and the certificate."""
 EXAMPLES: Final = """\
 examples:
   forebay-agent outbox                   per stream: batches, bytes, the oldest one's age
@@ -34,7 +38,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", choices=["export", "acknowledge"], help="carry batches on a disk")
+    parser.add_argument("action", nargs="?", choices=["export", "acknowledge"], help="carry it on a disk")
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="where the disk is mounted")
     parser.add_argument(
         "--stream", action="append", default=[], metavar="STREAM", help="export: of this one only (repeatable)"
@@ -100,9 +104,9 @@ def _write_format(state: Path, wanted: int) -> int:
 
 
 def _export(options: argparse.Namespace, state: Path) -> int:
-    from forebay_agent import identity
+    from forebay_agent import identity, owner
     from forebay_agent.clock import SystemClock
-    from forebay_agent.ferry import export
+    from forebay_agent.ferry import export, renewing
 
     only = []
     for text in options.stream:
@@ -110,9 +114,23 @@ def _export(options: argparse.Namespace, state: Path) -> int:
         if isinstance(name, int):
             return name
         only.append(name)
-    files, stay = export(state, identity.load(state), options.folder, SystemClock(), only=only)
+    own, clock = identity.load(state), SystemClock()
+
+    def prepare() -> None:
+        renewing.prepare(state, own, datetime.now(UTC))
+
+    def describe(error: AgentError) -> int:
+        problems.report(error, sys.stderr)
+        return problems.exit_code(error)
+
+    # the state folder is its owner's; the disk may be root's alone
+    if code := owner.as_owner(state, prepare, describe):
+        return code
+    files, stay = export(state, own, options.folder, clock, only=only)
     for file in files:
-        print(f"{file.path}: {file.batches} batches, {file.rows} rows, {listing.size(file.bytes)}")
+        beside = f", {file.proposals} proposals" if file.proposals else ""
+        beside += ", asks for a new certificate" if file.renews else ""
+        print(f"{file.path}: {file.batches} batches, {file.rows} rows, {listing.size(file.bytes)}{beside}")
     if not files:
         print("nothing waits that may leave")
     for name, why in stay.items():
@@ -123,23 +141,37 @@ def _export(options: argparse.Namespace, state: Path) -> int:
 def _acknowledge(folder: Path, config: AgentConfig) -> int:
     from forebay_agent import identity, owner
     from forebay_agent.cli.problems import report
-    from forebay_agent.ferry.acknowledge import acknowledge, answers
+    from forebay_agent.errors import FerryUnusable
+    from forebay_agent.ferry.acknowledge import acknowledge
+    from forebay_agent.ferry.seal import answers
     from forebay_agent.outbox import Outbox
 
     owner.become(config.state)
-    own, found, code = identity.load(config.state), answers(folder), 0
+    found, code = answers(folder), 0
     if not found:
         print(f"{folder}: no answers; `forebay-collector import` leaves them there")
         return 1
     with closing(Outbox.open(config.state, config.outbox, check=False)) as outbox:
         for path in found:
-            for each in acknowledge(path, own, outbox):
+            try:
+                # each may put another certificate in force
+                taken = acknowledge(path, config.state, identity.load(config.state), outbox)
+            except FerryUnusable as error:
+                report(error, sys.stderr)
+                code = problems.exit_code(error)
+                continue
+            for each in taken.streams:
                 print(
                     f"{each.stream}: the collector has up to epoch {each.epoch} seq {each.seq}; {each.deleted} batches left"
                 )
                 if each.trouble is not None:
                     report(each.trouble, sys.stderr)
                     code = 1
+            for words in taken.said:
+                print(f"{path.name}: {words}")
+            if taken.refused is not None:
+                report(taken.refused, sys.stderr)
+                code = problems.exit_code(taken.refused)
     return code
 
 

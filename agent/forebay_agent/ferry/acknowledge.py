@@ -1,27 +1,24 @@
-"""Acknowledge: the centre's answer to what was carried to it. What it calls durable leaves the outbox."""
+"""Acknowledge: the centre's answer to what was carried to it, taken as its words on a line are.
+
+What it calls durable leaves the outbox, what it approves may leave, and a certificate that it gave comes into use.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
-
-from forebay_agent.channel import SERVER_NAME
-from forebay_agent.errors import CollectorBehind, FerryUnusable, StateLost
-from forebay_agent.identity import UNREADABLE, Identity
+from forebay_agent.approval.approvals import Approvals
+from forebay_agent.errors import CertificateRefused, CollectorBehind, StateLost
+from forebay_agent.ferry import renewing
+from forebay_agent.ferry.seal import opened
+from forebay_agent.identity import Identity
 from forebay_agent.outbox import Outbox, OutboxReader
 from forebay_agent.uplink.fit import CollectorMark, check_fit
-from forebay_wire import ferry
-from forebay_wire.errors import WireError
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import ferry_pb2, upload_pb2
+from forebay_wire.v1 import control_pb2, upload_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +32,39 @@ class Acknowledged:
     trouble: StateLost | None = None
 
 
-def answers(folder: Path) -> list[Path]:
-    """The answers in a folder, oldest first by their names. Raises FerryUnusable when it cannot be listed."""
-    try:
-        return sorted(
-            path for path in folder.iterdir() if path.name.startswith(ferry.ANSWER) and path.suffix == ferry.SUFFIX
-        )
-    except OSError as error:
-        raise FerryUnusable(f"{folder}: cannot be read: {error.strerror}") from None
+@dataclass(slots=True)
+class Taken:
+    """One answer. said: what else it brought, in words. refused: why the centre took nothing of what this agent sealed."""
+
+    streams: list[Acknowledged] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    refused: CertificateRefused | None = None
 
 
-def acknowledge(path: Path, own: Identity, outbox: Outbox) -> list[Acknowledged]:
-    """Deletes what the answer says is durable. Taking one twice changes nothing.
+def acknowledge(path: Path, state: Path, own: Identity, outbox: Outbox) -> Taken:
+    """Takes all that the answer says. Taking one twice changes nothing. Beside a running agent, too: that one looks.
 
-    Raises: FerryUnusable when it is damaged, not this agent's, or not from its centre; OutboxDamaged, OutboxFull,
+    own: as the state folder has it in force. Raises: FerryUnusable when it is damaged, not this agent's, or not from its
+        centre; CertificateRefused when it brings a certificate that does not fit; OutboxDamaged, OutboxFull,
         StateFolderUnusable.
     """
-    try:
-        head, seal = ferry.check(path)
-        _check_sealed_by_centre(path, seal, own)
-        if head.agent != own.agent:
-            raise FerryUnusable(f"{path.name}: is for agent {head.agent}; this one is {own.agent}")
-        found: list[Acknowledged] = []
-        with closing(outbox.reader()) as reader:
-            for record in ferry.records(path):
-                for mark in record.down.marks.marks:
-                    found += _take(mark, outbox, reader)
-        return found
-    except WireError as error:
-        raise FerryUnusable(str(error)) from None
-    except OSError as error:
-        raise FerryUnusable(f"{path}: cannot be read: {error.strerror}") from None
+    answer = opened(path, own.agent, own.authority)
+    taken = Taken()
+    with closing(outbox.reader()) as reader:
+        for record in answer.records():
+            match record.WhichOneof("kind"):
+                case "down":
+                    for mark in record.down.marks.marks:
+                        taken.streams += _take(mark, outbox, reader)
+                case "control_down" if record.control_down.HasField("approvals"):
+                    taken.said += _approved(record.control_down.approvals, state, answer.made_at_us)
+                case "renewed":
+                    taken.said += renewing.take(record.renewed, state)
+                case "standing":
+                    taken.said += renewing.settle(record.standing.serial, state)
+                case "refused":
+                    taken.refused = renewing.refused(record.refused, state) or taken.refused
+    return taken
 
 
 def _take(mark: upload_pb2.Mark, outbox: Outbox, reader: OutboxReader) -> Iterator[Acknowledged]:
@@ -87,17 +86,10 @@ def _take(mark: upload_pb2.Mark, outbox: Outbox, reader: OutboxReader) -> Iterat
     yield Acknowledged(name, *held.at, deleted)
 
 
-def _check_sealed_by_centre(path: Path, seal: ferry_pb2.FerrySeal, own: Identity) -> None:
-    authority = x509.load_pem_x509_certificate(own.authority)
-    try:
-        certificate = x509.load_pem_x509_certificate(seal.certificate)
-        certificate.verify_directly_issued_by(authority)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        key = certificate.public_key()
-        centre = SERVER_NAME in names.get_values_for_type(x509.DNSName)
-        if not centre or ExtendedKeyUsageOID.SERVER_AUTH not in usage or not isinstance(key, ec.EllipticCurvePublicKey):
-            raise FerryUnusable(f"{path.name}: was not sealed by the collector")
-        key.verify(seal.signature, ferry.to_sign(seal.digest, seal.certificate), ec.ECDSA(hashes.SHA256()))
-    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
-        raise FerryUnusable(f"{path.name}: was not sealed by this agent's centre") from None
+def _approved(message: control_pb2.Approvals, state: Path, made_at_us: int) -> Iterator[str]:
+    if not Approvals(state).bring(message, made_at_us):
+        yield "what it says of approvals is older than what is known: it changes nothing"
+    elif message.automatic:
+        yield "the centre approves whatever is proposed"
+    else:
+        yield f"the centre approves columns of {len(message.approvals)} tables"

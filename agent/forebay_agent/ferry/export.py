@@ -1,4 +1,8 @@
-"""Export: what waits in the outbox and may leave, into files that the agent's key seals."""
+"""Export: what waits in the outbox and may leave, into files that the agent's key seals.
+
+The first file also holds what else a line would carry: what the agent proposes to share, and the request for a new certificate
+where it is time for one. Where batches do not wait it holds nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from forebay_agent.approval.approvals import Approvals
+from forebay_agent.approval.exchange import requests as proposing
+from forebay_agent.approval.proposals import kept_proposals
 from forebay_agent.clock import Clock
-from forebay_agent.errors import CertificateRefused, FerryUnusable
+from forebay_agent.errors import FerryUnusable
+from forebay_agent.ferry import renewing
+from forebay_agent.ferry.seal import signing
 from forebay_agent.identity import Identity
 from forebay_agent.outbox import OutboxReader, StreamRecord
 from forebay_agent.uplink import requests
@@ -22,7 +27,7 @@ from forebay_agent.uplink.permission import Permission
 from forebay_wire.ferry import SUFFIX, FerryWriter, Sign
 from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
-from forebay_wire.v1 import ferry_pb2, upload_pb2
+from forebay_wire.v1 import control_pb2, enroll_pb2, ferry_pb2, upload_pb2
 
 FILE_BYTES: Final = 1 << 30
 """A file ends after the batch with which it reaches this size: FAT's limit is 4 GiB."""
@@ -30,9 +35,11 @@ FILE_BYTES: Final = 1 << 30
 
 @dataclass(slots=True)
 class Exported:
-    """One file that was written."""
+    """One file that was written. proposals: tables that it proposes. renews: it asks for a new certificate."""
 
     path: Path
+    proposals: int = 0
+    renews: bool = False
     batches: int = 0
     rows: int = 0
     bytes: int = 0
@@ -47,18 +54,25 @@ def export(
     only: Collection[StreamName] = (),
     file_bytes: int = FILE_BYTES,
 ) -> tuple[list[Exported], dict[StreamName, str]]:
-    """Writes all that waits and may leave, of these streams or of all. -> the files, and why streams stay, in words.
+    """Writes all that waits and may leave, of these streams or of all, after what the agent proposes. -> the files, and why
+    streams stay, in words.
 
     A file is whole when it has its name; what was begun and not sealed is removed. Beside a running agent, too.
+    `renewing.prepare` goes before it.
 
     Raises: FerryUnusable when the folder cannot be written; CertificateRefused; OutboxDamaged, StateFolderUnusable.
     """
-    sign = _signing(own)
-    own.check_dates()
+    by = renewing.sealing(state, own, datetime.fromtimestamp(clock.now_us() / 1e6, UTC))
+    sign = signing(by.key)
     permission = Permission(Approvals(state))
     stay: dict[StreamName, str] = {}
-    files = _Files(folder, own, clock)
+    files = _Files(folder, by, clock)
+    renew, proposals = renewing.request(state, own), kept_proposals(state)
     try:
+        if renew is not None:
+            files.ask(renew)
+        if proposals is not None:
+            files.propose(proposals)
         with closing(OutboxReader(state)) as reader:
             streams = [each for each in reader.streams() if not only or each.name in only]
             for stream in streams:
@@ -94,6 +108,16 @@ class _Files:
     @property
     def size(self) -> int:
         return self._writer.size if self._writer is not None else 0
+
+    def ask(self, renew: enroll_pb2.RenewRequest) -> None:
+        (self._writer or self._begin()).add(ferry_pb2.FerryRecord(renew=renew))
+        self._now.renews = True
+
+    def propose(self, proposals: control_pb2.Proposals) -> None:
+        writer = self._writer or self._begin()
+        for request in proposing(proposals):
+            writer.add(ferry_pb2.FerryRecord(control_up=request))
+        self._now.proposals = len(proposals.proposals)
 
     def add(self, reader: OutboxReader, stream: StreamRecord, batch: SealedBatch) -> None:
         writer = self._writer or self._begin()
@@ -134,13 +158,6 @@ class _Files:
         self._writer = FerryWriter(self._now.path, head)
         _up(self._writer, upload_pb2.UploadRequest(hello=requests.hello([])))
         return self._writer
-
-
-def _signing(own: Identity) -> Sign:
-    key = serialization.load_pem_private_key(own.key, None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise CertificateRefused("the agent's key is not one that can seal a file", remedy="Enrol the agent anew.")
-    return lambda message: key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
 def _batches(reader: OutboxReader, stream: int) -> Iterator[SealedBatch]:

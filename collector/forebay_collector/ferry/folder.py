@@ -1,5 +1,7 @@
 """The folder `<data>/ferry`: files that were imported and are not read to their end yet, each with what became of it.
 
+checking/NAME.ferry is being checked; it is on the collector's own disk then, and cannot become another
+given/              see `given.py`
 NAME.ferry          waits, or is being read
 NAME.ferry.told     the outcome, JSON; replaced each time the file is tried, and the last word once the file is gone
 """
@@ -16,6 +18,8 @@ from typing import Final
 
 from forebay_wire.ferry import SUFFIX
 
+GIVEN: Final = "given"
+_CHECKING: Final = "checking"
 _TOLD: Final = ".told"
 _UNFINISHED: Final = ".part"
 
@@ -39,17 +43,22 @@ class Outcome:
     why: dict[str, str] = field(default_factory=dict)
 
 
-def put(folder: Path, path: Path) -> Path:
-    """Copies a file in, durably. -> where it is. Raises OSError."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    target = folder / path.name
-    unfinished = target.with_name(target.name + _UNFINISHED)
-    with path.open("rb") as source, unfinished.open("wb") as out:
+def bring(folder: Path, path: Path) -> Path:
+    """Copies a file in to be checked, durably: `put` or unlink it. -> where it is. Raises OSError."""
+    checking = folder / _CHECKING
+    checking.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("rb") as source, (checking / path.name).open("wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)
         out.flush()
         os.fsync(out.fileno())
+    return checking / path.name
+
+
+def put(folder: Path, checked: Path) -> Path:
+    """A file that was brought and checked is to be read. -> where it is. Raises OSError."""
+    target = folder / checked.name
     told(target).unlink(missing_ok=True)
-    unfinished.replace(target)
+    checked.replace(target)
     return target
 
 

@@ -128,13 +128,13 @@ async def refuse(
     _log.warning("call refused peer=%s code=%s reason=%s", context.peer(), error.code, error)
     if isinstance(error, IdentityRefused) and ledger is not None:
         action = alarms.ENDED if admitted and error.action in _OF_CERTIFICATES else error.action
-        await asyncio.to_thread(note_refusal, context, error, action, ledger)
+        await asyncio.to_thread(note_call_refused, context, error, action, ledger)
     status = grpc.StatusCode.UNAUTHENTICATED if refused else grpc.StatusCode.UNAVAILABLE
     await context.abort(status, f"{error.code}: {error}")
     raise AssertionError("abort returned")
 
 
-def note_refusal(context: Context, error: CollectorError, action: str, ledger: Ledger) -> None:
+def note_call_refused(context: Context, error: CollectorError, action: str, ledger: Ledger) -> None:
     """Records a refusal of whoever makes the call, bounded in how often."""
     why, peer = str(error), host_of_peer(context)
     try:
@@ -142,5 +142,11 @@ def note_refusal(context: Context, error: CollectorError, action: str, ledger: L
     except IdentityRefused:
         ledger.refusals.note("unknown", action, "unknown", why, {"code": error.code}, peer=peer, same=why)
         return
+    note_refusal(identity, error, action, ledger, peer)
+
+
+def note_refusal(identity: Identity, error: CollectorError, action: str, ledger: Ledger, peer: str) -> None:
+    """Records a refusal of who came in under this certificate, bounded in how often. peer: from where."""
+    why = str(error)
     detail = {"department": identity.department, "serial": identity.serial, "code": error.code}
     ledger.refusals.note(identity.agent, action, identity.agent, why, detail, peer=peer, same=why)

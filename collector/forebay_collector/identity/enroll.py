@@ -1,4 +1,7 @@
-"""EnrollService: a one-time token and a signing request in, the agent's certificate out; and its renewal.
+"""Enrolment: a one-time token and a signing request in, the agent's certificate out; and its renewal.
+
+`Enrolment` decides, whichever way it is asked: `EnrollServicer` takes what comes over a line, `forebay_collector.ferry` what
+comes on a disk.
 
 The names in the certificate come from the token. Spending the token and recording the certificate's serial are one
 transaction of the ledger, so that a token never gives two certificates. Every refusal is audited.
@@ -20,7 +23,7 @@ import grpc
 
 from forebay_collector.errors import CollectorError, IdentityRefused, TokenRefused
 from forebay_collector.identity import alarms
-from forebay_collector.identity.admission import Context, admit, find_agent, identity_of, note_refusal, refuse
+from forebay_collector.identity.admission import Context, admit, find_agent, identity_of, note_call_refused, refuse
 from forebay_collector.identity.authority import AGENT_LIFE, Authority, pem
 from forebay_collector.identity.names import Identity, expires_at_us, serial_text
 from forebay_collector.identity.token import hash_secret
@@ -32,19 +35,18 @@ _log = logging.getLogger(__name__)
 
 
 class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
-    def __init__(self, ledger: Ledger, authority: Authority, life: timedelta = AGENT_LIFE) -> None:
+    def __init__(self, ledger: Ledger, authority: Authority) -> None:
         self._ledger = ledger
-        self._authority = authority
-        self._life = life
+        self._enrolment = Enrolment(ledger, authority)
 
     async def Enroll(  # noqa: N802 - gRPC's name
         self, request: enroll_pb2.EnrollRequest, context: Context
     ) -> enroll_pb2.EnrollResponse:
         try:
-            return await asyncio.to_thread(self._spend, request, identity_of(context))
+            return await asyncio.to_thread(self._enrolment.spend, request, identity_of(context))
         except TokenRefused as error:
             _log.warning("enrolment refused peer=%s code=%s reason=%s", context.peer(), error.code, error)
-            await asyncio.to_thread(note_refusal, context, error, error.action, self._ledger)
+            await asyncio.to_thread(note_call_refused, context, error, error.action, self._ledger)
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{error.code}: {error}")
             raise AssertionError("abort returned") from None
         except CollectorError as error:
@@ -55,7 +57,7 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
     ) -> enroll_pb2.RenewResponse:
         agent = await admit(context, self._ledger)
         try:
-            return await asyncio.to_thread(self._renew, request, agent)
+            return await asyncio.to_thread(self._enrolment.renew, request, agent)
         except CollectorError as error:
             await refuse(context, error, self._ledger)
 
@@ -63,11 +65,22 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         self, request: enroll_pb2.ConfirmRequest, context: Context
     ) -> enroll_pb2.ConfirmResponse:
         try:
-            return await asyncio.to_thread(self._confirm, identity_of(context))
+            await asyncio.to_thread(self._enrolment.confirm, identity_of(context))
         except CollectorError as error:
             await refuse(context, error, self._ledger)
+        return enroll_pb2.ConfirmResponse()
 
-    def _renew(self, request: enroll_pb2.RenewRequest, agent: AgentRecord) -> enroll_pb2.RenewResponse:
+
+class Enrolment:
+    """Blocks on the ledger: call it from a thread. Raises LedgerUnavailable, LedgerDamaged, and what each method names."""
+
+    def __init__(self, ledger: Ledger, authority: Authority, life: timedelta = AGENT_LIFE) -> None:
+        self._ledger = ledger
+        self._authority = authority
+        self._life = life
+
+    def renew(self, request: enroll_pb2.RenewRequest, agent: AgentRecord) -> enroll_pb2.RenewResponse:
+        """A certificate for a new key of the agent, which came in with the one in force. Raises IdentityRefused."""
         if len(request.signing_request) > _MAX_REQUEST_BYTES:
             raise IdentityRefused("certificate signing request is too long")
         certificate = self._authority.agent_certificate(
@@ -77,7 +90,8 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         _log.info("certificate renewed agent=%s department=%s", agent.name, agent.department)
         return enroll_pb2.RenewResponse(certificate=pem(certificate), authority=pem(self._authority.certificate))
 
-    def _confirm(self, identity: Identity) -> enroll_pb2.ConfirmResponse:
+    def confirm(self, identity: Identity) -> None:
+        """Its certificate is in force from here on, if it is one that a renewal gave. Raises IdentityRefused."""
         try:
             find_agent(self._ledger, identity)
         except IdentityRefused as error:
@@ -85,9 +99,9 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
                 raise
             self._ledger.certificates.confirm(identity.agent, identity.serial)
             _log.info("renewed certificate in force agent=%s", identity.agent)
-        return enroll_pb2.ConfirmResponse()
 
-    def _spend(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
+    def spend(self, request: enroll_pb2.EnrollRequest, identity: Identity) -> enroll_pb2.EnrollResponse:
+        """identity: of the token's bootstrap certificate, with which the request came. Raises TokenRefused, IdentityRefused."""
         if len(request.signing_request) > _MAX_REQUEST_BYTES:
             raise IdentityRefused("certificate signing request is too long")
         hashed = hash_secret(request.secret)

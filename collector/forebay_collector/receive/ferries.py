@@ -168,4 +168,4 @@ class Ferries:
 
 
 def _some(records: Iterator[Any]) -> list[upload_pb2.UploadRequest]:
-    return [record.up for record in islice(records, _AHEAD) if record.HasField("up")]
+    return list(islice((record.up for record in records if record.HasField("up")), _AHEAD))

@@ -22,20 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from forebay_wire.v1 import control_pb2 as forebay_dot_v1_dot_control__pb2
+from forebay_wire.v1 import enroll_pb2 as forebay_dot_v1_dot_enroll__pb2
 from forebay_wire.v1 import upload_pb2 as forebay_dot_v1_dot_upload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/ferry.proto\x12\nforebay.v1\x1a\x17\x66orebay/v1/upload.proto\"\xb8\x01\n\x0b\x46\x65rryRecord\x12%\n\x04head\x18\x01 \x01(\x0b\x32\x15.forebay.v1.FerryHeadH\x00\x12\'\n\x02up\x18\x02 \x01(\x0b\x32\x19.forebay.v1.UploadRequestH\x00\x12*\n\x04\x64own\x18\x03 \x01(\x0b\x32\x1a.forebay.v1.UploadResponseH\x00\x12%\n\x04seal\x18\x04 \x01(\x0b\x32\x15.forebay.v1.FerrySealH\x00\x42\x06\n\x04kind\"B\n\tFerryHead\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x12\n\ndepartment\x18\x02 \x01(\t\x12\x12\n\nmade_at_us\x18\x03 \x01(\x04\"C\n\tFerrySeal\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66orebay/v1/ferry.proto\x12\nforebay.v1\x1a\x18\x66orebay/v1/control.proto\x1a\x17\x66orebay/v1/enroll.proto\x1a\x17\x66orebay/v1/upload.proto\"\xb1\x04\n\x0b\x46\x65rryRecord\x12%\n\x04head\x18\x01 \x01(\x0b\x32\x15.forebay.v1.FerryHeadH\x00\x12\'\n\x02up\x18\x02 \x01(\x0b\x32\x19.forebay.v1.UploadRequestH\x00\x12*\n\x04\x64own\x18\x03 \x01(\x0b\x32\x1a.forebay.v1.UploadResponseH\x00\x12%\n\x04seal\x18\x04 \x01(\x0b\x32\x15.forebay.v1.FerrySealH\x00\x12+\n\x06\x65nroll\x18\x05 \x01(\x0b\x32\x19.forebay.v1.EnrollRequestH\x00\x12.\n\x08\x65nrolled\x18\x06 \x01(\x0b\x32\x1a.forebay.v1.EnrollResponseH\x00\x12)\n\x05renew\x18\x07 \x01(\x0b\x32\x18.forebay.v1.RenewRequestH\x00\x12,\n\x07renewed\x18\x08 \x01(\x0b\x32\x19.forebay.v1.RenewResponseH\x00\x12\x30\n\ncontrol_up\x18\t \x01(\x0b\x32\x1a.forebay.v1.ControlRequestH\x00\x12\x33\n\x0c\x63ontrol_down\x18\n \x01(\x0b\x32\x1b.forebay.v1.ControlResponseH\x00\x12-\n\x08standing\x18\x0b \x01(\x0b\x32\x19.forebay.v1.FerryStandingH\x00\x12+\n\x07refused\x18\x0c \x01(\x0b\x32\x18.forebay.v1.FerryRefusedH\x00\x42\x06\n\x04kind\"B\n\tFerryHead\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x12\n\ndepartment\x18\x02 \x01(\t\x12\x12\n\nmade_at_us\x18\x03 \x01(\x04\"C\n\tFerrySeal\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x1f\n\rFerryStanding\x12\x0e\n\x06serial\x18\x01 \x01(\t\"<\n\x0c\x46\x65rryRefused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06serial\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forebay_wire.v1.ferry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FERRYRECORD']._serialized_start=64
-  _globals['_FERRYRECORD']._serialized_end=248
-  _globals['_FERRYHEAD']._serialized_start=250
-  _globals['_FERRYHEAD']._serialized_end=316
-  _globals['_FERRYSEAL']._serialized_start=318
-  _globals['_FERRYSEAL']._serialized_end=385
+  _globals['_FERRYRECORD']._serialized_start=115
+  _globals['_FERRYRECORD']._serialized_end=676
+  _globals['_FERRYHEAD']._serialized_start=678
+  _globals['_FERRYHEAD']._serialized_end=744
+  _globals['_FERRYSEAL']._serialized_start=746
+  _globals['_FERRYSEAL']._serialized_end=813
+  _globals['_FERRYSTANDING']._serialized_start=815
+  _globals['_FERRYSTANDING']._serialized_end=846
+  _globals['_FERRYREFUSED']._serialized_start=848
+  _globals['_FERRYREFUSED']._serialized_end=908
 # @@protoc_insertion_point(module_scope)

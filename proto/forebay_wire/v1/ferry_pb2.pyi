@@ -3,6 +3,8 @@
 isort:skip_file
 """
 
+from forebay_wire.v1 import control_pb2 as _control_pb2
+from forebay_wire.v1 import enroll_pb2 as _enroll_pb2
 from forebay_wire.v1 import upload_pb2 as _upload_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -19,13 +21,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class FerryRecord(_message.Message):
-    """A ferry is a file that carries on a disk what UploadService carries on a line, where there is none between the two.
+    """A ferry is a file that carries on a disk what the services carry on a line, where there is none between the two.
 
-        "FOREBAY FERRY 1\\n", then records: 4 bytes length, big-endian, and a FerryRecord. The first is the head, the last the
-        seal, and nothing comes after it.
+        "FOREBAY FERRY 2\\n", then records: 4 bytes length, big-endian, and a FerryRecord. The first is the head, the last the
+        seal, and nothing comes after it. The number is the form's: 1 had `up` and `down` only.
 
-    From the agent: head, an UploadHello, schemas and batches as in an upload, seal. From the collector: head, Marks of the
-    agent's streams, seal.
+    From an agent: head, RenewRequest where a renewal is due, Proposals, an UploadHello, schemas and batches as in an upload,
+    seal. From the collector: head, Marks of the agent's streams, Approvals, RenewResponse where one was asked for,
+    FerryStanding, FerryRefused for each certificate with which nothing was taken, seal.
+
+    Enrolment: from who holds a token, head, EnrollRequest, and the seal of the token's bootstrap certificate; from the
+    collector: head, EnrollResponse or FerryRefused, seal.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -34,6 +40,14 @@ class FerryRecord(_message.Message):
     UP_FIELD_NUMBER: _builtins.int
     DOWN_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
+    ENROLL_FIELD_NUMBER: _builtins.int
+    ENROLLED_FIELD_NUMBER: _builtins.int
+    RENEW_FIELD_NUMBER: _builtins.int
+    RENEWED_FIELD_NUMBER: _builtins.int
+    CONTROL_UP_FIELD_NUMBER: _builtins.int
+    CONTROL_DOWN_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def head(self) -> Global___FerryHead: ...
     @_builtins.property
@@ -42,6 +56,26 @@ class FerryRecord(_message.Message):
     def down(self) -> _upload_pb2.UploadResponse: ...
     @_builtins.property
     def seal(self) -> Global___FerrySeal: ...
+    @_builtins.property
+    def enroll(self) -> _enroll_pb2.EnrollRequest: ...
+    @_builtins.property
+    def enrolled(self) -> _enroll_pb2.EnrollResponse: ...
+    @_builtins.property
+    def renew(self) -> _enroll_pb2.RenewRequest: ...
+    @_builtins.property
+    def renewed(self) -> _enroll_pb2.RenewResponse: ...
+    @_builtins.property
+    def control_up(self) -> _control_pb2.ControlRequest:
+        """Proposals"""
+
+    @_builtins.property
+    def control_down(self) -> _control_pb2.ControlResponse:
+        """Approvals"""
+
+    @_builtins.property
+    def standing(self) -> Global___FerryStanding: ...
+    @_builtins.property
+    def refused(self) -> Global___FerryRefused: ...
     def __init__(
         self,
         *,
@@ -49,12 +83,20 @@ class FerryRecord(_message.Message):
         up: _upload_pb2.UploadRequest | None = ...,
         down: _upload_pb2.UploadResponse | None = ...,
         seal: Global___FerrySeal | None = ...,
+        enroll: _enroll_pb2.EnrollRequest | None = ...,
+        enrolled: _enroll_pb2.EnrollResponse | None = ...,
+        renew: _enroll_pb2.RenewRequest | None = ...,
+        renewed: _enroll_pb2.RenewResponse | None = ...,
+        control_up: _control_pb2.ControlRequest | None = ...,
+        control_down: _control_pb2.ControlResponse | None = ...,
+        standing: Global___FerryStanding | None = ...,
+        refused: Global___FerryRefused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["down", b"down", "head", b"head", "kind", b"kind", "seal", b"seal", "up", b"up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["control_down", b"control_down", "control_up", b"control_up", "down", b"down", "enroll", b"enroll", "enrolled", b"enrolled", "head", b"head", "kind", b"kind", "refused", b"refused", "renew", b"renew", "renewed", b"renewed", "seal", b"seal", "standing", b"standing", "up", b"up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["down", b"down", "head", b"head", "kind", b"kind", "seal", b"seal", "up", b"up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_down", b"control_down", "control_up", b"control_up", "down", b"down", "enroll", b"enroll", "enrolled", b"enrolled", "head", b"head", "kind", b"kind", "refused", b"refused", "renew", b"renew", "renewed", b"renewed", "seal", b"seal", "standing", b"standing", "up", b"up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["head", "up", "down", "seal"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["head", "up", "down", "seal", "enroll", "enrolled", "renew", "renewed", "control_up", "control_down", "standing", "refused"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -115,3 +157,56 @@ class FerrySeal(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FerrySeal: _TypeAlias = FerrySeal  # noqa: Y015
+
+@_typing.final
+class FerryStanding(_message.Message):
+    """FerryStanding: which of the agent's certificates is in force at the collector. A renewed one is confirmed by the first file
+    that it seals; the agent hears of it here, and lets the old one go.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: _builtins.int
+    serial: _builtins.str
+    """lower-case hexadecimal"""
+    def __init__(
+        self,
+        *,
+        serial: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["serial", b"serial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FerryStanding: _TypeAlias = FerryStanding  # noqa: Y015
+
+@_typing.final
+class FerryRefused(_message.Message):
+    """FerryRefused: nothing was taken of what this certificate sealed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """stable, as in docs/reference/errors.md"""
+    reason: _builtins.str
+    serial: _builtins.str
+    """of the certificate, lower-case hexadecimal"""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        serial: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "reason", b"reason", "serial", b"serial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FerryRefused: _TypeAlias = FerryRefused  # noqa: Y015
