@@ -66,13 +66,9 @@ def export(
     sign = signing(by.key)
     permission = Permission(Approvals(state))
     stay: dict[StreamName, str] = {}
-    files = _Files(folder, by, clock)
-    renew, proposals = renewing.request(state, own), kept_proposals(state)
+    files = _Files(folder, by, clock, renewing.request(state, own), kept_proposals(state))
     try:
-        if renew is not None:
-            files.ask(renew)
-        if proposals is not None:
-            files.propose(proposals)
+        files.begin()
         with closing(OutboxReader(state)) as reader:
             streams = [each for each in reader.streams() if not only or each.name in only]
             for stream in streams:
@@ -93,9 +89,18 @@ def export(
 
 
 class _Files:
-    """The file that is being written, if any, and those that are whole."""
+    """The file that is being written, if any, and those that are whole. renew, proposals: what the first of them begins with."""
 
-    def __init__(self, folder: Path, own: Identity, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        own: Identity,
+        clock: Clock,
+        renew: enroll_pb2.RenewRequest | None,
+        proposals: control_pb2.Proposals | None,
+    ) -> None:
+        self._renew = renew
+        self._proposals = proposals
         self.sealed: list[Exported] = []
         self._folder = folder
         self._own = own
@@ -109,15 +114,10 @@ class _Files:
     def size(self) -> int:
         return self._writer.size if self._writer is not None else 0
 
-    def ask(self, renew: enroll_pb2.RenewRequest) -> None:
-        (self._writer or self._begin()).add(ferry_pb2.FerryRecord(renew=renew))
-        self._now.renews = True
-
-    def propose(self, proposals: control_pb2.Proposals) -> None:
-        writer = self._writer or self._begin()
-        for request in proposing(proposals):
-            writer.add(ferry_pb2.FerryRecord(control_up=request))
-        self._now.proposals = len(proposals.proposals)
+    def begin(self) -> None:
+        """The first file, if there is something to begin it with: batches need not wait."""
+        if self._renew is not None or self._proposals is not None:
+            self._begin()
 
     def add(self, reader: OutboxReader, stream: StreamRecord, batch: SealedBatch) -> None:
         writer = self._writer or self._begin()
@@ -156,6 +156,13 @@ class _Files:
         self._told.clear()
         self._schemas.clear()
         self._writer = FerryWriter(self._now.path, head)
+        if self._renew is not None:
+            self._writer.add(ferry_pb2.FerryRecord(renew=self._renew))
+            self._now.renews, self._renew = True, None
+        if self._proposals is not None:
+            for request in proposing(self._proposals):
+                self._writer.add(ferry_pb2.FerryRecord(control_up=request))
+            self._now.proposals, self._proposals = len(self._proposals.proposals), None
         _up(self._writer, upload_pb2.UploadRequest(hello=requests.hello([])))
         return self._writer
 
