@@ -11,7 +11,7 @@ import pytest
 from forebay_agent import kept
 from forebay_agent.approval.approvals import Approvals
 from forebay_agent.approval.exchange import PATIENCE_SECONDS, Exchange
-from forebay_agent.approval.proposals import Proposal, Proposals, ProposedColumn
+from forebay_agent.approval.proposals import FILE_NAME, Proposal, Proposals, ProposedColumn, kept_proposals
 from forebay_agent.errors import StateFolderUnusable
 from forebay_wire import canary, limits
 from forebay_wire.schema import TableSchema, column
@@ -52,6 +52,35 @@ def test_nothing_may_leave_before_the_centre_has_said_anything(tmp_path: Path) -
     approvals = Approvals(tmp_path)
     assert "has not said yet" in approvals.why_not(PEOPLE, CLEAR)
     assert approvals.current.lacking(PEOPLE, [("id", "")]) == ["id"]
+
+
+def test_what_another_process_wrote_down_is_taken_by_the_one_that_runs(tmp_path: Path) -> None:
+    running, beside = Approvals(tmp_path), Approvals(tmp_path)
+    running.look()
+    assert running.generation == 0
+    assert beside.bring(said(PEOPLE), 1_000)
+    running.look()
+    assert (running.why_not(PEOPLE, CLEAR), running.generation) == ("", 1)
+    running.look()
+    assert running.generation == 1
+    running.take(said(HOUSES, revision=2))
+    running.look()
+    assert (running.why_not(HOUSES, CLEAR), running.generation) == ("", 2)
+    assert "not approved" in running.why_not(PEOPLE, CLEAR)
+    (tmp_path / "approvals.json").unlink()
+    running.look()
+    assert running.why_not(HOUSES, CLEAR) == ""
+
+
+def test_what_comes_on_a_disk_counts_when_it_is_newer_than_what_is_known(tmp_path: Path) -> None:
+    approvals = Approvals(tmp_path)
+    approvals.take(said(PEOPLE, revision=7))
+    assert not approvals.bring(said(HOUSES, revision=6), 1_000)  # than what a line said
+    assert approvals.bring(said(HOUSES, revision=8), 1_000)
+    assert not approvals.bring(said(PEOPLE, revision=7), 999)  # than what another disk brought
+    # the ledger may have been restored: of two answers the one that was made later counts
+    assert Approvals(tmp_path).bring(said(PEOPLE, revision=3), 1_001)
+    assert Approvals(tmp_path).why_not(PEOPLE, CLEAR) == ""
 
 
 def test_a_column_may_leave_under_the_mask_that_it_is_approved_with(tmp_path: Path) -> None:
@@ -246,3 +275,29 @@ def test_one_that_says_it_in_time_is_never_called_old() -> None:
     clock.seconds += 10 * PATIENCE_SECONDS
     exchange.due()
     assert approvals.silent == ""
+
+
+def test_proposals_are_kept_for_whoever_carries_them_and_written_when_they_differ(tmp_path: Path) -> None:
+    assert kept_proposals(tmp_path) is None
+    made = Proposals(tmp_path)
+    made.expect([PEOPLE])
+    made.put(Proposal(PEOPLE, "cursor", columns=(ProposedColumn("id", "bigint", "int64", ""),), key=("id",)))
+    made.keep()
+    told = kept_proposals(tmp_path)
+    assert told is not None
+    assert (told.complete, [list(each.key) for each in told.proposals]) == (True, [["id"]])
+    written = (tmp_path / FILE_NAME).stat().st_mtime_ns
+    made.keep()
+    again = Proposals(tmp_path)
+    again.expect([PEOPLE])
+    again.put(Proposal(PEOPLE, "cursor", columns=(ProposedColumn("id", "bigint", "int64", ""),), key=("id",)))
+    again.keep()  # the same after a restart
+    assert (tmp_path / FILE_NAME).stat().st_mtime_ns == written
+    again.forget([PEOPLE])
+    again.keep()
+    told = kept_proposals(tmp_path)
+    assert told is not None
+    assert (told.complete, list(told.proposals)) == (True, [])
+    (tmp_path / FILE_NAME).write_text("{}")
+    with pytest.raises(StateFolderUnusable):
+        kept_proposals(tmp_path)
