@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from forebay_agent.cli.reset import usage
 
 if TYPE_CHECKING:
-    from forebay_agent.config.model import AgentConfig
     from forebay_agent.identity import Identity
 
 SUMMARY: Final = "get this appliance's certificate with a one-time token"
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         )
         return 2
     if options.export is not None:
-        return _export(text, config, options)
+        return export(text, config.state, config.collector.addresses, options.export, as_json=options.json)
     owner.become(config.state)
     return _told(enroll(text, config.state, addresses=config.collector.addresses), options)
 
@@ -79,30 +78,25 @@ def _told(own: Identity, options: argparse.Namespace) -> int:
     return 0
 
 
-def _export(text: str, config: AgentConfig, options: argparse.Namespace) -> int:
-    """The key is made as who owns the state folder; the disk may be root's alone."""
+def export(text: str, state: Path, addresses: tuple[str, ...], folder: Path, *, as_json: bool = False) -> int:
+    """Writes the request to a disk. The key is made as who owns the state folder; the disk may be root's alone."""
     from forebay_agent import asked, owner
     from forebay_agent.cli import listing, problems
     from forebay_agent.clock import SystemClock
     from forebay_agent.enrollment import usable
-    from forebay_agent.errors import AgentError
     from forebay_agent.ferry import enrolling
 
     token = usable(text)
 
-    def describe(error: AgentError) -> int:
-        problems.report(error, sys.stderr)
-        return problems.exit_code(error)
-
     def ask() -> None:
-        enrolling.ask(token, config.state, config.collector.addresses)
+        enrolling.ask(token, state, addresses)
 
-    if code := owner.as_owner(config.state, ask, describe):
+    if code := owner.as_owner(state, ask, problems.told):
         return code
-    waiting = asked.find(config.state, asked.ENROLMENT)
+    waiting = asked.find(state, asked.ENROLMENT)
     assert waiting is not None
-    path = enrolling.request(token, waiting, options.export, SystemClock())
-    if options.json:
+    path = enrolling.request(token, waiting, folder, SystemClock())
+    if as_json:
         listing.print_json({"agent": token.agent, "department": token.department, "file": str(path)}, sys.stdout)
     else:
         print(

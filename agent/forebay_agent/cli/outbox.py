@@ -15,7 +15,6 @@ from forebay_agent.cli.reset import known_stream, usage
 
 if TYPE_CHECKING:
     from forebay_agent.config.model import AgentConfig
-    from forebay_agent.errors import AgentError
 
 SUMMARY: Final = "list the batches that wait to be sent; carry them on a disk"
 DESCRIPTION: Final = """\
@@ -119,12 +118,8 @@ def _export(options: argparse.Namespace, state: Path) -> int:
     def prepare() -> None:
         renewing.prepare(state, own, datetime.now(UTC))
 
-    def describe(error: AgentError) -> int:
-        problems.report(error, sys.stderr)
-        return problems.exit_code(error)
-
     # the state folder is its owner's; the disk may be root's alone
-    if code := owner.as_owner(state, prepare, describe):
+    if code := owner.as_owner(state, prepare, problems.told):
         return code
     files, stay = export(state, own, options.folder, clock, only=only)
     for file in files:
@@ -132,7 +127,7 @@ def _export(options: argparse.Namespace, state: Path) -> int:
         beside += ", asks for a new certificate" if file.renews else ""
         print(f"{file.path}: {file.batches} batches, {file.rows} rows, {listing.size(file.bytes)}{beside}")
     if not files:
-        print("nothing waits that may leave")
+        print("nothing waits that may leave, and nothing is proposed yet: it is, a while after the agent was started")
     for name, why in stay.items():
         print(f"{name}: stays: {why}")
     return 0
@@ -157,8 +152,7 @@ def _acknowledge(folder: Path, config: AgentConfig) -> int:
                 # each may put another certificate in force
                 taken = acknowledge(path, config.state, identity.load(config.state), outbox)
             except FerryUnusable as error:
-                report(error, sys.stderr)
-                code = problems.exit_code(error)
+                code = problems.told(error)
                 continue
             for each in taken.streams:
                 print(
@@ -170,8 +164,7 @@ def _acknowledge(folder: Path, config: AgentConfig) -> int:
             for words in taken.said:
                 print(f"{path.name}: {words}")
             if taken.refused is not None:
-                report(taken.refused, sys.stderr)
-                code = problems.exit_code(taken.refused)
+                code = problems.told(taken.refused)
     return code
 
 

@@ -8,6 +8,7 @@ error: /etc/forebay-agent/sources.d/civil.toml: table[1].masks.ID_NO
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -27,6 +28,12 @@ def exit_code(error: AgentError) -> int:
 def headline(error: AgentError) -> str:
     """The kind of error in one sentence, without its full stop."""
     return (inspect.getdoc(type(error)) or type(error).__name__).partition(".")[0]
+
+
+def told(error: AgentError) -> int:
+    """Writes an error to standard error. -> exit code."""
+    report(error, sys.stderr)
+    return exit_code(error)
 
 
 def report(error: AgentError, out: TextIO) -> None:

@@ -13,7 +13,6 @@ from forebay_agent.cli import asking, problems
 if TYPE_CHECKING:
     from forebay_agent.check.checked import Checked
     from forebay_agent.config.model import SourceConfig
-    from forebay_agent.errors import AgentError
 
 SUMMARY: Final = "ask what is needed, test it, enrol and start"
 DESCRIPTION: Final = """\
@@ -27,6 +26,9 @@ examples:
   forebay-agent setup --token join.token --source civil --kind mysql --host 127.0.0.1 --database civil \\
     --user forebay --password-file civil.password --table person --table marriage:cursor:updated_at
 
+  forebay-agent setup --token join.token --export /media/disk
+                                                           without a line; then `forebay-agent enroll --answer /media/disk`
+
   a table is NAME, NAME:MODE or NAME:cursor:COLUMN; without a mode it is `log` where the database offers that, else snapshot
 """
 
@@ -37,6 +39,9 @@ _KINDS: Final = ("mysql", "postgresql", "sqlite")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", metavar="FILE", help="the centre's token; `-` for standard input")
     parser.add_argument("--collector", action="append", metavar="HOST:PORT", help="instead of the token's addresses")
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="no line leads to the centre: write the request to enrol to a disk"
+    )
     parser.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="FOLDER", help=f"default {DEFAULT_STATE}")
     parser.add_argument("--source", metavar="NAME", help="what to call the database")
     parser.add_argument("--kind", choices=_KINDS, help="mysql is MariaDB too")
@@ -62,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from forebay_agent import founding, identity, owner
+    from forebay_agent.cli.enroll import export
     from forebay_agent.config.load import AGENT_FILE, load_agent
     from forebay_agent.enrollment import enroll
 
@@ -75,6 +81,8 @@ def _run(options: argparse.Namespace) -> int:
     source = _tables(options, source, password)
     founding.write(folder, founding.Founded(state, addresses, source, password))
     print(f"written: {folder / AGENT_FILE}, {folder / 'sources.d' / source.name}.toml")
+    if not enrolled and options.export is not None:
+        return export(token_text, state, addresses, options.export)
     if not enrolled:
 
         def enrolling() -> None:
@@ -83,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
                 f"enrolled as agent {own.agent} of department {own.department}; valid until {own.expires_at:%Y-%m-%d}"
             )
 
-        if code := owner.as_owner(state, enrolling, _told):
+        if code := owner.as_owner(state, enrolling, problems.told):
             return code
     if options.no_start:
         print("next: systemctl enable --now forebay-agent")
@@ -94,13 +102,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _centre(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
-    """The token as it was read, and the addresses, of which at least one answers."""
+    """The token as it was read, and the addresses, of which at least one answers where there is a line."""
     from forebay_agent.enrollment import Token
 
     text = None
     while text is None:
         named = asking.text("file with the centre's token", "--token FILE", options.token)
         text = asking.tried(partial(_look_at_token, named), asked=options.token is None)
+    if options.export is not None:
+        return text, tuple(options.collector or Token.of(text).addresses)
     addresses = None
     given = ",".join(options.collector) if options.collector else None
     while addresses is None:
@@ -211,8 +221,3 @@ def _say(checked: Checked) -> None:
         print(problems.visible(f"  {checked.severity}: {checked.place}: {checked.subject}: {checked.message}"))
     for line in checked.sql.splitlines():
         print(f"    {problems.visible(line)}")
-
-
-def _told(error: AgentError) -> int:
-    problems.report(error, sys.stderr)
-    return problems.exit_code(error)
