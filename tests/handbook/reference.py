@@ -13,6 +13,7 @@ from tests.monitoring import listing
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 CHINESE: Final[dict[str, Callable[[Catalogue], str]]] = {
     "settings": lambda catalogue: catalogue.page(settings.text()),
+    "metrics": lambda catalogue: catalogue.page(listing.text()),
 }
 """the pages that have a Chinese one of their own; errors.md holds both languages"""
 
