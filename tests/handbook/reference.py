@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.handbook import commands, errors, settings
+from tests.handbook import commands, commands_chinese, errors, settings
 from tests.handbook.chinese import Catalogue
 from tests.monitoring import listing
 
@@ -14,6 +14,7 @@ FOLDER: Final = Path(__file__).parents[2] / "docs" / "reference"
 CHINESE: Final[dict[str, Callable[[Catalogue], str]]] = {
     "settings": lambda catalogue: catalogue.page(settings.text()),
     "metrics": lambda catalogue: catalogue.page(listing.text()),
+    "commands": commands_chinese.page,
 }
 """the pages that have a Chinese one of their own; errors.md holds both languages"""
 
