@@ -43,7 +43,8 @@ _SETTLED_SECONDS: Final = 300.0
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Memory in MiB: `cgroup_peak` is all that counts against the limit, `peak` the process's own. limit_met: how often the
-    kernel took page cache back because of the limit."""
+    kernel took page cache back because of the limit. idle_written_mb_a_day: what its process gave to disks while nothing
+    happened, for a day."""
 
     rows: int
     memory_limit: int
@@ -55,6 +56,7 @@ class Figures:
     idle_minutes: float
     idle_rss: float
     idle_cpu_percent: float
+    idle_written_mb_a_day: float
 
 
 class Cgroup:
@@ -174,6 +176,7 @@ def _measure(folder: Path, server: MariaDB, group: Cgroup, asked: argparse.Names
         idle_minutes=asked.minutes,
         idle_rss=idle["rss"],
         idle_cpu_percent=idle["cpu"],
+        idle_written_mb_a_day=idle["written"],
     )
 
 
@@ -225,12 +228,18 @@ def _settle(command: list[str], server: MariaDB, agent: Daemon) -> None:
 
 
 def _idle(pid: int, minutes: float) -> dict[str, float]:
-    """The most memory seen, and CPU in percent of a core."""
+    """The most memory seen, CPU in percent of a core, and MiB a day that were written to disks."""
     process, before, began, rss = psutil.Process(pid), cpu_of(pid), time.monotonic(), 0
+    written = process.io_counters().write_bytes
     while time.monotonic() < began + minutes * 60:
         time.sleep(min(5.0, minutes * 60))
         rss = max(rss, process.memory_info().rss)
-    return {"rss": rss / (1 << 20), "cpu": (cpu_of(pid) - before) / (time.monotonic() - began) * 100}
+    took = time.monotonic() - began
+    return {
+        "rss": rss / (1 << 20),
+        "cpu": (cpu_of(pid) - before) / took * 100,
+        "written": (process.io_counters().write_bytes - written) / (1 << 20) / took * 86_400,
+    }
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from forebay_agent.outbox import Outbox
 from forebay_agent.pipeline import StreamPipeline
 from forebay_wire.stream import StreamName
 
+FIRST_LOOK_SECONDS: Final = 1.0
+"""after which a stream that cannot go on as it is has its table described anew: an altered one is then taken anew"""
+
 HELD_SECONDS: Final = 30.0
-"""between looks at a stream that waits for a person"""
+"""between later looks, at a stream that waits for a person"""
 
 FULL_SECONDS: Final = 5.0
 """at most, between tries to find room in the outbox"""

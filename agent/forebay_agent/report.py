@@ -26,6 +26,9 @@ from forebay_wire.v1 import control_pb2
 
 STATUS_FILE: Final = "status.json"
 
+_AGAIN_SECONDS: Final = 10.0
+_READINGS: Final = ("last_poll_at_us", "log_bytes_behind", "log_hours_left", "log_kept")
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -78,6 +81,7 @@ class Report:
         self._situation = situation
         self._probe = Health(state)
         self._started_us = clock.now_us()
+        self._written: tuple[dict[str, Any], float] | None = None
 
     def frame(self) -> control_pb2.Heartbeat:
         """A heartbeat without its number and streams."""
@@ -164,10 +168,19 @@ class Report:
             ],
         }
 
-    def write(self) -> None:
+    def write(self, *, at_once: bool = False) -> None:
+        """Writes `status.json` when more than a reading of it changed, and every `_AGAIN_SECONDS`: the disk of an appliance
+        is often flash, which every write wears. at_once: in any case."""
+        status, now = self.status(), self._clock.monotonic()
+        told = without_readings(status)
+        if self._written is not None and not at_once:
+            before, at = self._written
+            if told == before and now - at < _AGAIN_SECONDS:
+                return
         try:
-            content = json.dumps(self.status(), ensure_ascii=False).encode()
+            content = json.dumps(status, ensure_ascii=False).encode()
             durable.write(self._state / STATUS_FILE, content, mode=0o644, synced=False)
+            self._written = told, now
         except OSError as error:
             journal.warning("status cannot be written", reason=error.strerror or type(error).__name__)
 
@@ -180,6 +193,18 @@ class Report:
             disk_free_bytes=state.disk_free_bytes,
             full=state.full,
         )
+
+
+def without_readings(status: dict[str, Any]) -> dict[str, Any]:
+    """A status without what moves although nothing happens."""
+    return {
+        **{name: value for name, value in status.items() if name != "written_at_us"},
+        "clock": status["clock"]["heard_at_us"] != 0,
+        "outbox": {name: value for name, value in status["outbox"].items() if name != "disk_free_bytes"},
+        "streams": [
+            {name: value for name, value in stream.items() if name not in _READINGS} for stream in status["streams"]
+        ],
+    }
 
 
 def plain(message: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from forebay_agent.errors import (
     StateFolderUnusable,
 )
 from forebay_agent.jobs import Jobs
-from forebay_agent.lane import BACKOFF, FULL_SECONDS, HELD_SECONDS, Lane, freed
+from forebay_agent.lane import BACKOFF, FIRST_LOOK_SECONDS, FULL_SECONDS, HELD_SECONDS, Lane, freed
 from forebay_agent.log.pipeline import LogPipeline
 from forebay_agent.log.stream import LOG
 from forebay_agent.outbox import Outbox, Superseded
@@ -365,7 +365,7 @@ class SourceWorker:
             if isinstance(error, OutboxFull):
                 pause = min(pause, FULL_SECONDS)
         else:
-            pause = HELD_SECONDS
+            pause = HELD_SECONDS if lane.held_in_epoch else FIRST_LOOK_SECONDS
             lane.pipeline = None  # what is mended shows when the table is described anew
             lane.held_in_epoch = self._outbox.stream(lane.name).epoch
         lane.due = self._clock.monotonic() + pause

@@ -371,7 +371,7 @@ class Supervisor:
         self._renewal.stop()
         for thread in self._threads.values():
             thread.join(_END_SECONDS)
-        self._report.write()
+        self._report.write(at_once=True)
         journal.info("stopped")
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:

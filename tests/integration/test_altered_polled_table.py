@@ -1,4 +1,4 @@
-"""A polled table that is altered while it is captured: it stands still for a while, and goes on under the next epoch by itself."""
+"""A polled table that is altered while it is captured: it goes on under the next epoch by itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLE = TableConfig("t", mode="cursor", cursor="id", unique_cursor=True)
 def test_a_dropped_column_takes_the_table_anew_under_the_next_epoch(
     source_harness: SourceHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: bool
 ) -> None:
-    monkeypatch.setattr(source_worker, "HELD_SECONDS", 0.5)
+    monkeypatch.setattr(source_worker, "HELD_SECONDS", 600.0)  # it is not a person who mends this
     integer = DIALECTS[source_harness.kind].integer
     source_harness.execute(
         f"CREATE TABLE t (id {integer} PRIMARY KEY, a {integer}, b {integer})", "INSERT INTO t VALUES (1, 2, 3)"
@@ -30,9 +30,7 @@ def test_a_dropped_column_takes_the_table_anew_under_the_next_epoch(
         if not running:
             stage.stop()
         source_harness.execute("ALTER TABLE t DROP COLUMN a", "INSERT INTO t VALUES (2, 4)")
-        if running:
-            stage.until(lambda: stage.code_of("t") == "FB-TABLE-CHANGED")
-        else:
+        if not running:
             stage.start()
             stage.approve_all()
         stage.until(lambda: stage.outbox.stream(stage.stream("t")).epoch == 2 and set(stage.mirror("t")) == {1, 2})

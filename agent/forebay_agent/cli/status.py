@@ -1,4 +1,4 @@
-"""`forebay-agent status`: how every stream stands, from what the running agent writes down each second."""
+"""`forebay-agent status`: how every stream stands, from what the running agent writes down."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALARM_HOURS: Final = 24.0
 """a log that is kept for less than this from where capture stands is told"""
 
 STALE_SECONDS: Final = 30.0
-"""a running agent writes its status about every second"""
+"""a running agent writes its status every ten seconds, and within a second when anything happens"""
 
 _COLUMNS: Final = ("stream", "state", "mode", "rows_captured", "changed", "polled", "behind", "kept", "waiting", "code")
 

@@ -46,15 +46,13 @@ class ArchiveDamaged(Fault):
         self.fleet.collector("replay", str(self._stream), "--reason", "harness: the file is restored")
 
     def _damaged(self) -> bool:
+        """Stops the collector only where that looks worth it: one that is stopped over and over receives nothing."""
+        with self.member.disk.reading:
+            if not self._waiting():
+                return False
         self.member.kill()
         with self.member.disk.reading:
-            waiting = self._asked(
-                "SELECT department, source, table_name, b.epoch, b.seq FROM batch b JOIN stream s ON s.id = b.stream_id"
-                " WHERE b.state = 'durable' AND source || '' IN (?, ?, ?) ORDER BY b.epoch, b.seq",
-                tuple(department.source for department in self.fleet.departments.values()),
-            )
-            waiting = [each for each in waiting if not self._is_in_platform(*each)]
-            if not waiting:
+            if not (waiting := self._waiting()):
                 self.member.start()
                 return False
             department, source, name, epoch, seq = self.draw.choice(waiting)
@@ -65,6 +63,15 @@ class ArchiveDamaged(Fault):
             content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
             self._file.write_bytes(content)
         return True
+
+    def _waiting(self) -> list[tuple[Any, ...]]:
+        """Department, source, table, epoch and seq of what is neither loaded nor in the platform."""
+        durable = self._asked(
+            "SELECT department, source, table_name, b.epoch, b.seq FROM batch b JOIN stream s ON s.id = b.stream_id"
+            " WHERE b.state = 'durable' AND source || '' IN (?, ?, ?) ORDER BY b.epoch, b.seq",
+            tuple(department.source for department in self.fleet.departments.values()),
+        )
+        return [each for each in durable if not self._is_in_platform(*each)]
 
     def _is_in_platform(self, department: str, source: str, name: str, epoch: int, seq: int) -> bool:
         """It was loaded, and the collector killed before it noted that: nobody reads the file again."""
