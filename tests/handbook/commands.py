@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from unittest import mock
 
@@ -14,35 +15,42 @@ from forebay_collector.cli.main import COMMANDS
 from forebay_collector.cli.main import command_line as of_collector
 
 _COLUMNS: Final = "120"
-_HEAD: Final = """\
+HEAD: Final = """\
 # Commands
+
+[中文](zh-CN/commands.md)
 
 What `--help` says, of every command. This page is written from the programs' own parsers (`make reference`), and a test compares them.
 """
-_EXITS: Final = """
+EXITS: Final = """
 Exit codes, everywhere: 0 fine, 1 the asked-for thing is not so, 2 usage, 3 configuration, 4 unreachable, 5 refused, 130 interrupted.
 Every listing has `--json`.
 """
+Program = tuple[argparse.ArgumentParser, list[tuple[int, argparse.ArgumentParser]]]
+"""a program's parser, and its commands' in order, each with how deep its heading is"""
 
 
 def text() -> str:
-    # as wide everywhere, and with nobody's own data folder as the default
+    with as_everywhere():
+        parts = [HEAD, EXITS]
+        for program, commands in programs():
+            parts += [f"\n## {program.prog}\n", _help(program)]
+            parts += [f"\n{'#' * depth} {command.prog}\n{_help(command)}" for depth, command in commands]
+        return "".join(parts)
+
+
+@contextmanager
+def as_everywhere() -> Iterator[None]:
+    """As wide everywhere, and with nobody's own data folder as the default."""
     with mock.patch.dict(os.environ, {"COLUMNS": _COLUMNS}):
         os.environ.pop("FOREBAY_DATA", None)
-        collector = [section for name in COMMANDS for section in _sections(of_collector([name])[0], only=name)]
-        agent = of_agent()
-        return "".join(
-            (
-                _HEAD,
-                _EXITS,
-                "\n## forebay-agent\n",
-                _help(agent),
-                *_sections(agent),
-                "\n## forebay-collector\n",
-                _help(of_collector([])[0]),
-                *collector,
-            )
-        )
+        yield
+
+
+def programs() -> list[Program]:
+    agent = of_agent()
+    collector = [section for name in COMMANDS for section in _below(of_collector([name])[0], only=name)]
+    return [(agent, list(_below(agent))), (of_collector([])[0], collector)]
 
 
 def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -53,15 +61,19 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
     return {}
 
 
-def _sections(parser: argparse.ArgumentParser, depth: int = 3, only: str = "") -> Iterator[str]:
+def said_once(text: str) -> str:
+    """Without the exit codes of every command: they stand at the page's top."""
+    return re.sub(r"\n*exit codes: 0 fine, 1 the asked-for thing is not so[^\n]*$", "", text.rstrip())
+
+
+def _below(
+    parser: argparse.ArgumentParser, depth: int = 3, only: str = ""
+) -> Iterator[tuple[int, argparse.ArgumentParser]]:
     for name, command in commands_of(parser).items():
         if only in ("", name):
-            yield f"\n{'#' * depth} {command.prog}\n{_help(command)}"
-            yield from _sections(command, depth + 1)
+            yield depth, command
+            yield from _below(command, depth + 1)
 
 
 def _help(parser: argparse.ArgumentParser) -> str:
-    said = parser.format_help().rstrip()
-    # said once, at the top
-    said = re.sub(r"\n+exit codes: 0 fine, 1 the asked-for thing is not so[^\n]*$", "", said)
-    return f"\n```text\n{said}\n```\n"
+    return f"\n```text\n{said_once(parser.format_help())}\n```\n"

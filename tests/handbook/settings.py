@@ -34,6 +34,8 @@ from forebay_collector.setting_texts import (
 _HEAD: Final = """\
 # Settings
 
+[中文](zh-CN/settings.md)
+
 Every key of every file: what it means, what is written there, what holds without it, and its bounds. This page is written from
 what reads the files (`make reference`), and a test compares them. An unknown key, and a value of another form or out of its
 bounds, is refused with file, key, reason and remedy.

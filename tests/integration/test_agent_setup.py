@@ -91,6 +91,18 @@ def test_flags_alone_make_a_configuration_that_is_enrolled(tmp_path: Path, token
     assert checked.returncode == 0, checked.stdout
 
 
+def test_without_a_line_it_writes_the_configuration_and_the_request(tmp_path: Path, token: Path, sqlite: Path) -> None:
+    home, disk = tmp_path / "agent", tmp_path / "disk"
+    disk.mkdir()
+    flags = ("--token", token, "--export", disk, "--collector", "127.0.0.1:1", "--source", "civil", "--kind", "sqlite")
+    done = setup(home, *flags, "--path", sqlite, "--table", "person:snapshot")
+    assert done.returncode == 0, done.stderr
+    assert [table.name for source in load(home).sources for table in source.tables] == ["person"]
+    assert [path.name for path in disk.iterdir()] == ["enroll-scjg-01.ferry"]
+    assert "then `forebay-agent enroll --answer DIR` here" in done.stdout
+    assert not (home / "state" / identity.FOLDER).exists()
+
+
 def test_a_password_stands_in_a_file_of_its_own_and_is_never_said(
     tmp_path: Path, token: Path, mariadb: MariaDB
 ) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from forebay_agent.clock import SystemClock
+from forebay_agent.enrollment import Token
+from forebay_agent.ferry import enrolling
 from forebay_collector.cli.main import main
 from forebay_collector.ferry.answer import write_answer
 from forebay_collector.founding import init
@@ -51,10 +54,25 @@ def test_a_key_that_is_made_when_root_first_needs_it_is_the_services(data: Path,
 def test_what_root_imports_from_a_disk_is_the_services(data: Path, tmp_path: Path) -> None:
     carried = tmp_path / "scjg-01.ferry"
     carried.write_bytes(b"sealed")
-    copied = import_module("forebay_collector.cli.commands.import")._copied(data / "ferry", carried)
-    assert copied.read_bytes() == b"sealed"
+    importing = import_module("forebay_collector.cli.commands.import")
+    brought = importing._brought(data / "ferry", carried)
+    assert roots(data) == []  # before the service can see it
+    assert importing._put(data / "ferry", brought).read_bytes() == b"sealed"
     assert (data / "ferry").stat().st_uid == NOBODY
     assert roots(data) == []
+
+
+def test_what_root_gives_to_an_appliance_that_enrols_by_disk_is_the_services(data: Path, tmp_path: Path) -> None:
+    file, disk = tmp_path / "token", tmp_path / "disk"
+    disk.mkdir()
+    assert main(["--data", str(data), "token", "--department", "市监局", "--agent", "a", "--out", str(file)]) == 0
+    token = Token.of(file.read_text("utf-8"))
+    enrolling.request(token, enrolling.ask(token, tmp_path / "state"), disk, SystemClock())
+    assert main(["--data", str(data), "import", str(disk)]) == 0
+    assert [path.name for path in (data / "ferry" / "given").iterdir()] == ["a.enrolment.pem"]
+    assert roots(data) == []
+    (answer,) = disk.glob("answer-*")
+    assert answer.stat().st_mode & stat.S_IROTH
 
 
 def test_the_answer_on_the_disk_can_be_read_by_the_agents_user(data: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ Entry = tuple[str, str, tuple[str, ...], str]
 _HEAD: Final = """\
 # Metrics
 
+[中文](zh-CN/metrics.md)
+
 Everything that forebay-collector and forebay-agent tell a Prometheus. [monitoring.md](../monitoring.md) says how to connect one.
 This file is written from the programs (`make reference`), and tests compare it with what is really served.
 

@@ -26,8 +26,7 @@ examples:
   forebay-agent setup --token join.token --source civil --kind mysql --host 127.0.0.1 --database civil \\
     --user forebay --password-file civil.password --table person --table marriage:cursor:updated_at
 
-  forebay-agent setup --token join.token --export /media/disk
-                                                           without a line; then `forebay-agent enroll --answer /media/disk`
+  forebay-agent setup --token join.token --export /media/disk    without a line: asks, too
 
   a table is NAME, NAME:MODE or NAME:cursor:COLUMN; without a mode it is `log` where the database offers that, else snapshot
 """
