@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,13 @@ from forebay_agent.ferry import enrolling
 from forebay_agent.outbox import OutboxReader
 from forebay_collector.cli.main import main
 from forebay_collector.demo.processes import Daemon, free_port, program
+from forebay_collector.errors import LedgerUnavailable
 from forebay_collector.founding import init
 from forebay_collector.identity import alarms
 from forebay_collector.identity.authority import Authority
 from forebay_collector.ledger import Ledger
 from forebay_collector.ledger.certificates import Ended
+from forebay_collector.ledger.tokens import Tokens
 from forebay_collector.settings import load_settings
 from forebay_wire import ferry
 from tests.daemon.isolated import AGENT, PEOPLE, Isolated
@@ -145,7 +148,7 @@ def test_an_appliance_that_never_has_a_line_loses_and_doubles_nothing(
     appliance.start()
     appliance.until(lambda: proposed(appliance))
     capsys.readouterr()
-    round_trip(appliance, centre)  # nothing but what it proposes
+    disk = round_trip(appliance, centre)  # nothing but what it proposes
     told = capsys.readouterr().out
     assert ": 0 batches, 0 rows" in told
     assert "1 proposals" in told
@@ -154,7 +157,8 @@ def test_an_appliance_that_never_has_a_line_loses_and_doubles_nothing(
         assert "approves columns of 0 tables" in told
         assert captured(appliance) == 0
         assert centre.command("approvals", "approve", str(PEOPLE), "--reason", "agreement 17") == 0
-        round_trip(appliance, centre)
+        assert centre.command("import", disk) == 0  # the same file: the answer says what is approved now
+        assert appliance.command("outbox", "acknowledge", disk) == 0
         assert "approves columns of 1 tables" in capsys.readouterr().out
     appliance.until(lambda: captured(appliance) == 50)
     round_trip(appliance, centre)
@@ -249,6 +253,31 @@ def test_a_request_that_is_imported_twice_is_answered_twice_with_the_same_certif
     capsys.readouterr()
     assert appliance.command("enroll", "--answer", disk) != 0
     assert "it was taken, or nothing was asked" in capsys.readouterr().err
+
+
+def test_an_import_that_was_interrupted_anywhere_is_simply_made_again(
+    centre: Centre, appliance: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = centre.disk()
+    assert appliance.command("enroll", centre.token(), "--export", disk) == 0
+    use = Tokens.use
+
+    def before(*_: object, **__: object) -> None:
+        raise LedgerUnavailable
+
+    def after(tokens: Tokens, *about: Any, **more: Any) -> None:
+        use(tokens, *about, **more)
+        raise LedgerUnavailable
+
+    for cut in (before, after):
+        monkeypatch.setattr(Tokens, "use", cut)
+        assert centre.command("import", disk) != 0
+        assert list(disk.glob("answer-*")) == []
+    monkeypatch.setattr(Tokens, "use", use)
+    assert centre.command("import", disk) == 0
+    assert appliance.command("enroll", "--answer", disk) == 0
+    assert len(centre.ledger.audit.listing(action="enroll")) == 1
+    assert centre.ledger.audit.listing(action=alarms.SPENT_TWICE) == []
 
 
 def test_a_token_that_was_spent_is_refused_and_the_appliance_hears_why(

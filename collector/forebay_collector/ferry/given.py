@@ -2,24 +2,20 @@
 
 The ledger knows certificates by their serials only. When a file is imported again, because the answer was lost or the
 import was interrupted, the same request is answered with the same certificate: the one that is in force, or that the agent
-may hold already, is not taken from it.
+may hold already, is not taken from it. It is kept before the ledger knows it, and counts once the ledger does.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 
 from forebay_collector.errors import FerryRefused
 from forebay_collector.identity.authority import write_private
-from forebay_collector.identity.names import UNREADABLE, Identity
+from forebay_collector.identity.names import UNREADABLE, Identity, serial_text
 from forebay_collector.ledger import Ledger
 from forebay_collector.ledger.certificates import Ended
-
-ENROLMENT: Final = "enrolment"
-RENEWAL: Final = "renewal"
 
 
 class Given:
@@ -36,14 +32,16 @@ class Given:
             raise FerryRefused(f"{self._folder}: cannot be written: {error.strerror}") from None
 
     def find(self, agent: str, how: str, signing_request: bytes) -> x509.Certificate | None:
-        """The certificate that was given for the key of this PKCS#10 request (DER); None: there is none."""
+        """The certificate that was given for the key of this PKCS#10 request (DER); None: there is none, or an import was
+        interrupted before it was given."""
         try:
             request = x509.load_der_x509_csr(signing_request)
             certificate = x509.load_pem_x509_certificate(self._path(agent, how).read_bytes())
             same = request.is_signature_valid and request.public_key() == certificate.public_key()
         except (OSError, *UNREADABLE):
             return None
-        return certificate if same else None
+        known = same and self._ledger.certificates.get(serial_text(certificate)) is not None
+        return certificate if known else None
 
     def is_good(self, agent: str, certificate: x509.Certificate) -> bool:
         """Whether the agent can come in with it, or will once it is confirmed."""

@@ -16,11 +16,11 @@ from typing import Final
 
 from forebay_collector.control.approving import Approving
 from forebay_collector.errors import CollectorError, FerryRefused, IdentityRefused, TokenRefused
-from forebay_collector.ferry.given import ENROLMENT, RENEWAL, Given
+from forebay_collector.ferry.given import Given
 from forebay_collector.identity import alarms
 from forebay_collector.identity.admission import find_agent, note_refusal
 from forebay_collector.identity.authority import Authority, pem
-from forebay_collector.identity.enroll import Enrolment
+from forebay_collector.identity.enroll import ENROLMENT, RENEWAL, Enrolment
 from forebay_collector.identity.names import Identity
 from forebay_collector.ledger import AgentRecord, Ledger
 from forebay_wire import ferry
@@ -38,8 +38,8 @@ class Requests:
         self._ledger = ledger
         self._authority = authority
         self._approving = approving
-        self._enrolment = Enrolment(ledger, authority)
         self._given = Given(given, ledger)
+        self._enrolment = Enrolment(ledger, authority, keep=self._given.keep)
 
     def enrol(self, path: Path, identity: Identity) -> ferry_pb2.FerryRecord:
         """identity: of the token's certificate, which sealed the file. -> the answer, a refusal too. Raises FerryRefused when it
@@ -65,9 +65,7 @@ class Requests:
             return enroll_pb2.EnrollResponse(
                 agent=identity.agent, department=identity.department, certificate=pem(before), authority=authority
             )
-        response = self._enrolment.spend(request, identity)
-        self._given.keep(identity.agent, ENROLMENT, response.certificate)
-        return response
+        return self._enrolment.spend(request, identity)
 
     def unconfirmed(self, identity: Identity) -> bool:
         """Whether this is a renewed certificate that comes in first. Raises IdentityRefused when it may not come in."""
@@ -111,9 +109,7 @@ class Requests:
         before = self._given.find(agent.name, RENEWAL, request.signing_request)
         if before is not None and self._given.is_good(agent.name, before):
             return enroll_pb2.RenewResponse(certificate=pem(before), authority=pem(self._authority.certificate))
-        response = self._enrolment.renew(request, agent)
-        self._given.keep(agent.name, RENEWAL, response.certificate)
-        return response
+        return self._enrolment.renew(request, agent)
 
 
 def refusal(error: CollectorError, serial: str = "") -> ferry_pb2.FerryRecord:

@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Final
 
 import grpc
 
@@ -30,6 +32,8 @@ from forebay_collector.identity.token import hash_secret
 from forebay_collector.ledger import AgentRecord, Ledger
 from forebay_wire.v1 import enroll_pb2, enroll_pb2_grpc
 
+ENROLMENT: Final = "enrolment"
+RENEWAL: Final = "renewal"
 _MAX_REQUEST_BYTES = 16 << 10
 _log = logging.getLogger(__name__)
 
@@ -72,12 +76,22 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
 
 
 class Enrolment:
-    """Blocks on the ledger: call it from a thread. Raises LedgerUnavailable, LedgerDamaged, and what each method names."""
+    """Blocks on the ledger: call it from a thread. Raises LedgerUnavailable, LedgerDamaged, and what each method names.
 
-    def __init__(self, ledger: Ledger, authority: Authority, life: timedelta = AGENT_LIFE) -> None:
+    keep: is given each certificate (PEM) with its agent's name and `ENROLMENT` or `RENEWAL`, before the ledger knows it.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        authority: Authority,
+        life: timedelta = AGENT_LIFE,
+        keep: Callable[[str, str, bytes], None] = lambda _agent, _how, _certificate: None,
+    ) -> None:
         self._ledger = ledger
         self._authority = authority
         self._life = life
+        self._keep = keep
 
     def renew(self, request: enroll_pb2.RenewRequest, agent: AgentRecord) -> enroll_pb2.RenewResponse:
         """A certificate for a new key of the agent, which came in with the one in force. Raises IdentityRefused."""
@@ -86,6 +100,7 @@ class Enrolment:
         certificate = self._authority.agent_certificate(
             request.signing_request, agent.name, agent.department, self._life
         )
+        self._keep(agent.name, RENEWAL, pem(certificate))
         self._ledger.certificates.renew(agent.name, agent.serial, serial_text(certificate), expires_at_us(certificate))
         _log.info("certificate renewed agent=%s department=%s", agent.name, agent.department)
         return enroll_pb2.RenewResponse(certificate=pem(certificate), authority=pem(self._authority.certificate))
@@ -115,6 +130,7 @@ class Enrolment:
         certificate = self._authority.agent_certificate(
             request.signing_request, token.agent, token.department, self._life
         )
+        self._keep(token.agent, ENROLMENT, pem(certificate))
         self._ledger.tokens.use(
             hashed,
             serial=serial_text(certificate),
