@@ -32,7 +32,7 @@ from forebay_agent.control.commands import Commands
 from forebay_agent.control.handlers import handlers
 from forebay_agent.entrance import Entrance
 from forebay_agent.errors import AgentError, ConfigurationError, OfferRefused, StateFolderUnusable
-from forebay_agent.memory import keep_small
+from forebay_agent.memory import Slack, keep_small
 from forebay_agent.metrics.server import MetricsServer
 from forebay_agent.outbox import Outbox
 from forebay_agent.pauses import Pauses, why_paused
@@ -91,6 +91,7 @@ class Supervisor:
         journal.set_level(self._config.log_level)
         self._report = Report(own, files.state, outbox, self._board, self._clock, self._situation)
         self._refusal = ""
+        self._slack = Slack()
         self._stopping = threading.Event()
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._dead: list[tuple[str, BaseException]] = []
@@ -138,6 +139,7 @@ class Supervisor:
         self._approvals.look()
         self._proposals.keep()
         self._report.write()
+        self._slack.look(self._outbox.sealed.so_far.raw_bytes)
         self._watcher.step(_ROUND_SECONDS)
         if late := self._pulses.late():
             journal.error("no progress", loops=", ".join(late))
