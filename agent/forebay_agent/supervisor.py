@@ -367,11 +367,8 @@ class Supervisor:
     def _end(self) -> None:
         notify("STOPPING=1")
         self._metrics.stop()
-        for worker in self._workers.values():
-            worker.stop()
-        self._uplink.stop()
-        self._control.stop()
-        self._renewal.stop()
+        for part in (*self._workers.values(), self._uplink, self._control, self._renewal):
+            part.stop()
         for thread in self._threads.values():
             thread.join(_END_SECONDS)
         self._report.write(at_once=True)
