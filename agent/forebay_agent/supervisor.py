@@ -83,8 +83,7 @@ class Supervisor:
         self._outbox = outbox
         self._clock = SystemClock()
         self._board = Board()
-        self._approvals = Approvals(files.state)
-        self._proposals = Proposals(files.state)
+        self._approvals, self._proposals = Approvals(files.state), Proposals(files.state)
         self._pulses = Pulses(self._clock.monotonic)
         self.pauses = Pauses(files.state)
         self._config = self._with_offer(files)
@@ -367,7 +366,9 @@ class Supervisor:
     def _end(self) -> None:
         notify("STOPPING=1")
         self._metrics.stop()
-        for part in (*self._workers.values(), self._uplink, self._control, self._renewal):
+        for worker in self._workers.values():
+            worker.stop()
+        for part in (self._uplink, self._control, self._renewal):
             part.stop()
         for thread in self._threads.values():
             thread.join(_END_SECONDS)
