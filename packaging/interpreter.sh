@@ -29,15 +29,16 @@ libraries=$work/libraries
 rm -rf "$work" "$out"
 mkdir -p "$work/bin" "$libraries/lib" "$libraries/include"
 
-# the same bytes wherever it is built: no folder's name, no moment
+# the same bytes wherever it is built: no folder's name, no moment. OpenSSL and CPython keep what their compiler was called
+# with: it is called by its name, and knows by itself what names a folder
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000} ZERO_AR_DATE=1 LC_ALL=C TZ=UTC
-flags="-O3 -g0 -fPIC -fno-sanitize=undefined -fstack-protector-strong -ffile-prefix-map=$work=/build -Wno-date-time -Wno-implicit-function-declaration"
+flags="-O3 -g0 -fPIC -fno-sanitize=undefined -fstack-protector-strong -Wno-date-time -Wno-implicit-function-declaration"
 for tool in cc c++; do
-  printf '#!/bin/sh\nexec %s %s -target %s "$@"\n' "$zig" "$tool" "$target" >"$work/bin/$tool"
+  printf '#!/bin/sh\nexec %s %s -target %s -ffile-prefix-map=%s=/build "$@"\n' "$zig" "$tool" "$target" "$work" >"$work/bin/$tool"
 done
 for tool in ar ranlib; do printf '#!/bin/sh\nexec %s %s "$@"\n' "$zig" "$tool" >"$work/bin/$tool"; done
 chmod 755 "$work/bin/"*
-export CC=$work/bin/cc CXX=$work/bin/c++ AR=$work/bin/ar RANLIB=$work/bin/ranlib CFLAGS=$flags
+export PATH=$work/bin:$PATH CC=cc CXX=c++ AR=ar RANLIB=ranlib CFLAGS=$flags
 
 "$here/sources.sh" "$folder/sources"
 unpack() {
@@ -106,6 +107,7 @@ quietly ./configure --host="$machine-linux-gnu" --build=x86_64-linux-gnu --prefi
 quietly make -j"$jobs"
 quietly make install DESTDIR="$work/installed"
 mv "$work/installed/usr/lib/forebay" "$out"
+sed -i "s#$folder#/build#g" "$out"/lib/python3.11/_sysconfigdata_*.py
 mkdir -p "$out/licences"
 for name in zlib:README bzip2:LICENSE xz-utils:COPYING libffi:LICENSE openssl:LICENSE.txt cpython:LICENSE; do
   cp "$work/${name%%:*}/${name##*:}" "$out/licences/${name%%:*}"

@@ -58,6 +58,8 @@ if [[ $what == packages ]]; then
   has nsenter || want util-linux
   has ip || want iproute2
   has qemu-aarch64-static || want qemu-user-static
+  [[ -e /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 ]] || want libc6-arm64-cross
+  [[ -e /usr/aarch64-linux-gnu/lib/libstdc++.so.6 ]] || want libstdc++6-arm64-cross
 fi
 
 if ((${#wanted[@]})); then

@@ -27,7 +27,7 @@ from forebay_packages.running import run
 # of the standard library: what is for developers, for windows on a screen, or for installing packages
 _UNUSED_LIBRARY: Final = (
     r"(test|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|venv|site-packages|config-[^/]*|distutils)/",
-    r".*/(test|tests|__pycache__|idle_test)/",
+    r"(.*/)?(test|tests|__pycache__|idle_test)/",
     r"(turtle|antigravity|this)\.py$",
     r"lib-dynload/(_test|_ctypes_test|_xxtest|xxlimited|_tkinter|nis|ossaudiodev|audioop)",
     r".*\.(exe|bat)$",

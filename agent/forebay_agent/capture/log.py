@@ -120,6 +120,9 @@ class LogReader(Protocol):
         Raises: LogGap, LogUnreadable (malformed: with the position), SourceUnreachable, SourceError.
         """
 
+    def wait(self, seconds: float) -> None:
+        """Returns when anything comes, or after that time. To be called where the `read` before it gave nothing."""
+
     def follow(self, tables: Sequence[LogTable]) -> None:
         """From here on these tables are handed on, with these shapes, and no others."""
 

@@ -22,6 +22,7 @@ from forebay_agent.capture.table import empty
 from forebay_agent.clock import Clock
 from forebay_agent.config.model import SourceConfig, TableConfig
 from forebay_agent.errors import AgentError, OutboxFull, SourceError
+from forebay_agent.lane import HELD_SECONDS
 from forebay_agent.log.opening import Opening
 from forebay_agent.log.putting import Anew, LogSealer, Rows, Work
 from forebay_agent.log.retention import RetentionWatch
@@ -34,10 +35,8 @@ from forebay_wire.stream import StreamName
 
 PIECE_ROWS: Final = 25_000
 PIECE_BYTES: Final = 16 << 20
-HELD_SECONDS: Final = 30.0
-"""between looks at a stream that waits for a person"""
-
 _LOOK_SECONDS: Final = 1.0
+_QUIET_SECONDS: Final = 0.5  # for which a log in which nothing came is listened to: an idle agent takes little
 _IDLE_SECONDS: Final = 5.0  # between puts that move nothing but the log checkpoint
 
 
@@ -78,8 +77,7 @@ class LogPipeline:
         self._in_flight: Future[None] | None = None
         self._reader: LogReader | None = None
         self._retention = RetentionWatch(session, board, clock)
-        self._handed_at = self._looked = float("-inf")
-        self._open_at = self._retry_at = float("-inf")
+        self._handed_at = self._looked = self._open_at = self._retry_at = float("-inf")
         self._troubled: dict[StreamName, int] = {}  # streams that could not be opened, and their epochs
         self._parked: dict[StreamName, int] = {}  # likewise those that are parked
         self._names = frozenset(name for name, _ in tables)
@@ -87,6 +85,7 @@ class LogPipeline:
         self.streams: dict[TableName, LogStream] = {}
         self.log = LogRecord("", frozenset())
         """as everything that was handed to the sealer leads to it"""
+        self._quiet = False  # nothing came when it was read last, and nothing is in hand
         self.open = False
         """within a transaction that is not at its end"""
         self.heard: Callable[[str], None] = lambda _: None
@@ -117,11 +116,14 @@ class LogPipeline:
             listen = self._snapshots.pause if self._reader is not None else None
             if self._reader is not None and self._followed():
                 pause = self._config.linger.total_seconds() if listen is None else listen
+                if self._quiet and listen is None:
+                    self._reader.wait(_QUIET_SECONDS)
                 piece = self._reader.read(self._clock.monotonic() + pause, rows=PIECE_ROWS, size=PIECE_BYTES)
                 if piece is not None:
                     self._take(piece)
                 self._snapshots.step()
                 self._hand_over(all_of_it=False)
+                self._quiet = not (piece or self.open or self._queue)
             self._look()
         except OutboxFull:
             raise
@@ -242,7 +244,7 @@ class LogPipeline:
         for stream in self.streams.values():
             stream.leave_copy()
         self.streams = {}
-        self.open = False
+        self.open = self._quiet = False
         self._open_at = float("-inf")
         if reader is not None:
             reader.close()

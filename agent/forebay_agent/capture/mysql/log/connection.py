@@ -128,7 +128,13 @@ class LogConnection:
                 )
             if now >= until:
                 return False
-            self._wait(until - now)
+            self.wait(until - now)
+
+    def wait(self, seconds: float) -> None:
+        """Until something comes, for so long, or a second, at most. What is received and not fed yet is not looked at."""
+        poll = select.poll()
+        poll.register(self._connection._sock, select.POLLIN | select.POLLERR | select.POLLHUP)
+        poll.poll(max(1, min(seconds, 1.0) * 1000))
 
     def translated(self, error: BaseException) -> AgentError:
         """The driver's or the server's error as a kind of the agent's."""
@@ -180,8 +186,3 @@ class LogConnection:
         self._start, self._end = 0, held
         if held == len(self._buffer):
             self._buffer.extend(bytes(len(self._buffer)))
-
-    def _wait(self, seconds: float) -> None:
-        poll = select.poll()
-        poll.register(self._connection._sock, select.POLLIN | select.POLLERR | select.POLLHUP)
-        poll.poll(max(1, min(seconds, 1.0) * 1000))

@@ -108,6 +108,11 @@ class MySQLLogReader:
         except (ValueError, OverflowError) as error:
             raise self._unreadable(error) from error
 
+    def wait(self, seconds: float) -> None:
+        """See `LogReader.wait`."""
+        if not (self._parts or self._events.working):
+            self._connection.wait(seconds)
+
     def follow(self, tables: Sequence[LogTable]) -> None:
         """See `LogReader.follow`."""
         self._parts += self._tables.follow(tables)

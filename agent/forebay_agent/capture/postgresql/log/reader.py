@@ -102,6 +102,10 @@ class PostgreSQLLogReader:
             if time.monotonic() >= until:
                 return self._at_time()
 
+    def wait(self, seconds: float) -> None:
+        if not (self._tables.waiting or self._news or self._replay):
+            self._stream.wait(round(seconds * 1000))
+
     def reached(self, checkpoint: str) -> bool:
         target = LogCheckpoint.from_json(checkpoint).lsn
         if self._passed >= target:
