@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from sqlalchemy import update
 
 from forebay_agent import asked, identity
 from forebay_agent.approval.approvals import Approvals
@@ -28,7 +29,7 @@ from forebay_collector.errors import CollectorError
 from forebay_collector.ferry.seal import check_sealed_by_agent
 from forebay_collector.founding import init
 from forebay_collector.identity.authority import Authority, pem
-from forebay_collector.ledger import Ledger
+from forebay_collector.ledger import Ledger, tables
 from forebay_collector.settings import load_settings
 from forebay_wire import ferry
 from forebay_wire.errors import WireError
@@ -240,3 +241,21 @@ def test_approvals_of_an_older_answer_do_not_come_back(site: Site) -> None:
         taken = acknowledge(older, site.state, own, outbox)
     assert "what it says of approvals is older than what is known: it changes nothing" in taken.said
     assert not Approvals(site.state).current.automatic
+
+
+def test_what_a_disk_proposes_is_not_taken_while_the_agent_says_it_over_a_line(site: Site) -> None:
+    enrolled(site)
+    site.exports()
+    now = site.ledger.database.clock()
+
+    def heard(last_seen_at: int) -> None:
+        values = {"connected_since": 1, "heartbeat_ms": 5_000, "last_seen_at": last_seen_at}
+        with site.ledger.database.write() as connection:
+            connection.execute(update(tables.agent).values(**values))
+
+    heard(now + 60_000_000)
+    site.answer()
+    assert site.ledger.approvals.listing(agent=AGENT) == []
+    heard(now - 60_000_000)  # left so by a collector that was killed
+    site.answer()
+    assert [each.stream for each in site.ledger.approvals.listing(agent=AGENT)] == [PEOPLE]
