@@ -120,8 +120,9 @@ class LogReader(Protocol):
         Raises: LogGap, LogUnreadable (malformed: with the position), SourceUnreachable, SourceError.
         """
 
-    def wait(self, seconds: float) -> None:
-        """Returns when anything comes, or after that time. To be called where the `read` before it gave nothing."""
+    def wait(self, seconds: float) -> bool:
+        """Returns when anything comes, or after that time; whether there is a reason to read. To be called where the `read`
+        before it gave nothing. Raises as `read`."""
 
     def follow(self, tables: Sequence[LogTable]) -> None:
         """From here on these tables are handed on, with these shapes, and no others."""

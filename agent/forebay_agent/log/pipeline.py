@@ -116,9 +116,8 @@ class LogPipeline:
             listen = self._snapshots.pause if self._reader is not None else None
             if self._reader is not None and self._followed():
                 pause = self._config.linger.total_seconds() if listen is None else listen
-                if self._quiet and listen is None:
-                    self._reader.wait(_QUIET_SECONDS)
-                piece = self._reader.read(self._clock.monotonic() + pause, rows=PIECE_ROWS, size=PIECE_BYTES)
+                if not self._quiet or listen is not None or self._reader.wait(_QUIET_SECONDS):
+                    piece = self._reader.read(self._clock.monotonic() + pause, rows=PIECE_ROWS, size=PIECE_BYTES)
                 if piece is not None:
                     self._take(piece)
                 self._snapshots.step()

@@ -130,11 +130,13 @@ class LogConnection:
                 return False
             self.wait(until - now)
 
-    def wait(self, seconds: float) -> None:
-        """Until something comes, for so long, or a second, at most. What is received and not fed yet is not looked at."""
+    def wait(self, seconds: float) -> bool:
+        """Until something comes, for so long, or a second, at most; whether there is anything to receive, or too long nothing
+        was. What is received and not fed yet is not looked at."""
         poll = select.poll()
         poll.register(self._connection._sock, select.POLLIN | select.POLLERR | select.POLLHUP)
-        poll.poll(max(1, min(seconds, 1.0) * 1000))
+        came = poll.poll(max(1, min(seconds, 1.0) * 1000))
+        return bool(came) or time.monotonic() - self._heard > _SILENT_SECONDS
 
     def translated(self, error: BaseException) -> AgentError:
         """The driver's or the server's error as a kind of the agent's."""

@@ -108,10 +108,9 @@ class MySQLLogReader:
         except (ValueError, OverflowError) as error:
             raise self._unreadable(error) from error
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         """See `LogReader.wait`."""
-        if not (self._parts or self._events.working):
-            self._connection.wait(seconds)
+        return bool(self._parts) or self._events.working or self._connection.wait(seconds)
 
     def follow(self, tables: Sequence[LogTable]) -> None:
         """See `LogReader.follow`."""

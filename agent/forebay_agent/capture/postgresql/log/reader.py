@@ -102,9 +102,10 @@ class PostgreSQLLogReader:
             if time.monotonic() >= until:
                 return self._at_time()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         if not (self._tables.waiting or self._news or self._replay):
             self._stream.wait(round(seconds * 1000))
+        return True  # `read` looks at the tables too, of which the log tells late or never
 
     def reached(self, checkpoint: str) -> bool:
         target = LogCheckpoint.from_json(checkpoint).lsn
