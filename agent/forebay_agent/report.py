@@ -27,7 +27,12 @@ from forebay_wire.v1 import control_pb2
 STATUS_FILE: Final = "status.json"
 
 _AGAIN_SECONDS: Final = 10.0
-_READINGS: Final = ("last_poll_at_us", "log_bytes_behind", "log_hours_left", "log_kept")
+_READINGS: Final[dict[str, Any]] = {
+    "last_poll_at_us": 0,
+    "log_bytes_behind": 0,
+    "log_hours_left": None,
+    "log_kept": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Report:
         self._situation = situation
         self._probe = Health(state)
         self._started_us = clock.now_us()
-        self._written: tuple[dict[str, Any], float] | None = None
+        self._written: tuple[object, float] | None = None
 
     def frame(self) -> control_pb2.Heartbeat:
         """A heartbeat without its number and streams."""
@@ -171,18 +176,26 @@ class Report:
     def write(self, *, at_once: bool = False) -> None:
         """Writes `status.json` when more than a reading of it changed, and every `_AGAIN_SECONDS`: the disk of an appliance
         is often flash, which every write wears. at_once: in any case."""
-        status, now = self.status(), self._clock.monotonic()
-        told = without_readings(status)
+        told, now = self._happened(), self._clock.monotonic()
         if self._written is not None and not at_once:
             before, at = self._written
             if told == before and now - at < _AGAIN_SECONDS:
                 return
         try:
-            content = json.dumps(status, ensure_ascii=False).encode()
+            content = json.dumps(self.status(), ensure_ascii=False).encode()
             durable.write(self._state / STATUS_FILE, content, mode=0o644, synced=False)
             self._written = told, now
         except OSError as error:
             journal.warning("status cannot be written", reason=error.strerror or type(error).__name__)
+
+    def _happened(self) -> object:
+        """What equals itself from one time to the next when nothing happened: everything less what moves all the same."""
+        situation, outbox = self._situation(), self._outbox.state()
+        return (
+            replace(situation, heard_at_us=int(situation.heard_at_us > 0), collector_ahead_us=0),
+            replace(outbox, disk_free_bytes=0),
+            [replace(state, **_READINGS) for state in self.states()],
+        )
 
     def _outbox_state(self) -> control_pb2.OutboxState:
         state = self._outbox.state()
@@ -193,18 +206,6 @@ class Report:
             disk_free_bytes=state.disk_free_bytes,
             full=state.full,
         )
-
-
-def without_readings(status: dict[str, Any]) -> dict[str, Any]:
-    """A status without what moves although nothing happens."""
-    return {
-        **{name: value for name, value in status.items() if name != "written_at_us"},
-        "clock": status["clock"]["heard_at_us"] != 0,
-        "outbox": {name: value for name, value in status["outbox"].items() if name != "disk_free_bytes"},
-        "streams": [
-            {name: value for name, value in stream.items() if name not in _READINGS} for stream in status["streams"]
-        ],
-    }
 
 
 def plain(message: Any) -> dict[str, Any]:
