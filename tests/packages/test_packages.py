@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
 import subprocess
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from forebay_packages import elf
 from forebay_packages.product import AGENT, GLIBC, PRODUCTS, PYTHON, ROOT, Product
+from forebay_packages.running import TOOLS
 
 OUT = ROOT / "build" / "packages" / "out"
 MACHINES = {"amd64": "Advanced Micro Devices X86-64", "arm64": "AArch64"}
@@ -39,6 +42,21 @@ def unpacked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("unpacked")
     subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
     return PRODUCTS[name], arch, folder
+
+
+@pytest.fixture
+def running(unpacked: tuple[Product, str, Path], tmp_path: Path) -> list[str | Path]:
+    """What runs the package's own interpreter on this machine: arm64's under qemu-user, with Debian's arm64 libc. That lacks
+    zlib, which every system has: it is the one that was built for the interpreter."""
+    product, arch, folder = unpacked
+    interpreter = folder / str(product.prefix)[1:] / "bin" / PYTHON
+    if arch == "amd64":
+        return [interpreter]
+    library = ROOT / "build/packages" / f"work-{arch}" / "libraries/lib/libz.a"
+    whole = ("-Wl,-soname,libz.so.1", "-Wl,--whole-archive", library, "-Wl,--no-whole-archive")
+    compiler = (TOOLS / "python", "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.28", "-shared", "-fPIC")
+    subprocess.run([*compiler, *whole, "-o", tmp_path / "libz.so.1"], check=True)
+    return ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu", "-E", f"LD_LIBRARY_PATH={tmp_path}", interpreter]
 
 
 def test_every_compiled_file_runs_on_the_promised_glibc(unpacked: tuple[Product, str, Path]) -> None:
@@ -71,21 +89,44 @@ def test_the_agent_takes_at_most_200_mb(unpacked: tuple[Product, str, Path]) -> 
         assert megabytes <= 200
 
 
-def test_everything_of_ours_can_be_imported_from_what_is_left(unpacked: tuple[Product, str, Path]) -> None:
+def test_everything_of_ours_can_be_imported_from_what_is_left(
+    unpacked: tuple[Product, str, Path], running: list[str | Path]
+) -> None:
     """Nothing that is needed was left out of wheels and standard library; for arm64 under qemu-user."""
-    product, arch, folder = unpacked
-    prefix = folder / str(product.prefix)[1:]
+    product, _, _ = unpacked
     names = ["forebay_wire", product.name.replace("-", "_")]
-    emulator = [] if MACHINES[arch].endswith("X86-64") else ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"]
     done = subprocess.run(
-        [*emulator, prefix / "bin" / PYTHON, "-I", "-c", _IMPORT, *names],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=800,
+        [*running, "-I", "-c", _IMPORT, *names], capture_output=True, text=True, check=False, timeout=800
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[-1]) > 150
+    assert done.stderr == ""
+
+
+def test_the_agent_connects_and_looks_at_a_table(
+    unpacked: tuple[Product, str, Path], running: list[str | Path], tmp_path: Path
+) -> None:
+    product, _, _ = unpacked
+    if product is not AGENT:
+        pytest.skip("the agent's")
+    with closing(sqlite3.connect(tmp_path / "civil.db")) as database:
+        database.execute("CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT)")
+    (tmp_path / "sources.d").mkdir()
+    (tmp_path / "agent.toml").write_text('[agent]\nstate = "state"\n')
+    (tmp_path / "sources.d/civil.toml").write_text(
+        f'kind = "sqlite"\npath = "{tmp_path}/civil.db"\n\n[[table]]\nname = "person"\nmode = "snapshot"\n'
+    )
+    command = "import sys; from forebay_agent.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [*running, "-I", "-c", command, "--config", tmp_path, "check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 4, done.stdout + done.stderr  # nothing but that it is not enrolled
+    assert f"connected to file {tmp_path}/civil.db" in done.stdout
+    assert done.stdout.count("error ") == 1
 
 
 def test_the_bill_of_materials_names_every_locked_package_with_its_hash(unpacked: tuple[Product, str, Path]) -> None:
@@ -121,7 +162,7 @@ def test_nothing_of_the_machine_that_built_it_is_inside(unpacked: tuple[Product,
         if file.is_file() and not file.is_symlink():
             content = file.read_bytes()
             assert str(ROOT).encode() not in content, file
-            assert b"build/packages/" not in content, file  # where an interpreter is built that was kept since
+            assert b"build/packages/work-" not in content, file  # where an interpreter is built that was kept since
     assert (folder / str(product.prefix)[1:] / "bin" / PYTHON).stat().st_mode & 0o777 == 0o755
 
 
