@@ -61,7 +61,7 @@ class Centre:
 
 
 def founded(folder: Path, approve: str = "auto") -> Centre:
-    made = init(folder, [f"127.0.0.1:{free_port()}"], approve)
+    made = init(folder, [f"127.0.0.1:{free_port()}"], approve, "127.0.0.1:0")
     return Centre(made.folder, (folder.parent / f"{folder.name}-disk-{number}" for number in itertools.count()))
 
 
