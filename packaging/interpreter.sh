@@ -103,7 +103,7 @@ export ZLIB_CFLAGS=" " ZLIB_LIBS="-lz" BZIP2_CFLAGS=" " BZIP2_LIBS="-lbz2" LIBLZ
 export LIBSQLITE3_CFLAGS="-I$libraries/include" LIBSQLITE3_LIBS="-lsqlite3 -lm -lpthread -ldl" LIBFFI_INCLUDEDIR="$libraries/include"
 quietly ./configure --host="$machine-linux-gnu" --build=x86_64-linux-gnu --prefix=/usr/lib/forebay --disable-shared \
   --with-openssl="$libraries" --without-ensurepip --disable-test-modules --with-system-ffi \
-  --enable-ipv6 ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no "${options[@]}"
+  --enable-ipv6 ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_broken_nice=no "${options[@]}"
 quietly make -j"$jobs"
 quietly make install DESTDIR="$work/installed"
 mv "$work/installed/usr/lib/forebay" "$out"

@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import tomllib
 from pathlib import Path
+from pprint import pformat
 from typing import Final
 
 from forebay_packages import elf, kernels, licences, sbom, wheels
@@ -96,6 +98,13 @@ def _lay_interpreter(interpreter: Path, prefix: Path) -> None:
         target = prefix / "lib" / PYTHON / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
+        if file.name.startswith("_sysconfigdata"):
+            target.write_text(_laid_out_anew(file), "utf-8")
+
+
+def _laid_out_anew(settings: Path) -> str:
+    """How CPython wrapped the settings of its build depends on the length of folders' names that are in them no more."""
+    return f"build_time_vars = {pformat(runpy.run_path(str(settings))['build_time_vars'], width=120)}\n"
 
 
 def lay_distribution(folder: Path, site: Path) -> None:
