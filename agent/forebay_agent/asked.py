@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from forebay_agent import kept
 from forebay_agent.enrollment import key_pem, new_key
 from forebay_agent.errors import StateFolderUnusable
+from forebay_agent.identity import UNREADABLE
 
 ENROLMENT: Final = "enrolment.asked"
 RENEWAL: Final = "renewal.asked"
@@ -51,8 +52,11 @@ def find(state: Path, what: str) -> Asked | None:
     content = kept.read(state / what, without="the certificate is asked for anew")
     if content is None:
         return None
-    key = serialization.load_pem_private_key(content["key"].encode("ascii"), None)
-    return Asked(cast(ec.EllipticCurvePrivateKey, key), content["about"])
+    try:
+        key = serialization.load_pem_private_key(content["key"].encode("ascii"), None)
+        return Asked(cast(ec.EllipticCurvePrivateKey, key), content["about"])
+    except (*UNREADABLE, KeyError) as error:
+        raise StateFolderUnusable(f"{state / what} is damaged", remedy="Remove it, and ask anew.") from error
 
 
 def forget(state: Path, what: str) -> None:

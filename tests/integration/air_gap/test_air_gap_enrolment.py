@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from forebay_agent import asked, identity
 from forebay_agent.clock import SystemClock
 from forebay_agent.enrollment import Token
+from forebay_agent.errors import StateFolderUnusable
 from forebay_agent.ferry import enrolling
 from forebay_collector.errors import LedgerUnavailable
 from forebay_collector.identity import alarms
@@ -22,21 +22,6 @@ from tests.daemon.by_disk import (
     founded,
 )
 from tests.daemon.isolated import AGENT, Isolated
-
-
-@pytest.fixture
-def centre(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Centre]:
-    made = founded(tmp_path / "centre", getattr(request, "param", "auto"))
-    yield made
-    if made.daemon is not None:
-        made.daemon.stop()
-
-
-@pytest.fixture
-def appliance(tmp_path: Path) -> Iterator[Isolated]:
-    made = Isolated(tmp_path / "appliance")
-    yield made
-    made.end()
 
 
 def test_the_request_holds_the_token_and_no_key_and_is_its_owners(
@@ -194,3 +179,13 @@ def test_a_file_of_a_newer_form_says_so(
     capsys.readouterr()
     assert appliance.command("enroll", "--answer", disk) == 1
     assert f"{answer.name}: has form {ferry.FORM + 1}, which a newer version wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", ['{"about": {}}', '{"key": "no key", "about": {}}'], ids=["no key", "a damaged key"]
+)
+def test_a_damaged_key_that_waits_for_its_answer_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / asked.ENROLMENT).write_text(content)
+    with pytest.raises(StateFolderUnusable, match=asked.ENROLMENT) as raised:
+        asked.find(tmp_path, asked.ENROLMENT)
+    assert raised.value.remedy

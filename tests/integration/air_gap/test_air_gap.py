@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,32 +15,10 @@ from tests.daemon.by_disk import (
     Centre,
     captured,
     enrol,
-    founded,
-    lives,
     proposed,
     round_trip,
 )
 from tests.daemon.isolated import AGENT, PEOPLE, Isolated
-
-
-@pytest.fixture
-def centre(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Centre]:
-    made = founded(tmp_path / "centre", getattr(request, "param", "auto"))
-    yield made
-    if made.daemon is not None:
-        made.daemon.stop()
-
-
-@pytest.fixture
-def appliance(tmp_path: Path) -> Iterator[Isolated]:
-    made = Isolated(tmp_path / "appliance")
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def certificates_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    return lives(monkeypatch)
 
 
 @pytest.mark.parametrize("centre", ["auto", "manual"], indirect=True)

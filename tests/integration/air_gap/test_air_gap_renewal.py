@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,32 +14,10 @@ from tests.daemon.by_disk import (
     IN_ITS_SECOND_HALF,
     Centre,
     enrol,
-    founded,
-    lives,
     proposed,
     round_trip,
 )
 from tests.daemon.isolated import AGENT, Isolated
-
-
-@pytest.fixture
-def centre(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Centre]:
-    made = founded(tmp_path / "centre", getattr(request, "param", "auto"))
-    yield made
-    if made.daemon is not None:
-        made.daemon.stop()
-
-
-@pytest.fixture
-def appliance(tmp_path: Path) -> Iterator[Isolated]:
-    made = Isolated(tmp_path / "appliance")
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def certificates_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    return lives(monkeypatch)
 
 
 def test_before_its_last_third_a_certificate_is_not_renewed(
