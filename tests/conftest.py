@@ -17,18 +17,34 @@ settings.register_profile("forebay", deadline=None, suppress_health_check=[Healt
 settings.load_profile("forebay")
 
 DIALECTS = ("sqlite", "mysql", "postgresql")
+_SHARED: list[MariaDB | PostgreSQL] = []  # that this process's tests use
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     with MariaDB.start(tmp_path_factory.mktemp("mariadb")) as server:
+        _SHARED.append(server)
         yield server
+        _SHARED.remove(server)
 
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
     with PostgreSQL.start(tmp_path_factory.mktemp("postgresql")) as server:
+        _SHARED.append(server)
         yield server
+        _SHARED.remove(server)
+
+
+@pytest.fixture(autouse=True)
+def _servers_live_on(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A server that crashed is its test's failure, with what the server said, and nobody else's: it is started again."""
+    yield
+    for server in _SHARED:
+        told = server.ended_by_itself()
+        if told:
+            server.restart()
+            pytest.fail(f"{type(server).__name__} ended in the middle of {request.node.nodeid}: {told}", pytrace=False)
 
 
 @pytest.fixture

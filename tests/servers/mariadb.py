@@ -144,6 +144,12 @@ class MariaDB:
             *arguments,
         ]
 
+    def ended_by_itself(self) -> str:
+        """How it ended though nobody asked it to, and the end of its log; "" when it did not."""
+        if self._process is None or self._process.poll() is None:
+            return ""
+        return f"exit code {self._process.returncode}\n{self.log.read_text(errors='replace')[-8000:]}"
+
     def __enter__(self) -> Self:
         return self
 

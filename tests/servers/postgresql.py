@@ -233,6 +233,12 @@ class PostgreSQL:
         path = self.folder / "log"
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
+    def ended_by_itself(self) -> str:
+        """How it ended though nobody asked it to, and the end of its log; "" when it did not."""
+        if self._process is None or self._process.poll() is None:
+            return ""
+        return f"exit code {self._process.returncode}\n{self.log()[-8000:]}"
+
     def __enter__(self) -> Self:
         return self
 
