@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import random
+import signal
 import threading
 import time
 from typing import Any
@@ -25,10 +28,14 @@ class _Writer:
 
     def __init__(self, harness: MySQLHarness, seed: int) -> None:
         self.random = random.Random(seed)
-        self.connection = harness.server.connect(harness.database, autocommit=False)
-        self.execute("SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1")
+        self.harness = harness
         self.xids = 0
         self.steps = 0
+        self.connect()
+
+    def connect(self) -> None:
+        self.connection = self.harness.server.connect(self.harness.database, autocommit=False)
+        self.execute("SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1")
 
     def execute(self, statement: str) -> None:
         with self.connection.cursor() as cursor:
@@ -40,12 +47,20 @@ class _Writer:
                 self.step(defines=defines)
                 self.steps += 1
             except pymysql.MySQLError:
-                for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
-                    with contextlib.suppress(pymysql.MySQLError):
-                        self.execute(statement)
+                self.recover()
         with contextlib.suppress(pymysql.MySQLError):
             self.execute("COMMIT")
         self.connection.close()
+
+    def recover(self) -> None:
+        """A prepared transaction outlives a crash of the server, with its locks: nobody else would end it."""
+        if not self.connection.open:
+            time.sleep(0.1)
+            with contextlib.suppress(pymysql.MySQLError):
+                self.connect()
+        for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
+            with contextlib.suppress(pymysql.MySQLError):
+                self.execute(statement)
 
     def step(self, *, defines: bool) -> None:
         pick = self.random.random()
@@ -152,6 +167,9 @@ class _Mirror:
             if self.told is not None:
                 self.told.add(values["id"])
 
+    def interrupted(self) -> None:
+        self.waiting, self.told = [], None
+
     def snapshot(self) -> None:
         """All of the table in one chunk, less what the log tells of until it has passed what the chunk saw."""
         if self.waiting or self.parked is not None:
@@ -179,20 +197,59 @@ class _Mirror:
         self.told = None
 
 
-def _follow_meanwhile(log: Log, mirror: _Mirror, threads: list[threading.Thread], chance: random.Random) -> int:
-    """Until the writers have ended. Returns how often reading began again from the checkpoint."""
+class _Server:
+    """What the test sets on it, and its crashes: MariaDB's own under such definitions, or ours."""
+
+    def __init__(self, harness: MySQLHarness, metadata: str) -> None:
+        self.server = harness.server
+        self.metadata = metadata
+        self.crashes = 0
+        self.set()
+
+    def set(self) -> None:
+        self.server.execute(f"SET GLOBAL binlog_row_metadata = {self.metadata}", "SET GLOBAL lock_wait_timeout = 5")
+
+    def crash(self) -> None:
+        os.kill(self.server.pid, signal.SIGKILL)
+
+    def revive(self) -> bool:
+        """Whether it had crashed, and runs again."""
+        deadline = time.monotonic() + 5  # its lines end before it does
+        while not (told := self.server.ended_by_itself()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        print("MariaDB ended:", told)
+        self.server.restart()
+        self.set()
+        self.crashes += 1
+        return True
+
+
+def _follow_meanwhile(
+    log: Log, mirror: _Mirror, threads: list[threading.Thread], chance: random.Random, server: _Server, crash_at: float
+) -> int:
+    """Until the writers have ended; the server is killed once, at `crash_at` of this process's clock. Returns how often
+    reading began again from the checkpoint."""
     restarts = 0
     while any(thread.is_alive() for thread in threads):
-        if not mirror.fresh:
-            mirror.snapshot()
-        piece = log.read(0.02)
-        if piece is not None:
-            mirror.take(piece)
-        # a busy machine reads few pieces: the first time comes early even so
-        if chance.random() < (0.02 if restarts else 0.3) and not mirror.told:
-            mirror.waiting = []
-            if mirror.parked is not None:
-                continue
+        try:
+            if time.monotonic() > crash_at:
+                crash_at = math.inf
+                server.crash()
+            if not mirror.fresh:
+                mirror.snapshot()
+            piece = log.read(0.02)
+            if piece is not None:
+                mirror.take(piece)
+            # a busy machine reads few pieces: the first time comes early even so
+            begins_anew = chance.random() < (0.02 if restarts else 0.3) and not mirror.told and mirror.parked is None
+        except SourceUnreachable:
+            if not server.revive():
+                raise
+            begins_anew = True
+        if begins_anew:
+            mirror.interrupted()
             log.again()
             restarts += 1
     return restarts
@@ -214,14 +271,19 @@ def _follow_to_the_end(log: Log, mirror: _Mirror, harness: MySQLHarness) -> None
         mirror.snapshot()
 
 
-@pytest.mark.parametrize(("seed", "metadata"), [(1, "FULL"), (2, "NO_LOG"), (3, "FULL")])
-def test_a_mirror_kept_by_the_log_is_the_table(mysql_harness: MySQLHarness, seed: int, metadata: str) -> None:
+@pytest.mark.parametrize(
+    ("seed", "metadata", "crashes"),
+    [(1, "FULL", 0), (2, "NO_LOG", 0), (3, "FULL", 0), (4, "FULL", 1), (5, "NO_LOG", 1)],
+)
+def test_a_mirror_kept_by_the_log_is_the_table(
+    mysql_harness: MySQLHarness, seed: int, metadata: str, crashes: int
+) -> None:
     mysql_harness.execute("CREATE TABLE t (id int PRIMARY KEY, a varchar(60), b bigint)")
-    mysql_harness.server.execute(f"SET GLOBAL binlog_row_metadata = {metadata}", "SET GLOBAL lock_wait_timeout = 5")
-    deadline = time.monotonic() + 8
+    server = _Server(mysql_harness, metadata)
+    began = time.monotonic()
     writers = [_Writer(mysql_harness, seed * 10 + number) for number in range(3)]
     threads = [
-        threading.Thread(target=writer.work, args=(deadline,), kwargs={"defines": number == 0})
+        threading.Thread(target=writer.work, args=(began + 8 + 4 * crashes,), kwargs={"defines": number == 0})
         for number, writer in enumerate(writers)
     ]
     try:
@@ -229,7 +291,8 @@ def test_a_mirror_kept_by_the_log_is_the_table(mysql_harness: MySQLHarness, seed
             mirror = _Mirror(log)
             for thread in threads:
                 thread.start()
-            restarts = _follow_meanwhile(log, mirror, threads, random.Random(seed))
+            crash_at = began + 4 if crashes else math.inf
+            restarts = _follow_meanwhile(log, mirror, threads, random.Random(seed), server, crash_at)
             _follow_to_the_end(log, mirror, mysql_harness)
             names = [column.name for column in mirror.shape.columns]
             assert names == [column.name for column in log.followed()[0].shape.columns]
@@ -238,7 +301,8 @@ def test_a_mirror_kept_by_the_log_is_the_table(mysql_harness: MySQLHarness, seed
             steps = [writer.steps for writer in writers]
             print(f"{seed=} {steps=} rows={len(mine)} pieces={len(log.pieces)} {restarts=} lost={len(mirror.lost)}")
             assert mine == told
-            assert restarts > 0
+            assert restarts > crashes
+            assert server.crashes >= crashes
             assert metadata == "NO_LOG" or not mirror.lost, mirror.lost
     finally:
         for thread in threads:
