@@ -54,7 +54,8 @@ class _Writer:
 
     def recover(self) -> None:
         """A prepared transaction outlives a crash of the server, with its locks: nobody else would end it."""
-        if not self.connection.open:
+        give_up = time.monotonic() + 60
+        while not self.connection.open and time.monotonic() < give_up:
             time.sleep(0.1)
             with contextlib.suppress(pymysql.MySQLError):
                 self.connect()
