@@ -232,12 +232,16 @@ def _follow_meanwhile(
 ) -> int:
     """Until the writers have ended; the server is killed once, at `crash_at` of this process's clock. Returns how often
     reading began again from the checkpoint."""
-    restarts = 0
-    while any(thread.is_alive() for thread in threads):
+    restarts, begins_anew = 0, False
+    while any(thread.is_alive() for thread in threads) or begins_anew:
         try:
             if time.monotonic() > crash_at:
                 crash_at = math.inf
                 server.crash()
+            if begins_anew:
+                mirror.interrupted()
+                log.again()
+                restarts, begins_anew = restarts + 1, False
             if not mirror.fresh:
                 mirror.snapshot()
             piece = log.read(0.02)
@@ -249,10 +253,6 @@ def _follow_meanwhile(
             if not server.revive():
                 raise
             begins_anew = True
-        if begins_anew:
-            mirror.interrupted()
-            log.again()
-            restarts += 1
     return restarts
 
 
