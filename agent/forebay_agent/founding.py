@@ -21,19 +21,22 @@ from forebay_agent.errors import ConfigurationError, StateFolderUnusable
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """What is to be written. password: of the source's user, empty when there is none."""
+    """What is to be written. password: of the source's user, empty when there is none. line: whether one leads to the
+    centre."""
 
     state: Path
     addresses: tuple[str, ...]
     source: SourceConfig
     password: str
+    line: bool = True
 
 
-def agent_toml(state: Path, addresses: Sequence[str]) -> str:
+def agent_toml(state: Path, addresses: Sequence[str], line: bool) -> str:
     return (
         "# Forebay's agent: reference/settings.md says what else can stand here. Unknown keys are refused.\n"
         f"[agent]\nstate = {_text(str(state))}\n\n"
         f"[collector]\naddresses = {json.dumps(list(addresses), ensure_ascii=False)}\n"
+        + ("" if line else "# all is carried on a disk; where a line comes, remove this:\nline = false\n")
     )
 
 
@@ -102,7 +105,7 @@ def _lay(folder: Path, founded: Founded) -> None:
     if founded.password:
         _put(folder / SECRETS_FOLDER / name, founded.password + "\n")
     if not (folder / AGENT_FILE).exists():
-        _put(folder / AGENT_FILE, agent_toml(founded.state, founded.addresses))
+        _put(folder / AGENT_FILE, agent_toml(founded.state, founded.addresses, founded.line))
     _put(folder / SOURCES_FOLDER / f"{name}.toml", source_toml(founded.source, with_password=bool(founded.password)))
 
 

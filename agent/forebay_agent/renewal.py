@@ -103,10 +103,11 @@ class Renewal:
         self._stopped.set()
 
     def step(self) -> None:
-        """Renews when it is time to, or goes on with a renewal that was left. Raises why it failed."""
+        """Renews when it is time to, or goes on with a renewal that was left; both only where there is a line. Raises why it
+        failed."""
         with self._one_at_a_time:
-            following = identity.load_next(self._folder)
-            if following is not None or self._is_time():
+            following, due = identity.load_next(self._folder), self._is_time()
+            if self.config.line and (following is not None or due):
                 self._renew(following)
 
     def rotate(self) -> str:
@@ -122,7 +123,7 @@ class Renewal:
             return False  # uplink and control say so
         # another one than before: it was renewed by disk, or enrolled anew
         same = _expires_at_us(own) == self.state.expires_at_us
-        self._show(own, self.state.trouble if same else None)
+        self._show(own, self.state.trouble if same and self.config.line else None)
         return is_due(own, self._now())
 
     def _renew(self, following: Identity | None) -> Identity:

@@ -121,7 +121,8 @@ class Report:
         states = [state.state for state in self._board.all()]
         told = ", ".join(f"{states.count(name)} {name}" for name in sorted(set(states)))
         outbox = self._outbox.state()
-        connected = "connected" if self._situation().uplink.connected else "not connected"
+        uplink = self._situation().uplink
+        connected = "connected" if uplink.connected else "not connected" if uplink.line else "reached by disk"
         return f"{told or 'no streams'}; outbox {outbox.batches} batches; collector {connected}"
 
     def status(self) -> dict[str, Any]:
@@ -146,11 +147,12 @@ class Report:
                 "decided_at_us": offer.decided_at_us,
             },
             "uplink": {
+                "line": uplink.line,
                 "connected": uplink.connected,
                 "address": uplink.address,
                 "since_us": uplink.since_us,
                 "code": trouble.code if trouble else "",
-                "reason": trouble.reason if trouble else (uplink.waits if uplink.connected else "connecting"),
+                "reason": trouble.reason if trouble else _how(uplink),
                 "remedy": trouble.remedy if trouble else "",
             },
             "certificate": {
@@ -212,6 +214,13 @@ def plain(message: Any) -> dict[str, Any]:
     """A message's fields with their defaults; numbers as numbers."""
     told = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     return {name: int(value) if isinstance(value, str) and value.isdigit() else value for name, value in told.items()}
+
+
+def _how(uplink: UplinkState) -> str:
+    """Why nothing is sent, where nothing is wrong."""
+    if not uplink.line:
+        return "there is no line: what waits is carried on a disk"
+    return uplink.waits if uplink.connected else "connecting"
 
 
 def _told(trouble: Trouble | None) -> str:

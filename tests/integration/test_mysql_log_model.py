@@ -53,15 +53,26 @@ class _Writer:
         self.connection.close()
 
     def recover(self) -> None:
-        """A prepared transaction outlives a crash of the server, with its locks: nobody else would end it."""
+        """Ends what the session was in. A prepared transaction outlives a crash of the server, with its locks."""
         give_up = time.monotonic() + 60
-        while not self.connection.open and time.monotonic() < give_up:
-            time.sleep(0.1)
-            with contextlib.suppress(pymysql.MySQLError):
-                self.connect()
-        for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
-            with contextlib.suppress(pymysql.MySQLError):
-                self.execute(statement)
+        crashed = not self.connection.open
+        while time.monotonic() < give_up:
+            if not self.connection.open:
+                time.sleep(0.1)
+                with contextlib.suppress(pymysql.MySQLError):
+                    self.connect()
+                continue
+            for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
+                with contextlib.suppress(pymysql.MySQLError):
+                    self.execute(statement)
+            if not crashed or self.xid.strip("'") not in self.prepared():
+                return
+
+    def prepared(self) -> list[str]:
+        with contextlib.suppress(pymysql.MySQLError), self.connection.cursor() as cursor:
+            cursor.execute("XA RECOVER")
+            return [str(row[-1]) for row in cursor.fetchall()]
+        return [self.xid.strip("'")]  # not known: once more
 
     def step(self, *, defines: bool) -> None:
         pick = self.random.random()

@@ -250,3 +250,31 @@ def test_a_value_that_cannot_be_carried_loses_the_table_at_its_row(t: MySQLHarne
         assert isinstance(event.error, errors.ValueUnrepresentable)
         assert "id = 3: column day" in str(event.error)
         assert "2024-00-10" not in f"{event.error} {event.reason}"
+
+
+def test_a_table_that_is_followed_anew_within_a_transaction_goes_on_with_the_rows_that_are_left(
+    mysql_harness: MySQLHarness,
+) -> None:
+    mysql_harness.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(100), n int)", "INSERT INTO t VALUES (0, '', 0)"
+    )
+    with Log(mysql_harness) as log:
+        mysql_harness.execute(
+            "INSERT INTO t VALUES (1, '', 0)",
+            "FLUSH TABLES",  # from here on it has another id in the log
+            "INSERT INTO t VALUES (2, '', 0)",
+            "INSERT INTO t SELECT seq, REPEAT('v', 90), seq FROM seq_3_to_250000",
+        )
+        ids = []
+        while not (log.pieces and log.pieces[-1].open):
+            log.read()
+        log.follow(excluded=("n",))
+        log.parts()
+        for piece in log.pieces:
+            for part in piece.parts:
+                assert isinstance(part, LogRows)
+                ids += part.rows.column("id").to_pylist()
+        assert ids == list(range(1, 250_001))
+        last = log.pieces[-1].parts[-1]
+        assert isinstance(last, LogRows)
+        assert "n" not in last.rows.column_names

@@ -153,6 +153,31 @@ def test_a_full_outbox_refuses_keeps_nothing_of_it_and_goes_on_when_there_is_roo
         assert (record.checkpoint, outbox.state().full) == ('{"rows":3}', False)
 
 
+def test_room_that_another_process_made_is_found(tmp_path: Path) -> None:
+    size = chained(1, text_bytes=10_000)[0].size
+    config = OutboxConfig(cap=2 * size + 100, free_disk=0)
+    with closing(Outbox.open(tmp_path, config)) as outbox:
+        record, _ = fill(outbox, 2, text_bytes=10_000)
+        third = chained(1, link=record.link, text_bytes=10_000)
+        with pytest.raises(OutboxFull):
+            outbox.put(record, third, '{"rows":3}', schema=SCHEMA)
+        with closing(outbox.reader()) as reader:
+            assert reader.left() == {STREAM: (1, 0)}
+        with closing(Outbox.open(tmp_path, config)) as other:  # `outbox acknowledge`
+            assert other.delete({record.id: (1, 2)}) == 2
+        record = outbox.put(record, third, '{"rows":3}', schema=SCHEMA)
+        state = outbox.state()
+        assert (state.batches, state.bytes, state.full) == (1, third[0].size, False)
+        with closing(outbox.reader()) as reader:
+            assert reader.left() == {STREAM: (1, 2)}
+        with closing(Outbox.open(tmp_path, config)) as other:
+            other.delete({record.id: (1, 3)})
+        outbox.look()
+        assert outbox.state().batches == 0
+        with closing(outbox.reader()) as reader:
+            assert reader.left() == {STREAM: (1, 3)}
+
+
 def test_a_batch_larger_than_the_cap_goes_alone(tmp_path: Path) -> None:
     with closing(Outbox.open(tmp_path, OutboxConfig(cap=100, free_disk=0))) as outbox:
         fill(outbox, 1)

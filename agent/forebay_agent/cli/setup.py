@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         token_text, addresses = _centre(options)
     source, password = _database(options)
     source = _tables(options, source, password)
-    founding.write(folder, founding.Founded(state, addresses, source, password))
+    founding.write(folder, founding.Founded(state, addresses, source, password, options.export is None))
     print(f"written: {folder / AGENT_FILE}, {folder / 'sources.d' / source.name}.toml")
     if not enrolled and options.export is not None:
         return export(token_text, state, addresses, options.export)

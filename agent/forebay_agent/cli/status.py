@@ -33,6 +33,9 @@ exit codes: 0 runs and every stream goes on, 1 it does not run, or a stream is h
 ALARM_HOURS: Final = 24.0
 """a log that is kept for less than this from where capture stands is told"""
 
+CERTIFICATE_DAYS: Final = 30
+"""one that is renewed on a disk and ends sooner is told"""
+
 STALE_SECONDS: Final = 30.0
 """a running agent writes its status every ten seconds, and within a second when anything happens"""
 
@@ -121,7 +124,8 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
         yield "          the configuration before it stays in force; `forebay-agent check` says what to do"
     # the file may be one that an older version left
     yield from _offer(told["offer"]) if "offer" in told else ()
-    yield from _certificate(told["certificate"]) if "certificate" in told else ()
+    if "certificate" in told:
+        yield from _certificate(told["certificate"], now_us if not told["uplink"].get("line", True) else 0)
     for canary in told.get("canaries", ()):
         yield from _canary(canary, since)
     yield ""
@@ -129,6 +133,10 @@ def _lines(told: dict[str, Any], now_us: int) -> Iterator[str]:
 
 
 def _uplink(uplink: dict[str, Any], since: Any) -> Iterator[str]:
+    if not uplink.get("line", True):
+        yield f"collector  {uplink['reason']}"
+        yield "           `forebay-agent outbox export DIR`, then `forebay-agent outbox acknowledge DIR` with the answer"
+        return
     if uplink["connected"]:
         yield f"collector  connected to {uplink['address']} for {since(uplink['since_us'])}"
         if uplink["reason"]:
@@ -151,10 +159,12 @@ def _offer(offer: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _certificate(certificate: dict[str, Any]) -> Iterator[str]:
-    """Nothing while it is renewed by itself."""
+def _certificate(certificate: dict[str, Any], by_disk_us: int) -> Iterator[str]:
+    """Nothing while it is renewed by itself. by_disk_us: now, where it is renewed on a disk; else 0."""
+    until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(certificate["expires_at_us"] / 1e6))
+    if by_disk_us and 0 < certificate["expires_at_us"] < by_disk_us + CERTIFICATE_DAYS * 86_400 * 1_000_000:
+        yield f"certificate it is good until {until} UTC: two rounds of the disk before then renew it"
     if certificate["code"]:
-        until = time.strftime("%Y-%m-%d %H:%M", time.gmtime(certificate["expires_at_us"] / 1e6))
         yield f"certificate NOT RENEWED, it is good until {until} UTC: {certificate['code']}"
         yield from problems.indented("why:", certificate["reason"])
         yield from problems.indented("remedy:", certificate["remedy"])

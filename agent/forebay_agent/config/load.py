@@ -160,6 +160,7 @@ def _read_collector(section: Section) -> model.CollectorConfig:
     if most < first:
         section.refuse("backoff_most", "is shorter than `backoff_first`", "Make it at least as long.")
     return model.CollectorConfig(
+        line=section.flag("line", default.line),
         addresses=addresses,
         bandwidth=section.bandwidth("bandwidth", default.bandwidth),
         window=section.size("window", default.window, least=1 << 20),

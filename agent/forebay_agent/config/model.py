@@ -145,6 +145,9 @@ class SourceConfig:
 class CollectorConfig:
     """`[collector]`: where to send to."""
 
+    line: Annotated[
+        bool, "whether a line leads to the centre; `false`: nobody looks for it, all is carried on a disk"
+    ] = True
     addresses: Annotated[tuple[str, ...], "where to send to, `host:port`, in this order; without it the token's"] = ()
     bandwidth: Annotated[int, "how much of the line may be used; without it all of it"] = 0
     window: Annotated[int, "what may be sent and not acknowledged yet"] = 64 << 20

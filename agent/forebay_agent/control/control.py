@@ -34,6 +34,7 @@ _PULSE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.5
 _ANSWERS_SECONDS: Final = 2.0
 _ACKS_MISSED: Final = 4
+_NO_LINE_SECONDS: Final = 20.0
 """heartbeats without an acknowledgement after which the collector is taken to hang"""
 
 _Event: TypeAlias = control_pb2.ControlResponse | grpc.RpcError | None
@@ -71,13 +72,16 @@ class Control:
         self._instance = uuid.uuid4().hex
 
     def run(self) -> None:
-        """Keeps a connection until stopped. Raises StateFolderUnusable."""
+        """Keeps a connection until stopped, if there is a line. Raises StateFolderUnusable."""
         backoff = Backoff(self._config.backoff_first.total_seconds(), self._config.backoff_most.total_seconds())
         turn = 0
         said = ""
         try:
             while not self._stopped.is_set():
                 self._tick()
+                if not self._config.line:
+                    self._stopped.wait(_NO_LINE_SECONDS)
+                    continue
                 try:
                     self._reconnect_at = float("inf")
                     self._come_in(turn, backoff)

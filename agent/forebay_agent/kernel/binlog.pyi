@@ -79,6 +79,8 @@ class LogScanner:
         """
     def forget(self) -> None:
         """No table id is known any more: each TABLE_MAP is an EVENT again. (Ids long unused are forgotten by themselves.)"""
+    def named(self) -> set[int]:
+        """Ids whose TABLE_MAP the transaction at hand brought, of those that are known: rows of them may come without another."""
     def set_file(self, name: str, position: int) -> None:
         """The events to come stand in this file, from this offset on."""
     def begin(self, gtid: str, committed_at_us: int) -> None:

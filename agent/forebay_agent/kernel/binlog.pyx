@@ -295,6 +295,15 @@ cdef class LogScanner(Standing):
         self.owners.clear()
         self.decoders.clear()
 
+    def named(self):
+        cdef size_t i
+        cdef set found = set()
+        if self.scan.in_transaction:
+            for i in range(self.scan.ids.capacity):
+                if self.scan.ids.entries[i].used and self.scan.ids.entries[i].transaction == self.scan.serial:
+                    found.add(self.scan.ids.entries[i].id)
+        return found
+
     def set_file(self, str name, int64_t position):
         cdef bytes text = name.encode()
         if not 0 < len(text) <= MOST_NAME or position < 0:

@@ -75,8 +75,8 @@ METRICS: Final = (
     _one(
         "forebay_agent_collector_connected",
         GAUGE,
-        "Whether the collector takes batches from this agent now.",
-        lambda seen: float(seen.situation.uplink.connected),
+        "Whether the collector takes batches from this agent now; left out where no line leads to it.",
+        lambda seen: float(seen.situation.uplink.connected) if seen.situation.uplink.line else None,
     ),
     _one(
         "forebay_agent_heartbeat_acknowledged_timestamp_seconds",

@@ -94,6 +94,15 @@ class OutboxReader:
         )
         return whole_batch(self._path, rows[0]) if rows else None
 
+    def left(self) -> dict[StreamName, tuple[int, int]]:
+        """Up to which (epoch, seq) each stream's batches have left the outbox."""
+        first = "SELECT id FROM batch AS one WHERE one.stream = stream.id ORDER BY one.epoch, one.seq LIMIT 1"
+        rows = self._all(
+            "SELECT department, source, name, iif(batch.id, batch.epoch, stream.epoch), iif(batch.id, seq, next_seq) - 1"
+            f" FROM stream LEFT JOIN batch ON batch.id = ({first})"
+        )
+        return {StreamName(*row[:3]): (row[3], row[4]) for row in rows}
+
     def end(self, stream: int) -> tuple[StreamRecord, WaitingBatch | None]:
         """The stream and the last batch that waits, both as of one moment: where its batches must end."""
         return self._as_of_one_moment(stream, "DESC")

@@ -116,11 +116,10 @@ class Outbox:
         return record
 
     def check_room(self, more: int = 0) -> None:
-        """Raises OutboxFull when there is no room for `more` bytes.
-
-        `full` ends when a batch finds room, not when a look that asks for none does: capture looks before every try,
-        and a batch that found no room still waits.
-        """
+        """Raises OutboxFull when there is no room for `more` bytes. `full` ends when a batch finds room, not when a look that
+        asks for none does: capture looks before every try, and a batch that found no room still waits."""
+        if self._full:
+            self.look()
         try:
             self._room.check_cap(self._bytes if self._visible else 0, more)
             self._check_disk(more)
@@ -292,6 +291,11 @@ class Outbox:
         self._announce([new.id])
         return new
 
+    def look(self) -> None:
+        """Commands are other processes, and may have taken batches away: `acknowledge` where there is no line, `reset`."""
+        with self._alone:
+            self._count_again_if_others_wrote()
+
     def state(self) -> OutboxState:
         """How full it is, for status and heartbeats."""
         with self._alone:
@@ -386,7 +390,6 @@ class Outbox:
         self._full = self._full or isinstance(error, OutboxFull)
 
     def _count_again_if_others_wrote(self) -> None:
-        """`forebay-agent reset` is another process, and may take batches away."""
         version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._others_version:
             self._count(self._connection)

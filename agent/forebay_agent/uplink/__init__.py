@@ -5,6 +5,7 @@
     sending.py    one connection: what goes out, in its own thread (gRPC takes requests from an iterator)
     lane.py       one stream on one connection
     fit.py        whether the collector's mark and the outbox fit together
+    carried.py    while there is no line
     turns.py      whose batch is next        bandwidth.py, hours.py   when it may go
 
 A batch leaves the outbox when the collector calls it durable, and never otherwise. Whatever happens to a connection, the

@@ -19,6 +19,7 @@ from forebay_agent.errors import AgentError, CollectorUnreachable, OutboxDamaged
 from forebay_agent.outbox import Outbox
 from forebay_agent.pulse import Pulses
 from forebay_agent.stream_state import Board, Trouble
+from forebay_agent.uplink import carried
 from forebay_agent.uplink.bandwidth import Bandwidth
 from forebay_agent.uplink.hours import Hours
 from forebay_agent.uplink.permission import Permission
@@ -28,18 +29,20 @@ from forebay_wire.stream import StreamName
 
 PULSE: Final = "uplink"
 _PULSE_SECONDS: Final = 60.0
+_NO_LINE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkState:
     """connected: marks were received. since_us: when that began or ended. trouble: why it is not. waits: why nothing is sent
-    though it is connected, in words."""
+    though it is connected, in words. line: whether there is one at all."""
 
     connected: bool = False
     address: str = ""
     since_us: int = 0
     trouble: Trouble | None = None
     waits: str = ""
+    line: bool = True
 
 
 class Uplink:
@@ -59,10 +62,11 @@ class Uplink:
         priority_of: Callable[[StreamName], int] = lambda _: 5,
     ) -> None:
         """approvals: what may leave; None: everything. entrance: shared with who else comes in; None: nobody does."""
-        self.state = UplinkState(since_us=clock.now_us())
+        self.state = UplinkState(since_us=clock.now_us(), line=config.line)
         self._entrance = entrance or Entrance(state_folder)
         self._config = config
         self._outbox = outbox
+        self._board = board
         self._verdicts = Verdicts(outbox, board, clock)
         self._permission = Permission(approvals or Approvals.everything())
         self._pulses = pulses
@@ -76,17 +80,22 @@ class Uplink:
         self._session: Session | None = None
 
     def run(self) -> None:
-        """Sends until stopped. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
+        """Sends until stopped, if there is a line. Raises what must end the process: OutboxDamaged, StateFolderUnusable."""
         backoff = Backoff(self._config.backoff_first.total_seconds(), self._config.backoff_most.total_seconds())
         turn = 0
         try:
             while not self._stopped.is_set():
                 self._tick()
+                if not self._config.line:
+                    carried.look(self._outbox, self._board)
+                    self._stopped.wait(_NO_LINE_SECONDS)
+                    continue
                 progress, failure, tried = self._try(turn)
                 turn += 1
                 if failure is None:
                     continue
                 self._show_failure(failure)
+                carried.look(self._outbox, self._board)
                 if progress:
                     backoff.succeeded()
                 if not tried or turn % tried == 0:

@@ -64,6 +64,11 @@ class Tables:
             except Lost as lost:
                 parts.append(one.lose(lost.error, self._place(), lost.reason))
         self._tables = followed
+        # rows may come of what the transaction at hand has named; of everything else a TABLE_MAP comes first, and what it was
+        # the last time says nothing of now
+        named = self._scanner.named()
+        self._ids = {table_id: known for table_id, known in self._ids.items() if table_id in named}
+        self._scanner.forget()
         for table_id, (name, body) in list(self._ids.items()):
             if table_id in self._ids:  # looking at one may make others be forgotten
                 parts += self._register(table_id, name, body)
