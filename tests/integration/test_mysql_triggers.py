@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pymysql
 import pytest
 
 from forebay_agent import errors
 from forebay_agent.capture.mysql import triggers
-from forebay_agent.capture.source import RowRange, TableName, TriggerSource
+from forebay_agent.capture.source import RowRange, Severity, TableName, TriggerSource
 from forebay_agent.capture.sources import open_source
 from forebay_agent.capture.trigger import offers_triggers
 from tests.contract.sources.mysql import MySQLHarness
@@ -222,6 +223,26 @@ def test_who_may_not_make_triggers_is_told_the_statements(mysql_harness: MySQLHa
     assert offers_triggers(allowed)
     assert allowed.installed(allowed.change_table(allowed.shape(T)))
     allowed.close()
+
+
+def test_check_tells_whose_account_the_application_s_writes_need(mysql_harness: MySQLHarness) -> None:
+    mysql_harness.execute("CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+    maker = mysql_harness.reader(f"ALL ON `{mysql_harness.database}`.*")
+    source = opened(mysql_harness, **maker)
+    shape = source.shape(T)
+    source.install(source.change_table(shape))
+    assert [
+        finding for finding in source.examine(source.shape(TableName("", "u")), None) if finding.subject == "triggers"
+    ] == []
+    (told,) = (finding for finding in source.examine(shape, None) if finding.subject == "triggers")
+    assert f"run as {maker['user']}@%" in told.message
+    assert told.severity is Severity.NOTE
+    mysql_harness.server.execute(f"DROP USER {maker['user']}@'%'")
+    try:
+        with pytest.raises(pymysql.MySQLError, match=str(maker["user"])):
+            mysql_harness.execute("INSERT INTO t VALUES (1)")
+    finally:
+        mysql_harness.server.execute(f"CREATE USER {maker['user']}@'%'")
 
 
 def test_installing_gives_up_soon_when_the_table_is_in_use(

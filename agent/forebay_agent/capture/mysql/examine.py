@@ -7,6 +7,7 @@ from typing import Final
 from forebay_agent.capture.mysql import charset, describe, sql
 from forebay_agent.capture.mysql.horizon import TOLD_ENGINES, OpenWork
 from forebay_agent.capture.mysql.session import Session
+from forebay_agent.capture.mysql.triggers import OWN_TRIGGERS
 from forebay_agent.capture.mysql.types import DATES, ColumnType
 from forebay_agent.capture.source import OPEN_TRANSACTIONS, Column, Finding, Severity, TableName, TableShape
 from forebay_agent.errors import AgentError, PrivilegeMissing, StatementTimeout
@@ -35,7 +36,7 @@ def examine(session: Session, shape: TableShape, cursor: str | None, codec: str,
         findings += _values(session, table, column, codec)
     if cursor is not None:
         findings += [*_index(session, table, shape, cursor), _horizon(session, table, work)]
-    return findings + _cascades(session, table)
+    return findings + _definers(session, table) + _cascades(session, table)
 
 
 def _rows(session: Session, table: TableName) -> Finding:
@@ -171,6 +172,28 @@ def _horizon(session: Session, table: TableName, work: OpenWork) -> Finding:
         "Ask the DBA to run this, or set `overlap` to longer than the longest transaction.",
         f"GRANT PROCESS ON *.* TO {describe.grantee(session.user)};",
     )
+
+
+def _definers(session: Session, table: TableName) -> list[Finding]:
+    """Whose rights the application's writes need, once there are triggers."""
+    rows = session.rows(
+        "SELECT DISTINCT DEFINER FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = %s "
+        "AND EVENT_OBJECT_TABLE = %s AND LEFT(TRIGGER_NAME, %s) = %s",
+        table.schema,
+        table.name,
+        len(OWN_TRIGGERS),
+        OWN_TRIGGERS,
+    )
+    return [
+        Finding(
+            Severity.NOTE,
+            "triggers",
+            f"Forebay's triggers run as {definer}: should that account be dropped or lose its rights, every write of the "
+            f"application to {table} would fail",
+            "Keep the account for as long as there are triggers, or let one that stays make them anew.",
+        )
+        for (definer,) in rows
+    ]
 
 
 def _cascades(session: Session, table: TableName) -> list[Finding]:

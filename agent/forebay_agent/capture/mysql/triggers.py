@@ -19,6 +19,7 @@ from forebay_agent.capture.source import CHANGE_AT, CHANGE_ID, CHANGE_OP, Change
 from forebay_agent.errors import PrivilegeMissing, SourceError
 
 PURGED_AT_ONCE: Final = 10_000
+OWN_TRIGGERS: Final = "_forebay_"
 _CHANGES: Final = "_forebay_changes_"
 _NAME_CHARACTERS: Final = 64
 # a table is a file, whose name has 255 bytes with its ending, and takes 5 for what is no letter, digit or underscore
@@ -163,7 +164,7 @@ def _triggers(captured: TableName, changes: TableName, shape: TableShape) -> tup
         update = f"BEGIN IF {same} THEN {update}; ELSE {written('d', 'OLD')}; {written('c', 'NEW')}; END IF; END"
     bodies = {"INSERT": written("c", "NEW"), "UPDATE": update, "DELETE": written("d", "OLD")}
     return tuple(
-        Trigger(TableName(captured.schema, _named(f"_forebay_{event[0].lower()}_", captured.name)), event, body)
+        Trigger(TableName(captured.schema, _named(f"{OWN_TRIGGERS}{event[0].lower()}_", captured.name)), event, body)
         for event, body in bodies.items()
     )
 
