@@ -70,6 +70,7 @@ class MariaDB:
         home = Path(tempfile.mkdtemp(prefix="forebay-mariadb-")) if owned else folder.resolve()
         server = cls(home, options=options, owned=owned)
         shutil.copytree(_template(), server.data)
+        (home / "tmp").mkdir()
         _give_away(home)
         server.restart()
         server._run_as_root(
@@ -168,6 +169,8 @@ class MariaDB:
                     f"--socket={self.socket}",
                     f"--port={self.port}",
                     f"--pid-file={self.home / 'pid'}",
+                    # a server that starts deletes all temporary tables that it finds there, those of a running one too
+                    f"--tmpdir={self.home / 'tmp'}",
                     *_user_option(),
                     *OPTIONS,
                     *self.options,
