@@ -16,9 +16,18 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
   [[ -e $file ]] && sed -n 's/^deb /deb-src /p' "$file" >"apt/parts/$(basename "$file")"
 done
 options=(-o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$folder/apt/parts" -o "Dir::State::lists=$folder/apt/lists"
-  -o APT::Sandbox::User=root)
+  -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
 apt-get -qq "${options[@]}" update
-# name=version, from the names of the .dsc files that are locked
-apt-get -qq "${options[@]}" source --download-only \
-  $(sed -n 's/.*  \(.*\)_\(.*\)\.dsc$/\1=\2/p' "$here/sources.sha256")
+wanted=()
+while read -r name version; do # of the .dsc files that are locked; their names leave a version's epoch out
+  offered=$(apt-cache -q "${options[@]}" showsrc --only-source "$name" | sed -n 's/^Version: //p' | sort -u)
+  found=$(sed -E 's/^([0-9]+:)?(.*)/\2 &/' <<<"$offered" | awk -v version="$version" '$1 == version { print $2; exit }')
+  if [[ -z $found ]]; then
+    echo "sources.sh: the mirrors have no source of $name $version, but: ${offered//$'\n'/, }" >&2
+    echo "  remedy: a mirror that still has it, or that of snapshot.debian.org; or lock the newer one in sources.sha256" >&2
+    exit 1
+  fi
+  wanted+=("$name=$found")
+done < <(sed -n 's/.*  \(.*\)_\(.*\)\.dsc$/\1 \2/p' "$here/sources.sha256")
+apt-get -qq "${options[@]}" source --download-only "${wanted[@]}"
 sha256sum --quiet -c "$here/sources.sha256"

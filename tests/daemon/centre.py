@@ -104,9 +104,11 @@ class Centre(control_pb2_grpc.ControlServiceServicer):
             answer.parts.append(parts.get(timeout=max(0.1, until - time.monotonic())))
         return answer
 
-    def until(self, holds: Callable[[control_pb2.Heartbeat], bool], seconds: float = 20) -> control_pb2.Heartbeat:
-        """The next heartbeat of which it holds."""
-        seen, deadline = len(self.heartbeats), time.monotonic() + seconds
+    def until(
+        self, holds: Callable[[control_pb2.Heartbeat], bool], seconds: float = 20, *, after: int = -1
+    ) -> control_pb2.Heartbeat:
+        """The next heartbeat of which it holds; after: so many had come when what it tells of was begun."""
+        seen, deadline = len(self.heartbeats) if after < 0 else after, time.monotonic() + seconds
         while True:
             for beat in self.heartbeats[seen:]:
                 seen += 1

@@ -67,7 +67,7 @@ def test_a_paused_stream_is_not_captured_over_a_restart_and_goes_on_when_resumed
     agent.insert(11, 5)
     agent.insert(11, 5, table="houses")
     agent.until(lambda: len(ids(script, HOUSES)) == 15)
-    beat = centre.until(lambda beat: any(state.paused for state in beat.streams))
+    beat = centre.until(lambda beat: any(state.paused for state in beat.streams), after=0)
     (told,) = [state for state in beat.streams if state.paused]
     assert (told.stream.table, told.state, told.code) == ("people", "waiting", "")
     assert "年度结账" in told.reason
@@ -202,16 +202,20 @@ def test_heartbeats_tell_only_what_changed_until_all_is_asked_for(agent: AgentPr
     agent.until(lambda: agent.status()["outbox"]["batches"] == 0)
     idle = centre.until(lambda beat: beat.since > 0 and not beat.streams)
     assert idle.ByteSize() < 400
+    before = len(centre.heartbeats)
     agent.insert(11, 1)
-    changed = centre.until(lambda beat: bool(beat.streams))
+    changed = centre.until(lambda beat: bool(beat.streams), after=before)
     assert [state.stream.table for state in changed.streams] == ["people"]
+    before = len(centre.heartbeats)
     assert centre.ask(report_all=control_pb2.ReportAll()).last.code == ""
-    full = centre.until(lambda beat: beat.since == 0)
+    full = centre.until(lambda beat: beat.since == 0, after=before)
     assert {state.stream.table for state in full.streams} == {"people", "houses"}
+    before = len(centre.heartbeats)
     agent.capture("people")
-    assert centre.until(lambda beat: bool(beat.gone)).gone[0].table == "houses"
+    assert centre.until(lambda beat: bool(beat.gone), after=before).gone[0].table == "houses"
+    before = len(centre.heartbeats)
     centre.cut()
-    again = centre.until(lambda beat: beat.number == 1)
+    again = centre.until(lambda beat: beat.number == 1, after=before)
     assert (again.since, [state.stream.table for state in again.streams]) == (0, ["people"])
 
 
