@@ -55,24 +55,31 @@ class _Writer:
     def recover(self) -> None:
         """Ends what the session was in. A prepared transaction outlives a crash of the server, with its locks."""
         give_up = time.monotonic() + 60
-        crashed = not self.connection.open
         while time.monotonic() < give_up:
             if not self.connection.open:
                 time.sleep(0.1)
                 with contextlib.suppress(pymysql.MySQLError):
                     self.connect()
                 continue
-            for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
-                with contextlib.suppress(pymysql.MySQLError):
-                    self.execute(statement)
-            if not crashed or self.xid.strip("'") not in self.prepared():
+            self.try_all(f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK")
+            prepared = self.prepared()
+            for xid in prepared:
+                self.try_all("ROLLBACK", f"XA ROLLBACK {xid}")
+            if self.connection.open and not prepared:
                 return
 
+    def try_all(self, *statements: str) -> None:
+        for statement in statements:
+            with contextlib.suppress(pymysql.MySQLError):
+                self.execute(statement)
+
     def prepared(self) -> list[str]:
+        """This writer's, as statements name them."""
         with contextlib.suppress(pymysql.MySQLError), self.connection.cursor() as cursor:
             cursor.execute("XA RECOVER")
-            return [str(row[-1]) for row in cursor.fetchall()]
-        return [self.xid.strip("'")]  # not known: once more
+            names = [bytes(row[-1]).decode() for row in cursor.fetchall()]
+            return [f"'{name}'" for name in names if name.startswith(f"{id(self)}-")]
+        return []
 
     def step(self, *, defines: bool) -> None:
         pick = self.random.random()
