@@ -61,17 +61,15 @@ class _Writer:
                 with contextlib.suppress(pymysql.MySQLError):
                     self.connect()
                 continue
-            self.try_all(f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK")
+            for statement in (f"XA END {self.xid}", f"XA ROLLBACK {self.xid}", "ROLLBACK"):
+                with contextlib.suppress(pymysql.MySQLError):
+                    self.execute(statement)
             prepared = self.prepared()
-            for xid in prepared:
-                self.try_all("ROLLBACK", f"XA ROLLBACK {xid}")
+            for xid in prepared:  # of a session that is gone: only one with autocommit may end it
+                with contextlib.suppress(pymysql.MySQLError):
+                    self.harness.server.execute(f"XA ROLLBACK {xid}")
             if self.connection.open and not prepared:
                 return
-
-    def try_all(self, *statements: str) -> None:
-        for statement in statements:
-            with contextlib.suppress(pymysql.MySQLError):
-                self.execute(statement)
 
     def prepared(self) -> list[str]:
         """This writer's, as statements name them."""
