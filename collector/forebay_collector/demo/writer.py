@@ -90,6 +90,7 @@ class Writer(threading.Thread):
         draw = self.people.random
         added: list[object] = []
         removed: set[object] = set()
+        updated: set[object] = set()
         changed = 0
         with self.database.transaction(connection) as cursor:
             for _ in range(draw.choice((1, 1, 1, 5, 20))):
@@ -100,7 +101,8 @@ class Writer(threading.Thread):
                     self._insert(cursor, [row])
                     added.append(row[0])
                 elif kind < 0.8 or not self.department.deletes:
-                    self._update(cursor, present[0])
+                    self._update(cursor, present[0], again=present[0] in updated)
+                    updated.add(present[0])
                 else:
                     self._remove(cursor, present[0])
                     removed.add(present[0])
@@ -113,11 +115,15 @@ class Writer(threading.Thread):
         marks = ", ".join([self.database.marker] * len(self.department.columns))
         cursor.executemany(f"INSERT INTO {self.department.table} ({names}) VALUES ({marks})", rows)
 
-    def _update(self, cursor: Any, key: object) -> None:
+    def _update(self, cursor: Any, key: object, *, again: bool) -> None:
+        """again: within the transaction, whose changes may all have one position: only its values tell such a change from one
+        that came twice, so all of them change."""
         row = dict(zip(self.department.columns, self._row(), strict=True))
         mark = self.database.marker
         changing = [
-            name for name in list(row)[2:] if name == self.department.touched or self.people.random.random() < 0.4
+            name
+            for name in list(row)[2:]
+            if again or name == self.department.touched or self.people.random.random() < 0.4
         ]
         changing = changing or list(row)[2:3]
         cursor.execute(
