@@ -142,23 +142,29 @@ def test_a_slot_in_use_is_told_with_who_uses_it_and_waited_for(
 
 
 def test_what_someone_else_read_from_the_slot_while_it_was_waited_for_is_a_gap(
-    postgresql_harness: PostgreSQLHarness,
+    postgresql_harness: PostgreSQLHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It reads on while it holds the slot: who waits for it never finds it free and not yet moved."""
+    monkeypatch.setattr(slot, "_IN_USE_SECONDS", 2 * SECONDS)
     postgresql_harness.execute(T)
     with Log(postgresql_harness) as log:
         log.close()
-        postgresql_harness.execute("INSERT INTO t VALUES (1, 'a')")
 
         def read_and_leave() -> None:
-            with held(log) as _, contextlib.suppress(threading.BrokenBarrierError):
-                began.wait(10)
+            with held(log, confirms=True):
+                began.set()
                 time.sleep(1)
-            move_slot(log)
+                before = confirmed(log)
+                postgresql_harness.execute("INSERT INTO t VALUES (1, 'a')")
+                deadline = time.monotonic() + SECONDS
+                while confirmed(log) == before:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
 
-        began = threading.Barrier(2)
+        began = threading.Event()
         intruder = threading.Thread(target=read_and_leave)
         intruder.start()
-        began.wait(10)
+        assert began.wait(SECONDS)
         try:
             with pytest.raises(errors.LogGap, match=GAP):
                 open_again(log)
@@ -306,10 +312,10 @@ def test_the_log_s_end_is_told_wherever_a_record_ends(postgresql_harness: Postgr
 
 
 @contextlib.contextmanager
-def held(log: Log) -> Iterator[int]:
-    """The slot in use by someone else, for as long as this lasts."""
+def held(log: Log, *, confirms: bool = False) -> Iterator[int]:
+    """The slot in use by someone else, for as long as this lasts. confirms: who tells the server what it has read."""
     command = [binary("pg_recvlogical"), "--start", "-S", slot_of(log), "-f", "/dev/null", "--no-loop"]
-    options = ["-o", "proto_version=1", "-o", "publication_names=forebay_source", "-s", "0"]
+    options = ["-o", "proto_version=1", "-o", "publication_names=forebay_source", "-s", "1" if confirms else "0"]
     where = log.harness.server.conninfo(dbname=log.harness.database, application_name="intruder")
     process = subprocess.Popen([*command, *options, "-d", where], stderr=subprocess.DEVNULL)
     try:
