@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
+from grpc import _common as grpc_waiting
 
 from forebay_agent.identity import Identity
 from forebay_wire import limits
@@ -35,6 +36,11 @@ OPTIONS: Final[list[tuple[str, str | int]]] = [
     # a new channel tries at once: pauses between tries are ours
     ("grpc.use_local_subchannel_pool", 1),
 ]
+
+# grpcio wakes every thread that waits for an answer ten times a second, so that a main thread sees its signals
+# (grpc/grpc#19464). Here only threads of their own wait for long, and those wakes were a third of what an idle agent took.
+# An answer, and a call's end, wake the thread at once all the same.
+grpc_waiting.MAXIMUM_WAIT_TIMEOUT = 5.0
 
 
 def open_channel(address: str, *, authority: bytes, certificate: bytes, key: bytes) -> grpc.Channel:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from forebay_agent.capture.log import LogPiece, LogTable, Retention
+from forebay_agent.capture.source import TableName, TableShape
 from forebay_agent.config.model import OutboxConfig, SourceConfig, TableConfig
 from forebay_agent.errors import AgentError, LogGap, LogUnfit, LogUnreadable, SourceReplaced, SourceUnreachable
 from forebay_agent.outbox import Outbox
@@ -49,6 +51,7 @@ class Server:
     sessions: int = 0
     logs: int = 0
     asked: int = 0
+    described: Counter[str] = field(default_factory=Counter)
 
 
 class Session(MemorySource):
@@ -65,6 +68,10 @@ class Session(MemorySource):
             raise self.server.refuses
         super().open_log(tables, checkpoint)
         return Reader(self, tables, self.log_end() if checkpoint is None else checkpoint)
+
+    def shape(self, table: TableName, as_text: frozenset[str] = frozenset()) -> TableShape:
+        self.server.described[table.name] += 1
+        return super().shape(table, as_text)
 
     def retention(self, checkpoint: str) -> Retention:
         self.server.asked += 1
@@ -281,3 +288,22 @@ def test_while_a_trouble_holds_the_log_its_retention_is_watched(tmp_path: Path, 
         agent.run(120)
         assert 2 <= server.asked - asked <= 6
         assert (agent.state().log_hours_left, agent.state().log_kept) == (7.0, "for seven hours")
+
+
+@pytest.mark.parametrize("tables", [1, 5, 40])
+def test_tables_that_rest_are_described_now_and_then_each_in_its_turn(
+    tmp_path: Path, database: MemoryDatabase, tables: int
+) -> None:
+    """What a resting agent asks of its database is next to nothing, however many tables it has."""
+    names = [f"t{number}" for number in range(tables)]
+    for name in names:
+        database.create(name, {"id": pa.int64(), "v": pa.string()}, ("id",))
+    server = Server(database)
+    with agent_over(tmp_path, server, *(TableConfig(name, mode="log") for name in names)) as agent:
+        agent.run(30, lambda: all(agent.streams(StreamName("d", "s", name)) for name in names))
+        server.described.clear()
+        agent.run(120)
+        approval = 120 / 30 + 1
+        turns = 120 / max(10, tables) + 1
+        assert min(server.described[name] for name in names) >= turns / 2
+        assert max(server.described.values()) <= turns + approval

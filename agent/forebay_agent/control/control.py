@@ -31,7 +31,7 @@ from forebay_wire.v1 import control_pb2, control_pb2_grpc
 PULSE: Final = "control"
 WELCOME_SECONDS: Final = 30.0
 _PULSE_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 1.0
 _ANSWERS_SECONDS: Final = 2.0
 _ACKS_MISSED: Final = 4
 _NO_LINE_SECONDS: Final = 20.0

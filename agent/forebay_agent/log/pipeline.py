@@ -36,7 +36,7 @@ from forebay_wire.stream import StreamName
 PIECE_ROWS: Final = 25_000
 PIECE_BYTES: Final = 16 << 20
 _LOOK_SECONDS: Final = 1.0
-_QUIET_SECONDS: Final = 0.5  # for which a log in which nothing came is listened to: an idle agent takes little
+_QUIET_SECONDS: Final = 1.0  # for which a log in which nothing came is listened to: an idle agent takes little
 _IDLE_SECONDS: Final = 5.0  # between puts that move nothing but the log checkpoint
 
 
@@ -362,7 +362,7 @@ class LogPipeline:
         for stream in self.streams.values():
             if not stream.parked:
                 self._board.update(stream.name, waits=self.waits(stream.name), last_poll_at_us=self._clock.now_us())
-        self._snapshots.look()
+        self._snapshots.look(now)
         self._take_up_requests()
         self.watch_retention()
 

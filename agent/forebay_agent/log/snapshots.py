@@ -30,6 +30,10 @@ _PASSING: Final = (SourceUnreachable, SourceDenied, StatementTimeout, SourceErro
 _PASSING_SECONDS: Final = 0.005
 """between looks at how far the log came"""
 
+_ROUND_SECONDS: Final = 10.0
+"""in which each table that rests is described once, if that is not more than one a look: every description is three
+statements for the database, and most of what an agent takes that has nothing to do"""
+
 
 class Snapshots:
     """tick: called after every batch that was read, so that whoever watches sees progress."""
@@ -39,6 +43,7 @@ class Snapshots:
         self._pace = pace
         self._tick = tick
         self._turn = 0
+        self._describe_at = float("-inf")
 
     def opened(self) -> None:
         """The pipeline was opened anew."""
@@ -82,13 +87,15 @@ class Snapshots:
         if self._pace.wait() == 0 and self._agrees(stream):
             self._read(stream)
 
-    def look(self) -> None:
-        """Describes one table that is not being copied, in turn: databases that tell the log of no change of columns."""
+    def look(self, now: float) -> None:
+        """Describes, now and then, one table that is not being copied, in turn: databases that tell the log of no change of
+        columns."""
         streams = [each for each in self._pipeline.streams.values() if not each.parked and not each.copying]
         for stream in streams:
             if stream.disagrees is not None:
                 self._agrees(stream)
-        if streams and not self._pipeline.open:
+        if streams and not self._pipeline.open and now >= self._describe_at:
+            self._describe_at = now + _ROUND_SECONDS / len(streams)
             self._turn += 1
             self._agrees(streams[self._turn % len(streams)])
 

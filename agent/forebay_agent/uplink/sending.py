@@ -23,7 +23,7 @@ from forebay_wire.seal import SealedBatch
 from forebay_wire.stream import StreamName
 from forebay_wire.v1 import batch_pb2, upload_pb2
 
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 2.0
 
 
 class Sending:

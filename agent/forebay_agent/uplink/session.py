@@ -41,6 +41,8 @@ ANSWER_SECONDS: Final = 120.0
 AGAIN_SECONDS: Final = 5.0
 """for what is on the wire of a stream to be answered, before its mark is asked for all the same"""
 _LOOK_SECONDS: Final = 0.5
+_REST_SECONDS: Final = 2.0
+"""between looks while all lanes are open and nothing is on the wire: whatever changes that wakes the session"""
 _MOST_EVENTS: Final = 1_000
 _LANE_BACKOFF: Final = (0.5, 30.0)
 _STANDING_STILL: Final = (Standing.HELD, Standing.UNAPPROVED)
@@ -85,6 +87,7 @@ class Session:
         self._durable: dict[int, tuple[int, int]] = {}
         self._again: set[StreamName] = set()
         self._looked_at = 0.0
+        self._rests = False
 
     def again(self, name: StreamName) -> None:
         """Asks for the stream's mark anew and sends what comes after it; from any thread."""
@@ -117,13 +120,16 @@ class Session:
         alive_at, sent_before = self._clock.monotonic(), 0
         while not stopping():
             self._tick()
-            events = self._next_events()
+            events = self._next_events(_REST_SECONDS if self._rests else _LOOK_SECONDS)
             with self.sending.changed:
                 ended = [self._handle(event) for event in events]
                 self._look_after_lanes()
                 waits = bool(self.sending.on_the_wire) or not self.progress
-                self.sending.changed.notify_all()
+                still = not waits and all(lane.standing is Standing.OPEN for lane in self._lanes.values())
+                if events:
+                    self.sending.changed.notify_all()
             self._delete_durable()
+            self._rests = still and not self._durable
             if self.sending.failure is not None:
                 raise self.sending.failure
             for error in ended:
@@ -147,10 +153,10 @@ class Session:
         else:
             self._events.put(cast(grpc.RpcError, call))  # the collector ended the call without an error
 
-    def _next_events(self) -> list[_Event]:
+    def _next_events(self, seconds: float) -> list[_Event]:
         events: list[_Event] = []
         try:
-            events.append(self._events.get(timeout=_LOOK_SECONDS))
+            events.append(self._events.get(timeout=seconds))
             while len(events) < _MOST_EVENTS:
                 events.append(self._events.get_nowait())
         except queue.Empty:

@@ -28,7 +28,7 @@ from forebay_agent.errors import AgentError, PrivilegeMissing, SourceUnreachable
 if TYPE_CHECKING:
     from forebay_agent.kernel.binlog import LogScanner
 
-HEARTBEAT_SECONDS: Final = 2
+HEARTBEAT_SECONDS: Final = 5
 """the server says so often that nothing new stands in its log"""
 
 _SILENT_SECONDS: Final = 30.0
