@@ -111,10 +111,15 @@ def test_recent_readings_are_bounded() -> None:
     assert len(recent._kept) <= 512
 
 
-def test_fresh_reads_ahead_while_somebody_asks_and_then_stops() -> None:
+def test_fresh_reads_ahead_while_somebody_asks_and_then_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[float] = []
+    goes_on, stuck = threading.Event(), threading.Event()
+    goes_on.set()
 
     def reading() -> int:
+        if not goes_on.is_set():
+            stuck.set()
+            goes_on.wait(60)
         read.append(time.monotonic())
         return len(read)
 
@@ -124,9 +129,12 @@ def test_fresh_reads_ahead_while_somebody_asks_and_then_stops() -> None:
     while fresh.get() < 4:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    began = time.monotonic()
-    fresh.get()
-    assert time.monotonic() - began < 0.04
+    monkeypatch.setattr("forebay_collector.console.fresh._TOO_OLD", 10_000)
+    goes_on.clear()  # whoever waits for a reading now does so for a minute
+    assert stuck.wait(10)
+    known = len(read)
+    assert (fresh.get(), len(read)) == (known, known)
+    goes_on.set()
     fresh.forget()
     before = len(read)
     assert fresh.get() > before
