@@ -15,11 +15,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from forebay_collector import __version__
-from forebay_collector.cli.office import Office
 from forebay_collector.cli.problems import FINE, INTERRUPTED, problem_of
+
+if TYPE_CHECKING:
+    from forebay_collector.cli.office import Office
 
 COMMANDS: Final = {
     "init": "make a collector: ledger, certificate authority, server certificate",
@@ -76,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if run is None:
         parser.print_help()
         return FINE
+    from forebay_collector.cli.office import Office  # the ledger takes a while, which --help need not wait for
+
     office = Office(arguments.data, sys.stdout, sys.stderr)
     try:
         code = run(arguments, office)
