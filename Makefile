@@ -4,6 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 DB ?= sqlite
 ROWS ?= 2000000
+RUNS ?= 3
 ROUNDS ?=
 AGENTS ?= 1000
 MINUTES ?= 10
@@ -19,7 +20,7 @@ ARCH ?= amd64
 .PHONY: help
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N (bench), MINUTES=N or ROUNDS=N, SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet), EXAMPLES=N SEED=N (test-api)"
+	@echo; echo "  Variables: DB=sqlite|mariadb|postgresql LIVE=1 (demo), ROWS=N RUNS=N (bench), MINUTES=N or ROUNDS=N, SEED=N (test-faults),"; echo "             SECONDS=N SEED=N (test-workloads, fuzz), ONLY=pgbench|sysbench|ddl (test-workloads), WORKERS=N (test),"; echo "             AGENTS=N MINUTES=N SEED=N (bench-fleet), EXAMPLES=N SEED=N (test-api)"
 
 .PHONY: setup
 setup: ## make the private environment .venv and install what is missing (apt where it is root); safe to repeat
@@ -78,8 +79,8 @@ test-trace: setup ## a hundred rows of a running fleet, drawn by lot, traced and
 	$(BIN)/pytest -q tests/end_to_end/test_trace.py
 
 .PHONY: bench
-bench: setup ## speed and memory next to the databases' own clients, ROWS= rows; writes build/bench.json
-	$(BIN)/python -m bench.run --rows $(ROWS)
+bench: setup ## speed and memory next to the databases' own clients, ROWS= rows, medians of RUNS=; writes build/bench.json
+	$(BIN)/python -m bench.run --rows $(ROWS) --runs $(RUNS)
 
 .PHONY: bench-fleet
 bench-fleet: setup ## AGENTS= simulated agents on one collector for MINUTES=, figures and bounds; writes build/fleet.json; SEED=
