@@ -96,9 +96,12 @@ def test_a_killed_agent_is_red_within_two_heartbeats_and_green_again_when_it_is_
         return bool(looks[-1]["state"] == "red")
 
     until(red)
-    # by what each look knew, and not by a clock beside it, which would count how long a command takes
-    assert [look["state"] == "red" for look in looks] == [look["silent_seconds"] > 2 * HEARTBEAT_S for look in looks]
-    assert datetime.fromisoformat(looks[-1]["last_seen"]).timestamp() <= killed
+    # by what each look knew, and not by a clock beside it, which would count how long a command takes; a look reads the
+    # time once more, a moment after it judged
+    assert all(look["silent_seconds"] < 2 * HEARTBEAT_S + 0.5 for look in looks[:-1])
+    assert looks[-1]["silent_seconds"] > 2 * HEARTBEAT_S
+    # what was on its way when it was killed may come in after it, and nothing else
+    assert datetime.fromisoformat(looks[-1]["last_seen"]).timestamp() < killed + HEARTBEAT_S
     told = next(row["why"] for row in in_json(fleet, "agents") if row["agent"] == FIRST)
     assert told[0]["code"] == "FB-AGENT-SILENT"
     site.agent.start()
